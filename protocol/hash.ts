@@ -1,0 +1,18 @@
+import { sha256 as nobleSha256 } from '@noble/hashes/sha2.js'
+import { keccak_256 } from '@noble/hashes/sha3.js'
+import { concat, u32, utf8 } from './bytes.ts'
+
+export const HASH_BYTES = 32
+
+export const sha256 = (bytes: Uint8Array): Uint8Array => nobleSha256(bytes)
+export const keccak256 = (bytes: Uint8Array): Uint8Array => keccak_256(bytes)
+
+/**
+ * Domain-separated SHA-256: H("sinter/1/" ‖ domain ‖ 0x00 ‖ for each part u32be length ‖ part).
+ * Lengths make the encoding injective, so two different lists of parts never hash the same bytes.
+ */
+export function hash(domain: string, ...parts: Uint8Array[]): Uint8Array {
+  const framed: Uint8Array[] = [utf8(`sinter/1/${domain}`), new Uint8Array(1)]
+  for (const part of parts) framed.push(u32(part.length), part)
+  return sha256(concat(...framed))
+}

@@ -1,0 +1,16 @@
+import { hmac } from '@noble/hashes/hmac.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { bytesToBigint, concat, u32, utf8 } from './bytes.ts'
+import type { Tree } from './statement.ts'
+
+const DOMAIN = utf8('sinter/1/salt')
+
+/**
+ * Salt of one leaf: the first 31 bytes of HMAC-SHA256(jobKey, "sinter/1/salt" ‖ u32be tensor ‖ u8 tree ‖ u32be leaf).
+ * Both sides of a job derive the same salts from the job key, so both can compute the same roots; nobody else can
+ * guess low-entropy data from a leaf.
+ */
+export function leafSalt(jobKey: Uint8Array, tensor: number, tree: Tree, leaf: number): bigint {
+  const mac = hmac(sha256, jobKey, concat(DOMAIN, u32(tensor), Uint8Array.of(tree), u32(leaf)))
+  return bytesToBigint(mac.subarray(0, 31))
+}
