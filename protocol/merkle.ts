@@ -45,7 +45,8 @@ export function merkleTree(leaves: Uint8Array[]): MerkleTree {
     root: all.length === 0 ? EMPTY : all.at(-1)![0]!,
     count: leaves.length,
     path(index) {
-      if (!Number.isInteger(index) || index < 0 || index >= leaves.length) throw new RangeError('leaf index out of range')
+      if (!Number.isInteger(index) || index < 0 || index >= leaves.length)
+        throw new RangeError('leaf index out of range')
       return all.slice(0, -1).map((level, depth) => level[(index >> depth) ^ 1]!)
     },
   }

@@ -66,7 +66,8 @@ export function sumTree(leaves: SumLeaf[]): SumTree {
       return index
     },
     path(index) {
-      if (!Number.isInteger(index) || index < 0 || index >= leaves.length) throw new RangeError('leaf index out of range')
+      if (!Number.isInteger(index) || index < 0 || index >= leaves.length)
+        throw new RangeError('leaf index out of range')
       return levels.slice(0, -1).map((nodes, depth) => nodes[(index >> depth) ^ 1]!)
     },
   }

@@ -1,0 +1,62 @@
+import { bigintToBytes, concat, fromHex, type Hex, utf8 } from './bytes.ts'
+import { keccak256 } from './hash.ts'
+import { type Address, recoverAddress, SIGNATURE_BYTES, signDigest } from './signature.ts'
+
+/** What an on-chain signature is bound to besides its content: one chain, one contract. */
+export type SigningDomain = { chainId: number; contract: Address }
+
+/** A consumer's acknowledgement of all receipts of a session up to `seq`, redeemable at the escrow. */
+export type VoucherFields = { session: Uint8Array; seq: bigint; cumulative: bigint; receipt: Uint8Array }
+
+/** A committee member's vote on a batch, as `Batches.settle` takes it. `verdicts` holds one byte per draw. */
+export type VoteFields = {
+  batch: Uint8Array
+  attempt: number
+  attestation: Uint8Array
+  verdicts: Uint8Array
+  digest: Uint8Array
+}
+
+const typeHash = (text: string): Uint8Array => keccak256(utf8(text))
+const word = (value: bigint): Uint8Array => bigintToBytes(value, 32)
+
+const DOMAIN_TYPE = typeHash('EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)')
+const VOUCHER_TYPE = typeHash('Voucher(bytes32 session,uint64 seq,uint256 cumulative,bytes32 receiptHash)')
+const VOTE_TYPE = typeHash('Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)')
+const NAME = typeHash('Sinter')
+const VERSION = typeHash('1')
+
+const addressWord = (address: Hex): Uint8Array => concat(new Uint8Array(12), fromHex(address))
+
+/** EIP-712 digest: keccak256(0x1901 ‖ domain separator ‖ struct hash). */
+function typedDigest(domain: SigningDomain, structHash: Uint8Array): Uint8Array {
+  const separator = keccak256(
+    concat(DOMAIN_TYPE, NAME, VERSION, word(BigInt(domain.chainId)), addressWord(domain.contract)),
+  )
+  return keccak256(concat(Uint8Array.of(0x19, 0x01), separator, structHash))
+}
+
+/** `domain.contract` is the escrow. */
+export function voucherDigest(domain: SigningDomain, voucher: VoucherFields): Uint8Array {
+  const { session, seq, cumulative, receipt } = voucher
+  return typedDigest(domain, keccak256(concat(VOUCHER_TYPE, session, word(seq), word(cumulative), receipt)))
+}
+
+/** `domain.contract` is the batches contract. */
+export function voteDigest(domain: SigningDomain, vote: VoteFields): Uint8Array {
+  const { batch, attempt, attestation, verdicts, digest } = vote
+  return typedDigest(domain, keccak256(concat(VOTE_TYPE, batch, word(BigInt(attempt)), attestation, verdicts, digest)))
+}
+
+/** Signature in the form contracts take: v is 27 or 28. */
+export function signTyped(digest: Uint8Array, privateKey: Uint8Array): Uint8Array {
+  const signature = signDigest(digest, privateKey)
+  signature[64]! += 27
+  return signature
+}
+
+/** Address that signed, or null for anything but a well-formed low-s signature with v 27 or 28. */
+export function recoverTyped(digest: Uint8Array, signature: Uint8Array): Address | null {
+  if (signature.length !== SIGNATURE_BYTES || signature[64]! < 27) return null
+  return recoverAddress(digest, concat(signature.subarray(0, 64), Uint8Array.of(signature[64]! - 27)))
+}

@@ -1,0 +1,88 @@
+import { bytesToBigint, equalBytes } from '../bytes.ts'
+import { type Opened, openEnvelope } from '../envelope.ts'
+import type { Envelope } from '../gen/sinter_pb.js'
+import type { Address } from '../signature.ts'
+import { reject } from '../verdict.ts'
+import { accepted, type Judged } from './judged.ts'
+
+/** How far a session has come: the last receipt both sides agree on. */
+export type SessionHead = { seq: bigint; cumulative: bigint; head: Uint8Array }
+
+export const SESSION_START: SessionHead = { seq: 0n, cumulative: 0n, head: new Uint8Array(32) }
+
+export type ReceiptFields = {
+  session: Uint8Array
+  seq: bigint
+  manifest: Uint8Array
+  inputRoot: Uint8Array
+  outputRoot: Uint8Array
+  shapes: number[][]
+  units: bigint
+  price: bigint
+  cumulative: bigint
+  previous: Uint8Array
+}
+
+export type Receipt = ReceiptFields & { hash: Uint8Array; provider: Address }
+
+/** Opens a receipt and checks the widths of its fields; whose it must be and what it must say is the caller's to check. */
+export function openReceipt(envelope: Pick<Envelope, 'payload' | 'signature'>, networkId: Uint8Array): Judged<Receipt> {
+  const opened: Opened<'receipt'> | string = openEnvelope('receipt', networkId, envelope)
+  if (typeof opened === 'string') return reject(opened)
+  const m = opened.message
+  if (m.price.length !== 16 || m.cumulative.length !== 16) return reject('RECEIPT_FIELDS')
+  for (const field of [m.session, m.inputRoot, m.outputRoot, m.previous])
+    if (field.length !== 32) return reject('RECEIPT_FIELDS')
+  return accepted({
+    session: m.session,
+    seq: m.seq,
+    manifest: m.manifest,
+    inputRoot: m.inputRoot,
+    outputRoot: m.outputRoot,
+    shapes: m.shapes.map(({ dims }) => dims),
+    units: m.units,
+    price: bytesToBigint(m.price),
+    cumulative: bytesToBigint(m.cumulative),
+    previous: m.previous,
+    hash: opened.id,
+    provider: opened.signer,
+  })
+}
+
+export type ReceiptContext = {
+  networkId: Uint8Array
+  provider: Address
+  /** Remaining money: ceiling of the session on chain. */
+  ceiling: bigint
+  before: SessionHead
+  /** What the consumer itself sent, received and agreed to. */
+  expected: Omit<ReceiptFields, 'seq' | 'cumulative' | 'previous'>
+}
+
+const sameShapes = (a: number[][], b: number[][]): boolean => JSON.stringify(a) === JSON.stringify(b)
+
+/** Judges a receipt, at the consumer, before it is acknowledged with a voucher. */
+export function judgeReceipt(envelope: Envelope, context: ReceiptContext): Judged<Receipt> {
+  // [REJECT] The receipt is canonically encoded and signed by the provider of the session.
+  const judged = openReceipt(envelope, context.networkId)
+  if (judged.action !== 'accept') return judged
+  const receipt = judged.value
+  const { before, expected } = context
+  if (receipt.provider !== context.provider) return reject('RECEIPT_SIGNER')
+  if (!equalBytes(receipt.session, expected.session)) return reject('RECEIPT_SESSION')
+  // [REJECT] It follows the last one: next sequence number, its hash, and the sum of prices.
+  if (receipt.seq !== before.seq + 1n) return reject('RECEIPT_SEQUENCE')
+  if (!equalBytes(receipt.previous, before.head)) return reject('RECEIPT_PREVIOUS')
+  // [REJECT] The price is the bid's, and the session can pay it.
+  if (receipt.price !== expected.price) return reject('RECEIPT_PRICE')
+  if (receipt.cumulative !== before.cumulative + receipt.price) return reject('RECEIPT_CUMULATIVE')
+  if (receipt.cumulative > context.ceiling) return reject('SESSION_CEILING')
+  // [REJECT] It is about this model, these shapes and this work.
+  if (!equalBytes(receipt.manifest, expected.manifest)) return reject('RECEIPT_MANIFEST')
+  if (!sameShapes(receipt.shapes, expected.shapes)) return reject('RECEIPT_SHAPES')
+  if (receipt.units !== expected.units) return reject('RECEIPT_UNITS')
+  // [REJECT] The input root is the one the consumer stated, the output root that of the output it received.
+  if (!equalBytes(receipt.inputRoot, expected.inputRoot)) return reject('RECEIPT_INPUT_ROOT')
+  if (!equalBytes(receipt.outputRoot, expected.outputRoot)) return reject('RECEIPT_OUTPUT_ROOT')
+  return accepted(receipt)
+}

@@ -1,0 +1,39 @@
+import { fromHex, u32 } from './bytes.ts'
+import type { VoteFields } from './eip712.ts'
+import { SinterError } from './errors.ts'
+import { hash } from './hash.ts'
+import type { Address } from './signature.ts'
+
+/** Verdict on one draw, with the byte that stands for it on chain. */
+export const VERDICT_CODES = { valid: 1, tolerance: 2, input: 3, untraced: 4, forged: 5 } as const
+export type DrawVerdict = keyof typeof VERDICT_CODES
+
+/** Draws of a batch fit in one 32-byte word. */
+export const MAX_DRAWS = 32
+
+/** One byte per draw, zero after the last. */
+export function packVerdicts(verdicts: DrawVerdict[]): Uint8Array {
+  if (verdicts.length > MAX_DRAWS) throw new SinterError('TOO_MANY_DRAWS', `at most ${MAX_DRAWS} draws`)
+  const out = new Uint8Array(32)
+  for (const [i, verdict] of verdicts.entries()) out[i] = VERDICT_CODES[verdict]
+  return out
+}
+
+/** What a voter publishes first: a hash of its signed vote under a salt, so nobody can copy a vote that is not yet open. */
+export function voteCommitment(vote: VoteFields, signature: Uint8Array, salt: Uint8Array): Uint8Array {
+  return hash(
+    'vote-commitment',
+    vote.batch,
+    u32(vote.attempt),
+    vote.attestation,
+    vote.verdicts,
+    vote.digest,
+    signature,
+    salt,
+  )
+}
+
+/** The seed of a voter's own combination: its vote carries a digest of the coefficients it computed under this seed. */
+export function voterSeed(seed: Uint8Array, voter: Address): Uint8Array {
+  return hash('voter', seed, fromHex(voter))
+}
