@@ -1,0 +1,161 @@
+/** Writes the test vectors of the protocol: `node protocol/vectors/generate.ts`. Tests compare them with the code, and the contracts with them. */
+import { writeFileSync } from 'node:fs'
+import { fromHex, toHex, u32 } from '../bytes.ts'
+import { jobChallenge } from '../challenge.ts'
+import { samplePoints } from '../draw.ts'
+import { voteDigest, voucherDigest } from '../eip712.ts'
+import { seal } from '../envelope.ts'
+import { hash } from '../hash.ts'
+import { merkleTree } from '../merkle.ts'
+import { leafSalt } from '../salt.ts'
+import { addressOf, publicKeyOf } from '../signature.ts'
+import { sumTree } from '../sum-tree.ts'
+import { ioRoot, jobRoot, jobTree } from '../trace.ts'
+import { packVerdicts, voteCommitment, voterSeed } from '../vote.ts'
+
+const bytes = (label: string, index = 0): Uint8Array => hash('vector', new TextEncoder().encode(label), u32(index))
+const hexes = (list: Uint8Array[]): string[] => list.map(toHex)
+
+const domain = { chainId: 31337, contract: toHex(bytes('contract').subarray(0, 20)) }
+const privateKey = bytes('key')
+const networkId = bytes('network')
+
+function sumTrees(): unknown {
+  return [1, 2, 3, 5, 8, 13].map((count) => {
+    const leaves = Array.from({ length: count }, (_, i) => ({
+      receiptHash: bytes('receipt', i),
+      price: BigInt(i * i + 1) * 10n ** 15n,
+    }))
+    const tree = sumTree(leaves)
+    return {
+      leaves: leaves.map(({ receiptHash, price }) => ({ receiptHash: toHex(receiptHash), price: price.toString() })),
+      root: toHex(tree.root.hash),
+      total: tree.root.sum.toString(),
+      paths: leaves.map((_, i) => tree.path(i).map(({ hash: h, sum }) => ({ hash: toHex(h), sum: sum.toString() }))),
+    }
+  })
+}
+
+function draws(): unknown {
+  const totals = [1n, 7n, 10n ** 18n, (1n << 127n) + 12345n]
+  return totals.map((total, i) => ({
+    batch: toHex(bytes('batch', i)),
+    beacon: toHex(bytes('beacon', i)),
+    total: total.toString(),
+    points: samplePoints(bytes('batch', i), bytes('beacon', i), total, 8).map(String),
+  }))
+}
+
+function trees(): unknown {
+  return [1, 2, 3, 6].map((count) => {
+    const leaves = Array.from({ length: count }, (_, i) => bytes('leaf', i))
+    const tree = merkleTree(leaves)
+    return { leaves: hexes(leaves), root: toHex(tree.root), paths: leaves.map((_, i) => hexes(tree.path(i))) }
+  })
+}
+
+function typed(): unknown {
+  const voucher = { session: bytes('session'), seq: 7n, cumulative: 7_000_000_000n, receipt: bytes('receipt') }
+  const verdicts = packVerdicts(['valid', 'valid', 'tolerance', 'forged'])
+  const vote = { batch: bytes('batch'), attempt: 1, attestation: bytes('attestation'), verdicts, digest: bytes('digest') }
+  return {
+    domain,
+    voucher: {
+      session: toHex(voucher.session),
+      seq: '7',
+      cumulative: '7000000000',
+      receipt: toHex(voucher.receipt),
+      digest: toHex(voucherDigest(domain, voucher)),
+    },
+    vote: {
+      batch: toHex(vote.batch),
+      attempt: 1,
+      attestation: toHex(vote.attestation),
+      verdicts: toHex(verdicts),
+      digest: toHex(vote.digest),
+      typedDigest: toHex(voteDigest(domain, vote)),
+      commitment: toHex(voteCommitment(vote, new Uint8Array(65).fill(1), bytes('salt'))),
+      voterSeed: toHex(voterSeed(bytes('seed'), domain.contract)),
+    },
+  }
+}
+
+function challenges(): unknown {
+  const context = {
+    chainId: 31337,
+    batches: domain.contract,
+    batch: bytes('batch'),
+    provider: toHex(bytes('provider').subarray(0, 20)),
+    traceRoot: bytes('trace'),
+    beacon: bytes('beacon'),
+  }
+  const challenge = jobChallenge(context, bytes('receipt'), fromHex('0x0155'))
+  return {
+    chainId: context.chainId,
+    batches: context.batches,
+    batch: toHex(context.batch),
+    provider: context.provider,
+    traceRoot: toHex(context.traceRoot),
+    beacon: toHex(context.beacon),
+    receipt: toHex(bytes('receipt')),
+    manifest: '0x0155',
+    seed: toHex(challenge.seed),
+    rho: challenge.rho.toString(),
+    bindings: [
+      [0, 0],
+      [0, 1],
+      [3, 0],
+    ].map(([statement, segment]) => ({ statement, segment, value: challenge.binding(statement!, segment!).toString() })),
+    random: [1, 2, 10, 1_000_003].map((bound) => ({ domain: `tile/${bound}`, bound, value: challenge.random(`tile/${bound}`, bound) })),
+  }
+}
+
+function jobs(): unknown {
+  const records = [
+    { tensor: 0, tree: 0 as const, exponent: 14, shape: [1, 8, 8], root: bytes('root', 0) },
+    { tensor: 3, tree: 3 as const, exponent: -2, shape: [10], root: bytes('root', 1) },
+  ]
+  return {
+    records: records.map((record) => ({ ...record, root: toHex(record.root) })),
+    inputRoot: toHex(ioRoot('input', records.slice(0, 1))),
+    outputRoot: toHex(ioRoot('output', records.slice(1))),
+    tensors: toHex(jobTree(records).root),
+    jobRoot: toHex(jobRoot(bytes('receipt'), fromHex('0x0155'), jobTree(records).root)),
+    salts: [0, 1, 2, 3].map((tree) => ({ tree, tensor: 5, leaf: 9, salt: leafSalt(bytes('job-key'), 5, tree as 0, 9).toString() })),
+  }
+}
+
+function envelopes(): unknown {
+  const sealed = seal('bid', networkId, privateKey, {
+    offer: bytes('offer'),
+    price: bytes('price').subarray(0, 16),
+    expectedLatencyMs: 12,
+    warm: true,
+    expiryMs: 1_800_000_000_000n,
+    executionProvider: 'cpu',
+  })
+  return {
+    privateKey: toHex(privateKey),
+    address: addressOf(publicKeyOf(privateKey)),
+    networkId: toHex(networkId),
+    type: 'bid',
+    payload: toHex(sealed.envelope.payload),
+    signature: toHex(sealed.envelope.signature),
+    id: toHex(sealed.id),
+  }
+}
+
+/** File name → content, all derived from fixed labels. */
+export const VECTORS: Record<string, () => unknown> = {
+  'sum-tree.json': sumTrees,
+  'draw.json': draws,
+  'merkle.json': trees,
+  'eip712.json': typed,
+  'challenge.json': challenges,
+  'job.json': jobs,
+  'envelope.json': envelopes,
+}
+
+if (import.meta.main)
+  for (const [name, make] of Object.entries(VECTORS))
+    writeFileSync(new URL(name, import.meta.url), `${JSON.stringify(make(), null, 1)}\n`)
