@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {IBatches} from "./interfaces/IBatches.sol";
+
+/// @title Parameters of `Batches`, checked once and never changed
+abstract contract BatchParams is IBatches {
+    uint256 internal constant BPS = 10_000;
+
+    uint8 internal immutable _draws;
+    uint16 internal immutable _committeeSize;
+    uint16 internal immutable _quorum;
+    uint16 internal immutable _maxRanges;
+    uint32 internal immutable _lockBps;
+    uint16 internal immutable _nuBps;
+    uint16 internal immutable _betaBps;
+    uint32 internal immutable _forfeitBps;
+    uint16 internal immutable _untracedSlashBps;
+    uint16 internal immutable _slashBurnBps;
+    uint128 internal immutable _minLock;
+    uint128 internal immutable _floor;
+    uint64 internal immutable _traceWindow;
+    uint64 internal immutable _attestWindow;
+    uint64 internal immutable _voteWindow;
+    uint64 internal immutable _pokeGrace;
+    uint64 internal immutable _slashPending;
+    uint64 internal immutable _abandonWindow;
+
+    constructor(Params memory p) {
+        // Verdicts are the bytes of one word.
+        if (p.draws == 0 || p.draws > 32) revert BadParams("draws");
+        // More than half, so that two quorums of one committee cannot disagree without a member voting twice.
+        if (p.quorum > p.committeeSize || 2 * uint256(p.quorum) <= p.committeeSize) revert BadParams("quorum");
+        if (p.maxRanges == 0) revert BadParams("maxRanges");
+        if (uint256(p.nuBps) + p.betaBps > BPS) revert BadParams("nuBps");
+        // The lock makes good what the shares take off a refund (see Forfeits.bill).
+        if (p.lockBps < uint256(p.nuBps) + p.betaBps) revert BadParams("lockBps");
+        if (p.forfeitBps < BPS) revert BadParams("forfeitBps");
+        if (p.untracedSlashBps > BPS) revert BadParams("untracedSlashBps");
+        if (p.slashBurnBps > BPS) revert BadParams("slashBurnBps");
+        if (p.traceWindow == 0 || p.attestWindow == 0) revert BadParams("traceWindow");
+        if (p.pokeGrace >= p.voteWindow) revert BadParams("pokeGrace");
+        _draws = p.draws;
+        _committeeSize = p.committeeSize;
+        _quorum = p.quorum;
+        _maxRanges = p.maxRanges;
+        _lockBps = p.lockBps;
+        _nuBps = p.nuBps;
+        _betaBps = p.betaBps;
+        _forfeitBps = p.forfeitBps;
+        _untracedSlashBps = p.untracedSlashBps;
+        _slashBurnBps = p.slashBurnBps;
+        _minLock = p.minLock;
+        _floor = p.verificationFloor;
+        _traceWindow = p.traceWindow;
+        _attestWindow = p.attestWindow;
+        _voteWindow = p.voteWindow;
+        _pokeGrace = p.pokeGrace;
+        _slashPending = p.slashPending;
+        _abandonWindow = p.abandonWindow;
+    }
+
+    /// @inheritdoc IBatches
+    function params() external view returns (Params memory p) {
+        p.draws = _draws;
+        p.committeeSize = _committeeSize;
+        p.quorum = _quorum;
+        p.maxRanges = _maxRanges;
+        p.lockBps = _lockBps;
+        p.nuBps = _nuBps;
+        p.betaBps = _betaBps;
+        p.forfeitBps = _forfeitBps;
+        p.untracedSlashBps = _untracedSlashBps;
+        p.slashBurnBps = _slashBurnBps;
+        p.minLock = _minLock;
+        p.verificationFloor = _floor;
+        p.traceWindow = _traceWindow;
+        p.attestWindow = _attestWindow;
+        p.voteWindow = _voteWindow;
+        p.pokeGrace = _pokeGrace;
+        p.slashPending = _slashPending;
+        p.abandonWindow = _abandonWindow;
+    }
+
+    /// @inheritdoc IBatches
+    function lockFor(uint256 total) public view returns (uint256) {
+        uint256 share = (total * _lockBps + BPS - 1) / BPS;
+        return share < _minLock ? _minLock : share;
+    }
+
+    /// @inheritdoc IBatches
+    function quorumOf(uint256 members) public view returns (uint256) {
+        uint256 share = (members * _quorum + _committeeSize - 1) / _committeeSize;
+        // A committee cut short by a small network does not get an easier quorum.
+        return share < _quorum ? _quorum : share;
+    }
+
+    /// @dev n, 2n + 1, 4n + 3, … Attempts stop when all eligible nodes sit, long before the shift could overflow.
+    function _seats(uint8 attempt) internal view returns (uint256) {
+        return (uint256(_committeeSize) + 1) * (1 << attempt) - 1;
+    }
+}

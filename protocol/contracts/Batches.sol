@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {BatchParams} from "./BatchParams.sol";
+import {IBatches} from "./interfaces/IBatches.sol";
+import {IBeacon} from "./interfaces/IBeacon.sol";
+import {IEscrow} from "./interfaces/IEscrow.sol";
+import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {Draws} from "./libraries/Draws.sol";
+import {Forfeits} from "./libraries/Forfeits.sol";
+import {Verdicts} from "./libraries/Verdicts.sol";
+
+/// @title Batches, documented in {IBatches}
+contract Batches is BatchParams, EIP712 {
+    bytes32 private constant VOTE_TYPEHASH =
+        keccak256("Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)");
+
+    INodeRegistry public immutable registry;
+    IEscrow public immutable escrow;
+    IBeacon public immutable beacon;
+
+    mapping(bytes32 batchId => Batch) private _batches;
+    mapping(bytes32 batchId => RangeRecord[]) private _ranges;
+    /// @dev Kept only while a slash is pending: its reward is theirs.
+    mapping(bytes32 batchId => address[]) private _voters;
+
+    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, Params memory params_)
+        BatchParams(params_)
+        EIP712("Sinter", "1")
+    {
+        registry = registry_;
+        escrow = escrow_;
+        beacon = beacon_;
+    }
+
+    // ---- steps of the provider
+
+    /// @inheritdoc IBatches
+    function anchorBatch(bytes32 root, IEscrow.Range[] calldata ranges) external returns (bytes32 batchId) {
+        if (ranges.length == 0 || ranges.length > _maxRanges) revert RangeCount(ranges.length);
+        batchId = batchIdOf(msg.sender, root);
+        Batch storage b = _batches[batchId];
+        if (b.status != Status.None) revert AlreadyAnchored(batchId);
+        b.status = Status.Anchored;
+        b.provider = msg.sender;
+        b.anchorBlock = uint48(block.number);
+        b.root = root;
+        uint128 total = _consume(batchId, ranges);
+        b.total = total;
+        b.sampleSlot = beacon.slotAfter(block.number);
+        uint256 lock = lockFor(total);
+        registry.lock(batchId, msg.sender, lock);
+        if (_floor > 0) escrow.prepay(batchId, msg.sender, _floor);
+        emit BatchAnchored(batchId, msg.sender, root, total, lock, b.sampleSlot, ranges.length);
+    }
+
+    /// @inheritdoc IBatches
+    function anchorTrace(bytes32 batchId, bytes32 traceRoot) external {
+        Batch storage b = _providersTurn(batchId, Status.Anchored);
+        if (traceRoot == 0) revert ZeroDigest();
+        b.status = Status.Traced;
+        b.traceRoot = traceRoot;
+        b.challengeSlot = beacon.slotAfter(block.number);
+        emit TraceAnchored(batchId, traceRoot, b.challengeSlot);
+    }
+
+    /// @inheritdoc IBatches
+    function commitAttestation(bytes32 batchId, bytes32 digest) external {
+        Batch storage b = _providersTurn(batchId, Status.Traced);
+        if (digest == 0) revert ZeroDigest();
+        b.status = Status.Committed;
+        b.attestation = digest;
+        b.committeeSlot = beacon.slotAfter(block.number);
+        emit AttestationCommitted(batchId, digest, b.committeeSlot);
+    }
+
+    // ---- steps of everyone
+
+    /// @inheritdoc IBatches
+    function settle(bytes32 batchId, SignedVote[] calldata votes, Opening[] calldata openings) external {
+        Batch storage b = _in(batchId, Status.Committed);
+        uint64 graceEnd = _recorded(b.committeeSlot) + _pokeGrace;
+        if (msg.sender != b.provider && block.timestamp < graceEnd) revert ProvidersGrace(graceEnd);
+        (bytes32 verdicts, address[] memory voters) = _tally(batchId, b, votes);
+        b.verdicts = verdicts;
+        bool forged = Verdicts.has(verdicts, _draws, Verdicts.FORGED);
+        b.status = forged ? Status.SlashPending : Status.Paid;
+        emit BatchSettled(batchId, b.status, verdicts, voters);
+        if (forged) {
+            _voters[batchId] = voters;
+            _payVoters(batchId, voters, _floor);
+            _scheduleSlash(batchId, b);
+        } else {
+            uint256 votersPart = uint256(b.total) * _nuBps / BPS;
+            _payVoters(batchId, voters, votersPart + _floor);
+            _divide(batchId, b, b.total - votersPart, openings);
+            registry.unlock(batchId);
+        }
+    }
+
+    /// @inheritdoc IBatches
+    function redraw(bytes32 batchId) external {
+        Batch storage b = _in(batchId, Status.Committed);
+        _requirePassed(_recorded(b.committeeSlot) + _voteWindow);
+        uint256 eligible = _eligible(b);
+        if (eligible <= _seats(b.attempt)) revert CommitteeExhausted(eligible);
+        b.attempt++;
+        b.committeeSlot = beacon.slotAfter(block.number);
+        emit CommitteeRedrawn(batchId, b.attempt, b.committeeSlot);
+    }
+
+    /// @inheritdoc IBatches
+    function expire(bytes32 batchId) external {
+        Batch storage b = _batches[batchId];
+        if (b.status == Status.Anchored) {
+            _requirePassed(_recorded(b.sampleSlot) + _traceWindow);
+            b.status = Status.Untraced;
+            emit BatchExpired(batchId, Status.Untraced);
+            uint256 burned = lockFor(b.total) * _untracedSlashBps / BPS;
+            registry.slash(batchId, burned, 0);
+            registry.unlock(batchId);
+            _returnFloor(batchId, b);
+            emit BatchSlashed(batchId, burned, 0);
+        } else if (b.status == Status.Traced) {
+            _requirePassed(_recorded(b.challengeSlot) + _attestWindow);
+            b.status = Status.SlashPending;
+            emit BatchExpired(batchId, Status.SlashPending);
+            _returnFloor(batchId, b);
+            _scheduleSlash(batchId, b);
+        } else {
+            revert WrongStatus(batchId, b.status);
+        }
+    }
+
+    /// @inheritdoc IBatches
+    function finalize(bytes32 batchId) external {
+        Batch storage b = _in(batchId, Status.SlashPending);
+        if (block.timestamp < b.slashAt) revert DeadlineNotReached(b.slashAt);
+        b.status = Status.Slashed;
+        address[] memory voters = _voters[batchId];
+        delete _voters[batchId];
+        uint256 lock = lockFor(b.total);
+        uint256 each = voters.length == 0 ? 0 : lock * (BPS - _slashBurnBps) / BPS / voters.length;
+        uint256 rewarded = each * voters.length;
+        registry.slash(batchId, lock - rewarded, rewarded);
+        registry.unlock(batchId);
+        _payEach(batchId, voters, each);
+        emit BatchSlashed(batchId, lock - rewarded, rewarded);
+    }
+
+    /// @inheritdoc IBatches
+    function abandon(bytes32 batchId) external {
+        Batch storage b = _in(batchId, Status.Committed);
+        _requirePassed(_recorded(b.committeeSlot) + _voteWindow + _abandonWindow);
+        uint256 eligible = _eligible(b);
+        if (eligible > _seats(b.attempt)) revert CommitteeCanGrow(eligible);
+        b.status = Status.Abandoned;
+        emit BatchAbandoned(batchId);
+        registry.unlock(batchId);
+        _returnFloor(batchId, b);
+    }
+
+    /// @inheritdoc IBatches
+    function collect(bytes32 batchId, uint256 index) external {
+        Batch storage b = _batches[batchId];
+        if (b.status < Status.Paid) revert WrongStatus(batchId, b.status);
+        if (index >= _ranges[batchId].length) revert UnknownRange(index);
+        RangeRecord storage r = _ranges[batchId][index];
+        if (r.collected) revert AlreadyCollected(index);
+        r.collected = true;
+        uint256 paid = 0;
+        uint256 burned = 0;
+        uint256 refunded = r.fee;
+        if (b.status == Status.Paid) {
+            // Shares of the running sum: rounding never adds or loses a unit over all ranges.
+            paid = _share(b.providerPart, r, b.total);
+            burned = _share(b.burnPart, r, b.total);
+            refunded = r.refund;
+        }
+        emit RangeCollected(batchId, index, r.consumer, paid, burned, refunded);
+        if (paid > 0) escrow.pay(batchId, registry.payoutOf(b.provider), paid);
+        if (burned > 0) escrow.burn(batchId, burned);
+        if (refunded > 0) escrow.pay(batchId, r.consumer, refunded);
+    }
+
+    // ---- views
+
+    /// @inheritdoc IBatches
+    function batchIdOf(address provider, bytes32 root) public view returns (bytes32) {
+        return keccak256(abi.encode("sinter/batch/1", block.chainid, address(this), provider, root));
+    }
+
+    /// @inheritdoc IBatches
+    function batchOf(bytes32 batchId) external view returns (Batch memory) {
+        return _batches[batchId];
+    }
+
+    /// @inheritdoc IBatches
+    function rangeOf(bytes32 batchId, uint256 index) external view returns (RangeRecord memory) {
+        if (index >= _ranges[batchId].length) revert UnknownRange(index);
+        return _ranges[batchId][index];
+    }
+
+    /// @inheritdoc IBatches
+    function rangeCount(bytes32 batchId) external view returns (uint256) {
+        return _ranges[batchId].length;
+    }
+
+    /// @inheritdoc IBatches
+    function samplePoints(bytes32 batchId) public view returns (uint256[] memory) {
+        Batch storage b = _batches[batchId];
+        if (b.status == Status.None) revert WrongStatus(batchId, b.status);
+        return Draws.points(batchId, beacon.value(b.sampleSlot), b.total, _draws);
+    }
+
+    /// @inheritdoc IBatches
+    function committee(bytes32 batchId) public view returns (address[] memory) {
+        Batch storage b = _batches[batchId];
+        if (b.committeeSlot == 0) revert WrongStatus(batchId, b.status);
+        bytes32 seed =
+            keccak256(abi.encode("sinter/committee/1", beacon.value(b.committeeSlot), batchId, b.attempt));
+        return registry.draw(seed, b.anchorBlock - 1, _seats(b.attempt), b.provider);
+    }
+
+    /// @inheritdoc IBatches
+    function deadlineOf(bytes32 batchId) external view returns (uint64) {
+        Batch storage b = _batches[batchId];
+        if (b.status == Status.Anchored) return _after(b.sampleSlot, _traceWindow);
+        if (b.status == Status.Traced) return _after(b.challengeSlot, _attestWindow);
+        if (b.status == Status.Committed) return _after(b.committeeSlot, _voteWindow);
+        return b.status == Status.SlashPending ? b.slashAt : 0;
+    }
+
+    // ---- parts
+
+    function _consume(bytes32 batchId, IEscrow.Range[] calldata ranges) private returns (uint128) {
+        IEscrow.Consumed[] memory consumed = escrow.consume(batchId, msg.sender, ranges);
+        uint256 total = 0;
+        for (uint256 i = 0; i < consumed.length; i++) {
+            IEscrow.Consumed memory c = consumed[i];
+            _ranges[batchId].push(RangeRecord(c.consumer, false, uint128(total), c.fee, 0));
+            total += c.fee;
+            if (total > type(uint128).max) revert TotalTooLarge();
+            IEscrow.Range calldata r = ranges[i];
+            emit RangeAnchored(
+                batchId, i, r.session, c.consumer, c.fromSeq, r.toSeq, r.cumulative, c.fee, r.receiptHash
+            );
+        }
+        return uint128(total);
+    }
+
+    /// @dev Equal votes by distinct members of the current committee, enough of them.
+    function _tally(bytes32 batchId, Batch storage b, SignedVote[] calldata votes)
+        private
+        view
+        returns (bytes32 verdicts, address[] memory voters)
+    {
+        address[] memory seats = committee(batchId);
+        uint256 needed = quorumOf(seats.length);
+        if (votes.length < needed) revert NoQuorum(votes.length, needed);
+        verdicts = votes[0].verdicts;
+        Verdicts.check(verdicts, _draws);
+        voters = new address[](votes.length);
+        for (uint256 i = 0; i < votes.length; i++) {
+            if (votes[i].verdicts != verdicts) revert VerdictsDiffer(i);
+            voters[i] = _signer(batchId, b, votes[i]);
+            _takeSeat(seats, voters, i);
+        }
+    }
+
+    function _signer(bytes32 batchId, Batch storage b, SignedVote calldata vote) private view returns (address signer) {
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(abi.encode(VOTE_TYPEHASH, batchId, b.attempt, b.attestation, vote.verdicts, vote.digest))
+        );
+        (signer,,) = ECDSA.tryRecoverCalldata(digest, vote.signature);
+    }
+
+    /// @dev The signer of `voters[vote]` sits in the committee and has not been counted before.
+    function _takeSeat(address[] memory seats, address[] memory voters, uint256 vote) private pure {
+        address signer = voters[vote];
+        for (uint256 i = 0; i < vote; i++) if (voters[i] == signer) revert VotedTwice(signer);
+        // A bad signature recovers the zero address, which registers no node and so holds no seat.
+        for (uint256 i = 0; i < seats.length; i++) if (seats[i] == signer) return;
+        revert NotInCommittee(signer);
+    }
+
+    /// @dev What the voters left of the fees: β burns, draws off tolerance forfeit, the rest is the provider's.
+    function _divide(bytes32 batchId, Batch storage b, uint256 rest, Opening[] calldata openings) private {
+        uint256 burnPart = uint256(b.total) * _betaBps / BPS;
+        (uint256 refunds, uint256 burns) = _forfeit(batchId, b, openings);
+        Forfeits.Bill memory bill = Forfeits.bill(rest - burnPart, lockFor(b.total), refunds, burns);
+        b.providerPart = uint128(bill.providerPart);
+        b.burnPart = uint128(burnPart + bill.burnFromPot);
+        if (bill.burnFromLock + bill.refundFromLock > 0) {
+            registry.slash(batchId, bill.burnFromLock, bill.refundFromLock);
+            emit BatchSlashed(batchId, bill.burnFromLock, bill.refundFromLock);
+        }
+    }
+
+    function _forfeit(bytes32 batchId, Batch storage b, Opening[] calldata openings)
+        private
+        returns (uint256 refunds, uint256 burns)
+    {
+        // Rounded up: a forfeit is never worth less than its odds.
+        uint256 perDraw = (uint256(b.total) * _forfeitBps + BPS * _draws - 1) / (BPS * _draws);
+        Forfeits.Forfeit[] memory forfeits =
+            Forfeits.collect(openings, b.root, b.total, b.verdicts, samplePoints(batchId), perDraw);
+        for (uint256 i = 0; i < forfeits.length; i++) {
+            Forfeits.Forfeit memory f = forfeits[i];
+            uint256 index = openings[i].range;
+            if (index >= _ranges[batchId].length) revert UnknownRange(index);
+            RangeRecord storage r = _ranges[batchId][index];
+            // The tree lists the ranges' receipts in the ranges' order; a tree that does not is forged, not off tolerance.
+            if (f.start < r.start || uint256(f.start) + f.price > uint256(r.start) + r.fee) {
+                revert OpeningOutsideRange(i);
+            }
+            r.refund += f.price;
+            refunds += f.price;
+            burns += f.amount - f.price;
+            emit ToleranceForfeited(batchId, index, r.consumer, f.price, f.amount);
+        }
+    }
+
+    /// @dev Equal parts; what does not divide burns.
+    function _payVoters(bytes32 batchId, address[] memory voters, uint256 amount) private {
+        uint256 each = amount / voters.length;
+        uint256 burned = amount - each * voters.length;
+        _payEach(batchId, voters, each);
+        if (burned > 0) escrow.burn(batchId, burned);
+        emit VotersPaid(batchId, each, burned);
+    }
+
+    function _payEach(bytes32 batchId, address[] memory voters, uint256 each) private {
+        if (each == 0) return;
+        for (uint256 i = 0; i < voters.length; i++) escrow.pay(batchId, registry.payoutOf(voters[i]), each);
+    }
+
+    function _scheduleSlash(bytes32 batchId, Batch storage b) private {
+        b.slashAt = uint64(block.timestamp) + _slashPending;
+        emit SlashScheduled(batchId, b.slashAt);
+    }
+
+    /// @dev Where nobody verified, the prepaid floor goes back to where it came from.
+    function _returnFloor(bytes32 batchId, Batch storage b) private {
+        if (_floor > 0) escrow.pay(batchId, b.provider, _floor);
+    }
+
+    function _providersTurn(bytes32 batchId, Status status) private view returns (Batch storage b) {
+        b = _in(batchId, status);
+        if (msg.sender != b.provider) revert NotProvider(msg.sender);
+        uint64 deadline = status == Status.Anchored
+            ? _recorded(b.sampleSlot) + _traceWindow
+            : _recorded(b.challengeSlot) + _attestWindow;
+        if (block.timestamp > deadline) revert DeadlinePassed(deadline);
+    }
+
+    function _in(bytes32 batchId, Status status) private view returns (Batch storage b) {
+        b = _batches[batchId];
+        if (b.status != status) revert WrongStatus(batchId, b.status);
+    }
+
+    function _recorded(uint256 slot) private view returns (uint64 since) {
+        since = beacon.recordedAt(slot);
+        if (since == 0) revert IBeacon.SlotNotRecorded(slot);
+    }
+
+    function _after(uint256 slot, uint64 window) private view returns (uint64) {
+        uint64 since = beacon.recordedAt(slot);
+        return since == 0 ? 0 : since + window;
+    }
+
+    function _requirePassed(uint64 deadline) private view {
+        if (block.timestamp <= deadline) revert DeadlineNotReached(deadline);
+    }
+
+    function _eligible(Batch storage b) private view returns (uint256) {
+        return registry.eligibleCount(b.anchorBlock - 1, b.provider);
+    }
+
+    function _share(uint256 amount, RangeRecord storage r, uint256 total) private view returns (uint256) {
+        uint256 start = r.start;
+        return amount * (start + r.fee) / total - amount * start / total;
+    }
+}

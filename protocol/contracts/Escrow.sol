@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {IEscrow} from "./interfaces/IEscrow.sol";
+import {SinterToken} from "./SinterToken.sol";
+
+/// @title Escrow, documented in {IEscrow}
+contract Escrow is IEscrow, EIP712 {
+    using SafeERC20 for SinterToken;
+
+    bytes32 private constant VOUCHER_TYPEHASH =
+        keccak256("Voucher(bytes32 session,uint64 seq,uint256 cumulative,bytes32 receiptHash)");
+
+    SinterToken public immutable token;
+    address public immutable registry;
+    address public immutable batches;
+    uint64 public immutable closeWindow;
+
+    mapping(address account => uint256) public balanceOf;
+    mapping(bytes32 pot => uint256) public potOf;
+    mapping(address consumer => uint256) public sessionNonce;
+    mapping(bytes32 session => Session) private _sessions;
+
+    modifier onlyBatches() {
+        if (msg.sender != batches) revert NotBatches(msg.sender);
+        _;
+    }
+
+    constructor(SinterToken token_, address registry_, address batches_, uint64 closeWindow_) EIP712("Sinter", "1") {
+        token = token_;
+        registry = registry_;
+        batches = batches_;
+        closeWindow = closeWindow_;
+    }
+
+    /// @inheritdoc IEscrow
+    function deposit(uint256 amount) external {
+        if (amount == 0) revert ZeroAmount();
+        balanceOf[msg.sender] += amount;
+        emit Deposited(msg.sender, amount);
+        token.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function withdraw(uint256 amount) external {
+        if (amount == 0) revert ZeroAmount();
+        _debit(msg.sender, amount);
+        emit Withdrawn(msg.sender, amount);
+        token.safeTransfer(msg.sender, amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function openSession(address provider, uint256 ceiling, uint64 expiry) external returns (bytes32 session) {
+        if (ceiling == 0) revert ZeroAmount();
+        if (provider == address(0)) revert BadProvider(provider);
+        if (expiry <= block.timestamp) revert BadExpiry(expiry);
+        _debit(msg.sender, ceiling);
+        session = sessionId(msg.sender, sessionNonce[msg.sender]++);
+        Session storage s = _sessions[session];
+        s.consumer = msg.sender;
+        s.provider = provider;
+        s.ceiling = _u128(ceiling);
+        s.expiry = expiry;
+        emit SessionOpened(session, msg.sender, provider, ceiling, expiry);
+    }
+
+    /// @inheritdoc IEscrow
+    function topUp(bytes32 session, uint256 amount) external {
+        Session storage s = _open(session);
+        if (msg.sender != s.consumer) revert NotConsumer(msg.sender);
+        if (amount == 0) revert ZeroAmount();
+        _debit(msg.sender, amount);
+        s.ceiling = _u128(s.ceiling + amount);
+        emit SessionToppedUp(session, amount, s.ceiling);
+    }
+
+    /// @inheritdoc IEscrow
+    function requestClose(bytes32 session) external {
+        Session storage s = _open(session);
+        if (msg.sender != s.consumer) revert NotConsumer(msg.sender);
+        // A second request would move the date, and with it what the provider relies on.
+        if (s.closesAt != 0) revert CloseAlreadyRequested(session);
+        s.closesAt = uint64(block.timestamp) + closeWindow;
+        emit SessionCloseRequested(session, s.closesAt);
+    }
+
+    /// @inheritdoc IEscrow
+    function closeSession(bytes32 session) external {
+        Session storage s = _open(session);
+        if (msg.sender != s.provider) {
+            // The consumer fixed `expiry`; a date beyond 64 bits means it never comes by itself.
+            uint256 due = uint256(s.expiry) + closeWindow;
+            if (s.closesAt != 0 && s.closesAt < due) due = s.closesAt;
+            if (block.timestamp < due) revert TooEarlyToClose(uint64(due));
+        }
+        uint256 refund = s.ceiling - s.anchored;
+        s.closed = true;
+        balanceOf[s.consumer] += refund;
+        emit SessionClosed(session, refund);
+    }
+
+    /// @inheritdoc IEscrow
+    function consume(bytes32 pot, address provider, Range[] calldata ranges)
+        external
+        onlyBatches
+        returns (Consumed[] memory consumed)
+    {
+        consumed = new Consumed[](ranges.length);
+        uint256 sum = 0;
+        for (uint256 i = 0; i < ranges.length; i++) {
+            consumed[i] = _consume(pot, provider, ranges[i]);
+            sum += consumed[i].fee;
+        }
+        potOf[pot] += sum;
+    }
+
+    /// @inheritdoc IEscrow
+    function prepay(bytes32 pot, address account, uint256 amount) external onlyBatches {
+        _debit(account, amount);
+        potOf[pot] += amount;
+        emit PotFunded(pot, account, amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function fundPot(bytes32 pot, uint256 amount) external {
+        if (msg.sender != registry) revert NotRegistry(msg.sender);
+        potOf[pot] += amount;
+        emit PotFunded(pot, msg.sender, amount);
+        token.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function pay(bytes32 pot, address account, uint256 amount) external onlyBatches {
+        _take(pot, amount);
+        balanceOf[account] += amount;
+        emit PotPaid(pot, account, amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function burn(bytes32 pot, uint256 amount) external onlyBatches {
+        _take(pot, amount);
+        emit PotBurned(pot, amount);
+        token.burn(amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function sessionOf(bytes32 session) external view returns (Session memory) {
+        return _sessions[session];
+    }
+
+    /// @inheritdoc IEscrow
+    function sessionId(address consumer, uint256 nonce) public view returns (bytes32) {
+        return keccak256(abi.encode("sinter/session/1", block.chainid, address(this), consumer, nonce));
+    }
+
+    /// @dev Vouchers are verified here rather than by the committee: otherwise ranges that no consumer acknowledged could
+    /// dilute the sample at no cost. Consumers sign with a key of their own (no ERC-1271: a contract could take its signature
+    /// back after the work is done).
+    function _consume(bytes32 pot, address provider, Range calldata range) private returns (Consumed memory) {
+        Session storage s = _open(range.session);
+        if (s.provider != provider) revert NotProviderOfSession(range.session, provider);
+        uint64 cursor = s.cursor;
+        if (range.toSeq <= cursor) revert RangeNotContiguous(range.session, cursor, range.toSeq);
+        if (range.cumulative > s.ceiling) revert AboveCeiling(range.session, range.cumulative, s.ceiling);
+        if (range.cumulative <= s.anchored) revert FeeNotPositive(range.session);
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(abi.encode(VOUCHER_TYPEHASH, range.session, range.toSeq, range.cumulative, range.receiptHash))
+        );
+        (address signer, ECDSA.RecoverError err,) = ECDSA.tryRecoverCalldata(digest, range.signature);
+        if (err != ECDSA.RecoverError.NoError || signer != s.consumer) revert BadVoucher(range.session);
+        uint128 fee = uint128(range.cumulative) - s.anchored;
+        s.cursor = range.toSeq;
+        s.anchored = uint128(range.cumulative);
+        emit SessionConsumed(range.session, pot, range.toSeq, fee);
+        return Consumed(s.consumer, cursor + 1, fee);
+    }
+
+    function _open(bytes32 session) private view returns (Session storage s) {
+        s = _sessions[session];
+        if (s.consumer == address(0)) revert UnknownSession(session);
+        if (s.closed) revert SessionIsClosed(session);
+    }
+
+    function _debit(address account, uint256 amount) private {
+        uint256 balance = balanceOf[account];
+        if (amount > balance) revert InsufficientBalance(account, balance, amount);
+        balanceOf[account] = balance - amount;
+    }
+
+    function _take(bytes32 pot, uint256 amount) private {
+        uint256 held = potOf[pot];
+        if (amount > held) revert InsufficientPot(pot, held, amount);
+        potOf[pot] = held - amount;
+    }
+
+    function _u128(uint256 amount) private pure returns (uint128) {
+        if (amount > type(uint128).max) revert AmountTooLarge(amount);
+        return uint128(amount);
+    }
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
+import {IEscrow} from "./interfaces/IEscrow.sol";
+import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {SinterToken} from "./SinterToken.sol";
+import {StakeDraw} from "./libraries/StakeDraw.sol";
+
+/// @title NodeRegistry, documented in {INodeRegistry}
+contract NodeRegistry is INodeRegistry, EIP712 {
+    using Checkpoints for Checkpoints.Trace208;
+    using SafeCast for uint256;
+    using SafeERC20 for SinterToken;
+
+    bytes32 private constant CONSENT_TYPEHASH = keccak256("PayoutConsent(address operator,address payout)");
+    uint256 private constant MAX_CLASS_BYTES = 64;
+
+    SinterToken public immutable token;
+    IEscrow public immutable escrow;
+    address public immutable batches;
+    uint64 public immutable unbondingDelay;
+    uint256 public immutable minStake;
+
+    mapping(address operator => Node) private _nodes;
+    mapping(address operator => Checkpoints.Trace208) private _stakes;
+    mapping(bytes32 lockId => Lock) private _locks;
+    Unbond[] private _unbonds;
+    address[] private _operators;
+
+    modifier onlyBatches() {
+        if (msg.sender != batches) revert NotBatches(msg.sender);
+        _;
+    }
+
+    /// @param minStake_ at least 1, so that a weight in a draw is never zero.
+    constructor(SinterToken token_, IEscrow escrow_, address batches_, uint64 unbondingDelay_, uint256 minStake_)
+        EIP712("Sinter", "1")
+    {
+        if (unbondingDelay_ == 0 || minStake_ == 0) revert BadRegistryParams();
+        token = token_;
+        escrow = escrow_;
+        batches = batches_;
+        unbondingDelay = unbondingDelay_;
+        minStake = minStake_;
+    }
+
+    /// @inheritdoc INodeRegistry
+    function register(
+        bytes calldata publicKey,
+        address payout,
+        string calldata hardwareClass,
+        uint256 stake,
+        bytes calldata payoutConsent
+    ) external {
+        Node storage node = _nodes[msg.sender];
+        if (node.payout != address(0)) revert AlreadyRegistered(msg.sender);
+        if (publicKey.length != 64 || address(uint160(uint256(keccak256(publicKey)))) != msg.sender) {
+            revert KeyNotOfOperator(msg.sender);
+        }
+        if (bytes(hardwareClass).length == 0 || bytes(hardwareClass).length > MAX_CLASS_BYTES) revert BadHardwareClass();
+        if (stake < minStake) revert StakeTooLow(stake, minStake);
+        bytes32 consent = _hashTypedDataV4(keccak256(abi.encode(CONSENT_TYPEHASH, msg.sender, payout)));
+        if (payout == address(0) || !SignatureChecker.isValidSignatureNow(payout, consent, payoutConsent)) {
+            revert BadPayoutConsent(payout);
+        }
+        node.payout = payout;
+        node.registeredAt = uint64(block.timestamp);
+        node.publicKey = publicKey;
+        node.hardwareClass = hardwareClass;
+        _operators.push(msg.sender);
+        emit NodeRegistered(msg.sender, payout, publicKey, hardwareClass);
+        _addStake(node, msg.sender, stake);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function addStake(address operator, uint256 amount) external {
+        if (amount == 0) revert ZeroAmount();
+        _addStake(_node(operator), operator, amount);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function requestUnbond(address operator, uint256 amount) external returns (uint256 unbondId) {
+        Node storage node = _node(operator);
+        if (msg.sender != operator && msg.sender != node.payout) revert NotOperatorNorPayout(msg.sender);
+        if (amount == 0) revert ZeroAmount();
+        _requireFree(node, amount);
+        node.stake -= uint128(amount);
+        _checkpoint(operator, node.stake);
+        unbondId = _unbonds.length;
+        uint64 releaseAt = uint64(block.timestamp) + unbondingDelay;
+        _unbonds.push(Unbond(operator, uint128(amount), releaseAt));
+        emit UnbondRequested(operator, unbondId, amount, releaseAt);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function withdraw(uint256 unbondId) external {
+        if (unbondId >= _unbonds.length || _unbonds[unbondId].amount == 0) revert UnknownUnbond(unbondId);
+        Unbond memory unbond = _unbonds[unbondId];
+        if (block.timestamp < unbond.releaseAt) revert StillUnbonding(unbond.releaseAt);
+        _unbonds[unbondId].amount = 0;
+        address payout = _nodes[unbond.operator].payout;
+        emit StakeWithdrawn(unbond.operator, unbondId, payout, unbond.amount);
+        token.safeTransfer(payout, unbond.amount);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function lock(bytes32 lockId, address operator, uint256 amount) external onlyBatches {
+        Node storage node = _node(operator);
+        if (_locks[lockId].operator != address(0)) revert LockExists(lockId);
+        _requireFree(node, amount);
+        node.locked += uint128(amount);
+        _locks[lockId] = Lock(operator, uint128(amount));
+        emit StakeLocked(lockId, operator, amount);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function unlock(bytes32 lockId) external onlyBatches {
+        Lock storage held = _locks[lockId];
+        (address operator, uint128 amount) = (held.operator, held.amount);
+        held.amount = 0;
+        _nodes[operator].locked -= amount;
+        emit StakeUnlocked(lockId, operator, amount);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function slash(bytes32 lockId, uint256 burned, uint256 rewarded) external onlyBatches {
+        Lock storage held = _locks[lockId];
+        uint256 amount = burned + rewarded;
+        if (amount > held.amount) revert LockTooSmall(held.amount, amount);
+        address operator = held.operator;
+        Node storage node = _nodes[operator];
+        held.amount -= uint128(amount);
+        node.locked -= uint128(amount);
+        node.stake -= uint128(amount);
+        _checkpoint(operator, node.stake);
+        emit StakeSlashed(lockId, operator, burned, rewarded);
+        if (burned > 0) token.burn(burned);
+        if (rewarded > 0) {
+            token.approve(address(escrow), rewarded);
+            escrow.fundPot(lockId, rewarded);
+        }
+    }
+
+    /// @inheritdoc INodeRegistry
+    function nodeOf(address operator) external view returns (Node memory) {
+        return _nodes[operator];
+    }
+
+    /// @inheritdoc INodeRegistry
+    function payoutOf(address operator) external view returns (address) {
+        return _nodes[operator].payout;
+    }
+
+    /// @inheritdoc INodeRegistry
+    function freeStake(address operator) external view returns (uint256) {
+        return _nodes[operator].stake - _nodes[operator].locked;
+    }
+
+    /// @inheritdoc INodeRegistry
+    function lockOf(bytes32 lockId) external view returns (Lock memory) {
+        return _locks[lockId];
+    }
+
+    /// @inheritdoc INodeRegistry
+    function unbondOf(uint256 unbondId) external view returns (Unbond memory) {
+        if (unbondId >= _unbonds.length) revert UnknownUnbond(unbondId);
+        return _unbonds[unbondId];
+    }
+
+    /// @inheritdoc INodeRegistry
+    function operatorCount() external view returns (uint256) {
+        return _operators.length;
+    }
+
+    /// @inheritdoc INodeRegistry
+    function operators(uint256 offset, uint256 limit) external view returns (address[] memory page) {
+        uint256 count = _operators.length;
+        uint256 size = offset >= count ? 0 : (count - offset < limit ? count - offset : limit);
+        page = new address[](size);
+        for (uint256 i = 0; i < size; i++) page[i] = _operators[offset + i];
+    }
+
+    /// @inheritdoc INodeRegistry
+    function stakeAt(address operator, uint256 atBlock) public view returns (uint256) {
+        if (atBlock >= block.number) revert NotYetFrozen(atBlock);
+        return _stakes[operator].upperLookupRecent(uint48(atBlock));
+    }
+
+    /// @inheritdoc INodeRegistry
+    function eligibleCount(uint256 atBlock, address excludedOperator) external view returns (uint256) {
+        (address[] memory candidates,) = _eligible(atBlock, excludedOperator);
+        return candidates.length;
+    }
+
+    /// @inheritdoc INodeRegistry
+    function draw(bytes32 seed, uint256 atBlock, uint256 n, address excludedOperator)
+        external
+        view
+        returns (address[] memory)
+    {
+        (address[] memory candidates, uint256[] memory weights) = _eligible(atBlock, excludedOperator);
+        return StakeDraw.pick(seed, candidates, weights, n);
+    }
+
+    /// @dev In order of registration, which only ever grows, and payout addresses never change: a draw on a past block
+    /// sees the same list for ever.
+    function _eligible(uint256 atBlock, address excludedOperator)
+        private
+        view
+        returns (address[] memory candidates, uint256[] memory weights)
+    {
+        address excludedPayout = _nodes[excludedOperator].payout;
+        uint256 length = _operators.length;
+        candidates = new address[](length);
+        weights = new uint256[](length);
+        uint256 count = 0;
+        for (uint256 i = 0; i < length; i++) {
+            address operator = _operators[i];
+            uint256 weight = stakeAt(operator, atBlock);
+            if (weight < minStake || _nodes[operator].payout == excludedPayout) continue;
+            candidates[count] = operator;
+            weights[count] = weight;
+            count++;
+        }
+        assembly ("memory-safe") {
+            mstore(candidates, count)
+            mstore(weights, count)
+        }
+    }
+
+    function _node(address operator) private view returns (Node storage node) {
+        node = _nodes[operator];
+        if (node.payout == address(0)) revert NotRegistered(operator);
+    }
+
+    function _requireFree(Node storage node, uint256 amount) private view {
+        uint256 free = node.stake - node.locked;
+        if (amount > free) revert InsufficientFreeStake(free, amount);
+    }
+
+    function _addStake(Node storage node, address operator, uint256 amount) private {
+        node.stake = (node.stake + amount).toUint128();
+        _checkpoint(operator, node.stake);
+        emit StakeAdded(operator, msg.sender, amount, node.stake);
+        token.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    function _checkpoint(address operator, uint256 stake) private {
+        _stakes[operator].push(uint48(block.number), uint208(stake));
+    }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {IEscrow} from "./IEscrow.sol";
+
+/// @title The life of a batch, from anchor to collection
+/// @notice Who fixes what, when: receipts before the sample, traces before the challenge, the attestation before the
+/// committee. Every state has a deadline and an exit that anyone can take. A window runs from the moment its beacon slot is
+/// recorded, so a halt of the chain costs nobody time, and anyone can record, so nobody can hold the clock.
+interface IBatches {
+    /// @notice Immutable parameters. Shares are in basis points (1/10000), windows in seconds, amounts in base units.
+    /// @param draws k, receipts drawn per batch, 1 to 32.
+    /// @param committeeSize members of the first committee; attempt a has (committeeSize + 1)·2^a − 1.
+    /// @param quorum equal votes that settle in the first committee; larger ones keep the same share.
+    /// @param maxRanges most ranges in a batch.
+    /// @param lockBps the lock is fees · lockBps, at least `minLock`. At least betaBps + nuBps.
+    /// @param nuBps share of the fees for the voters of the settling quorum.
+    /// @param betaBps share of the fees that is burned.
+    /// @param verificationFloor prepaid by the provider at the anchor for the voters, whatever the fees are.
+    /// @param forfeitBps a draw off tolerance forfeits at least fees · forfeitBps / draws (15000 = 1.5·F/k).
+    /// @param untracedSlashBps share of the lock that burns when no trace is anchored.
+    /// @param slashBurnBps share of a whole slashed lock that burns; the rest goes to the voters.
+    /// @param traceWindow time to anchor the trace, from the record of the sample slot.
+    /// @param attestWindow time to commit the attestation, from the record of the challenge slot.
+    /// @param voteWindow time for the committee, from the record of its slot; then a larger one can be drawn.
+    /// @param pokeGrace first part of the vote window, in which only the provider may settle.
+    /// @param slashPending time from a `forged` verdict to the slash.
+    /// @param abandonWindow time from the end of the last possible vote window to abandonment.
+    struct Params {
+        uint8 draws;
+        uint16 committeeSize;
+        uint16 quorum;
+        uint16 maxRanges;
+        uint32 lockBps;
+        uint16 nuBps;
+        uint16 betaBps;
+        uint32 forfeitBps;
+        uint16 untracedSlashBps;
+        uint16 slashBurnBps;
+        uint128 minLock;
+        uint128 verificationFloor;
+        uint64 traceWindow;
+        uint64 attestWindow;
+        uint64 voteWindow;
+        uint64 pokeGrace;
+        uint64 slashPending;
+        uint64 abandonWindow;
+    }
+
+    /// @notice The first five are on the way, the last four final.
+    enum Status {
+        None,
+        Anchored,
+        Traced,
+        Committed,
+        SlashPending,
+        Paid,
+        Untraced,
+        Slashed,
+        Abandoned
+    }
+
+    /// @param root hash of the sum tree over the batch's receipts.
+    /// @param total sum of the fees, the sum at the root.
+    /// @param providerPart what the provider gets of the fees in all, set when paid.
+    /// @param burnPart what burns of the fees in all, set when paid.
+    /// @param verdicts one byte per draw, set by the settling quorum.
+    struct Batch {
+        address provider;
+        Status status;
+        uint8 attempt;
+        uint48 anchorBlock;
+        bytes32 root;
+        uint128 total;
+        uint128 providerPart;
+        uint128 burnPart;
+        uint64 slashAt;
+        uint64 sampleSlot;
+        uint64 challengeSlot;
+        uint64 committeeSlot;
+        bytes32 traceRoot;
+        bytes32 attestation;
+        bytes32 verdicts;
+    }
+
+    /// @param start sum of the fees of the ranges before this one: its receipts own the points [start, start + fee).
+    /// @param refund base units that come back to the consumer of a paid batch.
+    struct RangeRecord {
+        address consumer;
+        bool collected;
+        uint128 start;
+        uint128 fee;
+        uint128 refund;
+    }
+
+    /// @notice A committee member's vote; batch, attempt and attestation are the chain's own.
+    /// @param digest the voter's own digest of the coefficients (not judged here).
+    /// @param signature EIP-712 over Vote(batch, attempt, attestation, verdicts, digest).
+    struct SignedVote {
+        bytes32 verdicts;
+        bytes32 digest;
+        bytes signature;
+    }
+
+    /// @notice A node of the sum tree.
+    struct Sibling {
+        bytes32 hash;
+        uint128 sum;
+    }
+
+    /// @notice A receipt's place in the sum tree. Needed for each distinct receipt that was drawn and found off tolerance.
+    /// @param range index of the range the receipt belongs to.
+    /// @param index position of the leaf.
+    /// @param path siblings from the leaf up.
+    struct Opening {
+        uint32 range;
+        uint128 price;
+        uint64 index;
+        bytes32 receiptHash;
+        Sibling[] path;
+    }
+
+    event BatchAnchored(
+        bytes32 indexed batchId,
+        address indexed provider,
+        bytes32 root,
+        uint256 total,
+        uint256 lock,
+        uint64 sampleSlot,
+        uint256 rangeCount
+    );
+    event RangeAnchored(
+        bytes32 indexed batchId,
+        uint256 index,
+        bytes32 indexed session,
+        address indexed consumer,
+        uint64 fromSeq,
+        uint64 toSeq,
+        uint256 cumulative,
+        uint256 fee,
+        bytes32 receiptHash
+    );
+    event TraceAnchored(bytes32 indexed batchId, bytes32 traceRoot, uint64 challengeSlot);
+    event AttestationCommitted(bytes32 indexed batchId, bytes32 digest, uint64 committeeSlot);
+    event CommitteeRedrawn(bytes32 indexed batchId, uint8 attempt, uint64 committeeSlot);
+    event BatchSettled(bytes32 indexed batchId, Status status, bytes32 verdicts, address[] voters);
+    event VotersPaid(bytes32 indexed batchId, uint256 each, uint256 burned);
+    event ToleranceForfeited(
+        bytes32 indexed batchId, uint256 indexed range, address indexed consumer, uint256 refunded, uint256 forfeited
+    );
+    event SlashScheduled(bytes32 indexed batchId, uint64 slashAt);
+    event BatchSlashed(bytes32 indexed batchId, uint256 burned, uint256 rewarded);
+    event BatchExpired(bytes32 indexed batchId, Status status);
+    event BatchAbandoned(bytes32 indexed batchId);
+    event RangeCollected(
+        bytes32 indexed batchId, uint256 index, address indexed consumer, uint256 paid, uint256 burned, uint256 refunded
+    );
+
+    error BadParams(string field);
+    error RangeCount(uint256 count);
+    error TotalTooLarge();
+    error AlreadyAnchored(bytes32 batchId);
+    error WrongStatus(bytes32 batchId, Status status);
+    error NotProvider(address caller);
+    error DeadlinePassed(uint64 deadline);
+    error DeadlineNotReached(uint64 deadline);
+    error ZeroDigest();
+    error ProvidersGrace(uint64 until);
+    error NoQuorum(uint256 votes, uint256 quorum);
+    error VerdictsDiffer(uint256 vote);
+    error NotInCommittee(address signer);
+    error VotedTwice(address signer);
+    error BadVerdict(uint256 draw);
+    error VerdictBeyondDraws();
+    error BadOpening(uint256 opening);
+    error OpeningOutsideRange(uint256 opening);
+    error UnusedOpening(uint256 opening);
+    error MissingOpening(uint256 draw);
+    error CommitteeCanGrow(uint256 eligible);
+    error CommitteeExhausted(uint256 eligible);
+    error UnknownRange(uint256 index);
+    error AlreadyCollected(uint256 index);
+
+    /// @notice Consumes ranges of sessions for ever, locks the provider's stake and names the sample slot.
+    /// @param root hash of the sum tree over the ranges' receipts, in the order of the ranges.
+    /// @return batchId `batchIdOf(caller, root)`.
+    function anchorBatch(bytes32 root, IEscrow.Range[] calldata ranges) external returns (bytes32 batchId);
+
+    /// @notice Fixes the canonical traces of the drawn jobs; once, by the provider, after the sample and in time.
+    function anchorTrace(bytes32 batchId, bytes32 traceRoot) external;
+
+    /// @notice Fixes the attestation before its committee is known; once, by the provider, after the challenge and in time.
+    function commitAttestation(bytes32 batchId, bytes32 digest) external;
+
+    /// @notice Applies the verdict of a quorum. The provider's alone to call during `pokeGrace`, then anyone's.
+    /// @param votes equal verdicts of distinct members of the current committee, at least `quorumOf`.
+    /// @param openings one per distinct receipt whose draw has the verdict `tolerance`; otherwise empty.
+    function settle(bytes32 batchId, SignedVote[] calldata votes, Opening[] calldata openings) external;
+
+    /// @notice Draws a larger committee after a vote window without settlement.
+    function redraw(bytes32 batchId) external;
+
+    /// @notice Ends a batch whose provider let a deadline pass: `Untraced`, or `SlashPending` after silence.
+    function expire(bytes32 batchId) external;
+
+    /// @notice Carries out a pending slash.
+    function finalize(bytes32 batchId) external;
+
+    /// @notice Ends a batch that no committee, up to all eligible nodes, would judge: refunds consumers, returns lock and floor.
+    function abandon(bytes32 batchId) external;
+
+    /// @notice Moves one range's money, once, after a final status: to the provider's owner and the fire, or back to the consumer.
+    function collect(bytes32 batchId, uint256 index) external;
+
+    function params() external view returns (Params memory);
+
+    /// @notice keccak256(abi.encode("sinter/batch/1", chain id, this, provider, root)).
+    function batchIdOf(address provider, bytes32 root) external view returns (bytes32);
+
+    function batchOf(bytes32 batchId) external view returns (Batch memory);
+
+    function rangeOf(bytes32 batchId, uint256 index) external view returns (RangeRecord memory);
+
+    function rangeCount(bytes32 batchId) external view returns (uint256);
+
+    /// @notice Stake locked for a batch of `total` fees.
+    function lockFor(uint256 total) external view returns (uint256);
+
+    /// @notice Points of [0, total) that the sample beacon draws, one per draw.
+    function samplePoints(bytes32 batchId) external view returns (uint256[] memory points);
+
+    /// @notice Members of the current committee. Reverts until its slot is recorded.
+    function committee(bytes32 batchId) external view returns (address[] memory members);
+
+    /// @notice Equal votes needed from a committee of `members`.
+    function quorumOf(uint256 members) external view returns (uint256);
+
+    /// @notice Timestamp (seconds) at which the current state's window ends; 0 while its slot is not recorded or when final.
+    function deadlineOf(bytes32 batchId) external view returns (uint64);
+}
