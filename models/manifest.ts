@@ -1,0 +1,171 @@
+import { z } from 'zod'
+import { equalBytes, utf8 } from '../protocol/bytes.ts'
+import { describeError, SinterError } from '../protocol/errors.ts'
+
+/**
+ * The manifest fixes what a model *means*: lowered graph, exponents, where its integer weights lie, tables, tolerance.
+ * Normative text: protocol/spec/manifest.md. Everything here comes from strangers, so every number has a limit.
+ */
+
+export const MANIFEST_VERSION = 1
+
+/** Limits on what a node is willing to look at. Units are in the names. */
+export const MANIFEST_LIMITS = {
+  bytes: 4 * 2 ** 20,
+  weightBytes: 2 ** 28,
+  tensors: 4096,
+  ops: 1024,
+  rank: 8,
+  tensorElements: 2 ** 24,
+  totalElements: 2 ** 25,
+  multiplyAdds: 2 ** 36,
+  exponent: 64,
+} as const
+
+const integer = (min: number, max: number) => z.int().min(min).max(max)
+const name = z.string().min(1).max(256)
+const shape = z.array(integer(1, MANIFEST_LIMITS.tensorElements)).max(MANIFEST_LIMITS.rank)
+const tensorId = integer(0, MANIFEST_LIMITS.tensors - 1)
+const pair = z.tuple([integer(1, 4096), integer(1, 4096)])
+/** Top, left, bottom, right. */
+const pads = z.tuple([integer(0, 4096), integer(0, 4096), integer(0, 4096), integer(0, 4096)])
+
+/** A content-addressed file: UnixFS CID (version 1, base32), SHA-256 in lower-case hex without prefix, length. */
+const fileSchema = z.strictObject({
+  cid: z.string().regex(/^b[a-z2-7]{20,120}$/),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  bytes: integer(1, 2 ** 31),
+})
+
+/** An array in the weights file: byte offset and number of elements. */
+const sliceSchema = z.strictObject({ offset: integer(0, MANIFEST_LIMITS.weightBytes), count: integer(1, 2 ** 26) })
+
+const opBase = { name, input: tensorId, output: tensorId }
+
+const convSchema = z.strictObject({
+  ...opBase,
+  kind: z.literal('conv'),
+  weights: sliceSchema,
+  biases: sliceSchema,
+  kernel: pair,
+  strides: pair,
+  pads,
+  dilations: pair,
+  groups: integer(1, 65_536),
+})
+const gemmSchema = z.strictObject({ ...opBase, kind: z.literal('gemm'), weights: sliceSchema, biases: sliceSchema })
+const poolSchema = z.strictObject({
+  ...opBase,
+  kind: z.literal('averagepool'),
+  kernel: pair,
+  strides: pair,
+  pads,
+  weight: integer(-(2 ** 31) + 1, 2 ** 31 - 1),
+})
+const tableSchema = z.strictObject({
+  ...opBase,
+  kind: z.literal('table'),
+  function: name,
+  knots: z.array(integer(-65_536, 65_536)).length(65),
+})
+
+const opSchema = z.discriminatedUnion('kind', [convSchema, gemmSchema, poolSchema, tableSchema])
+
+const endSchema = z.strictObject({ name, tensor: tensorId, shape })
+
+const manifestSchema = z.strictObject({
+  version: z.literal(MANIFEST_VERSION),
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/),
+  model: fileSchema,
+  weights: fileSchema,
+  inputs: z.array(endSchema).min(1).max(64),
+  outputs: z
+    .array(
+      endSchema.extend({
+        /** `quanta` is τ; the rest says where it came from: the largest deviation seen, in thousandths of a quantum. */
+        tolerance: z.strictObject({
+          quanta: integer(0, 65_535),
+          deviationMilli: integer(0, 2 ** 31),
+          margin: integer(1, 1000),
+          samples: integer(1, 1_000_000),
+        }),
+      }),
+    )
+    .min(1)
+    .max(64),
+  tensors: z
+    .array(
+      z.strictObject({
+        name,
+        shape,
+        exponent: integer(-MANIFEST_LIMITS.exponent, MANIFEST_LIMITS.exponent),
+        viewOf: tensorId.nullable(),
+      }),
+    )
+    .min(2)
+    .max(MANIFEST_LIMITS.tensors),
+  ops: z.array(opSchema).min(1).max(MANIFEST_LIMITS.ops),
+  /** Multiply-adds of one evaluation: the unit of work. */
+  units: integer(1, MANIFEST_LIMITS.multiplyAdds),
+  /** T and L of DESIGN §5.4. */
+  tiles: integer(1, MANIFEST_LIMITS.totalElements),
+  layers: integer(1, MANIFEST_LIMITS.ops),
+  /** Parts per million of the units whose tiles can be drawn and proven. Always all of them in this version. */
+  coverage: z.literal(1_000_000),
+})
+
+export type Manifest = z.infer<typeof manifestSchema>
+export type ManifestTensor = Manifest['tensors'][number]
+export type FileRef = z.infer<typeof fileSchema>
+export type Slice = z.infer<typeof sliceSchema>
+export type ConvOp = z.infer<typeof convSchema>
+export type GemmOp = z.infer<typeof gemmSchema>
+export type PoolOp = z.infer<typeof poolSchema>
+export type TableOp = z.infer<typeof tableSchema>
+export type LinearOp = ConvOp | GemmOp | PoolOp
+export type Op = LinearOp | TableOp
+
+export const isLinear = (op: Op): op is LinearOp => op.kind !== 'table'
+
+/** JSON with sorted keys and no whitespace; numbers are integers. The only accepted spelling of a manifest. */
+function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  if (value !== null && typeof value === 'object') {
+    const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+    return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`).join(',')}}`
+  }
+  return JSON.stringify(value)
+}
+
+/** Canonical bytes (UTF-8 JSON) of a manifest: what is hashed, published and named by CID. */
+export function manifestBytes(manifest: Manifest): Uint8Array {
+  return utf8(canonicalJson(manifest))
+}
+
+/**
+ * Decodes a manifest: strict schema, unknown fields refused, canonical spelling enforced.
+ * Says nothing yet about what the fields mean together: see `validateManifest`.
+ * Throws `MANIFEST_TOO_LARGE`, `MANIFEST_MALFORMED`, `MANIFEST_NOT_CANONICAL`.
+ */
+export function parseManifest(bytes: Uint8Array): Manifest {
+  if (bytes.length > MANIFEST_LIMITS.bytes)
+    throw new SinterError('MANIFEST_TOO_LARGE', `a manifest has at most ${MANIFEST_LIMITS.bytes} bytes`)
+  let value: unknown
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+  } catch (cause) {
+    throw new SinterError('MANIFEST_MALFORMED', 'the manifest is not JSON', { cause })
+  }
+  const parsed = manifestSchema.safeParse(value)
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]
+    const where = issue === undefined || issue.path.length === 0 ? 'the manifest' : issue.path.join('.')
+    throw new SinterError('MANIFEST_MALFORMED', `${where}: ${issue?.message ?? describeError(parsed.error)}`)
+  }
+  if (!equalBytes(manifestBytes(parsed.data), bytes))
+    throw new SinterError(
+      'MANIFEST_NOT_CANONICAL',
+      'the manifest is not in canonical JSON (sorted keys, no whitespace)',
+    )
+  return parsed.data
+}
