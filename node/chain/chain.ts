@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Hex, PublicClient } from 'viem'
+import { privateKeyToAccount } from 'viem/accounts'
+import { SinterError } from '../../protocol/errors.ts'
+import type { NetworkFile } from '../../protocol/network.ts'
+import type { Address } from '../../protocol/signature.ts'
+import { openClient } from './client.ts'
+import { chainError } from './errors.ts'
+import { type NetworkParams, paramsFromJson } from './params.ts'
+import { openSteps, type Steps } from './steps.ts'
+import { openTransactor } from './transact.ts'
+import { openViews, type Views } from './views.ts'
+import {
+  type BatchEvent,
+  type EscrowEvent,
+  type Watcher,
+  type WatchOptions,
+  watchBatches,
+  watchEscrow,
+} from './watch.ts'
+
+/**
+ * @param rpcUrl JSON-RPC endpoint, which is trusted for what it answers.
+ * @param key account that sends and pays; without it the chain is read-only.
+ * @param pollMs pause between looks at the chain while waiting. @default 250
+ */
+export type ChainOptions = { network: NetworkFile; rpcUrl: string; key?: Hex; pollMs?: number }
+
+/** The network's contracts as functions. Hashes and ids are `0x` hex, addresses lower case, amounts base units. */
+export type Chain = Views &
+  Steps & {
+    network: NetworkFile
+    params: NetworkParams
+    /** Account of the key, null when read-only. */
+    address: Address | null
+    /** Waits until the slot's block is mined, records the slot if nobody has, and returns its value. */
+    awaitSlot(slot: bigint, signal?: AbortSignal): Promise<Hex>
+    /** Waits until the chain's clock is past `timestamp` (seconds). */
+    awaitTime(timestamp: bigint, signal?: AbortSignal): Promise<void>
+    watchBatches(handler: (event: BatchEvent) => void | Promise<void>, options?: WatchOptions): Watcher
+    watchEscrow(handler: (event: EscrowEvent) => void | Promise<void>, options?: WatchOptions): Watcher
+  }
+
+/** Throws `CHAIN_ID` when the endpoint is another chain, `CHAIN_NO_CONTRACTS` when the contracts are not there, `CHAIN_RPC`. */
+export async function openChain({ network, rpcUrl, key, pollMs = 250 }: ChainOptions): Promise<Chain> {
+  const client = openClient(rpcUrl, pollMs)
+  await checkNetwork(client, network)
+  const params = paramsFromJson(network.params)
+  const transactor = key === undefined ? null : openTransactor(client, network.chainId, privateKeyToAccount(key))
+  const views = openViews(client, network, params.slotLength)
+  const steps = openSteps(client, network, views, transactor, key)
+
+  async function until(condition: () => Promise<boolean>, signal?: AbortSignal): Promise<void> {
+    while (!(await condition())) await sleep(pollMs, undefined, { signal })
+  }
+
+  return {
+    ...views,
+    ...steps,
+    network,
+    params,
+    address: transactor?.address ?? null,
+    async awaitSlot(slot, signal) {
+      const height = views.slotHeight(slot)
+      // `blockhash` sees only blocks below the one being mined; gas estimates run on the next one, so mined is enough.
+      await until(async () => (await views.head()).block >= height, signal)
+      await steps.recordSlot(slot)
+      const value = await views.beaconValue(slot)
+      if (value === null) throw new SinterError('CHAIN_SLOT', `slot ${slot} was recorded and is not there`)
+      return value
+    },
+    awaitTime: (timestamp, signal) => until(async () => (await views.head()).timestamp > timestamp, signal),
+    watchBatches: (handler, options) => watchBatches(client, network, handler, { pollMs, ...options }),
+    watchEscrow: (handler, options) => watchEscrow(client, network, handler, { pollMs, ...options }),
+  }
+}
+
+async function checkNetwork(client: PublicClient, network: NetworkFile): Promise<void> {
+  const [chainId, code] = await Promise.all([
+    client.getChainId(),
+    client.getCode({ address: network.contracts.batches }),
+  ]).catch((error: unknown) => {
+    throw chainError(error, 'open the chain')
+  })
+  if (chainId !== network.chainId) {
+    throw new SinterError(
+      'CHAIN_ID',
+      `the endpoint is chain ${chainId}, network ${network.name} is on ${network.chainId}`,
+    )
+  }
+  if (code === undefined) {
+    throw new SinterError('CHAIN_NO_CONTRACTS', `the contracts of network ${network.name} are not on this chain`)
+  }
+}

@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs'
+import { type Abi, type Address, encodeDeployData, getContractAddress, type Hex } from 'viem'
+import { privateKeyToAccount } from 'viem/accounts'
+import { assetPath } from '../../protocol/assets.ts'
+import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import { SinterError } from '../../protocol/errors.ts'
+import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
+import { openClient } from './client.ts'
+import { type NetworkParams, paramsToJson } from './params.ts'
+import { openTransactor } from './transact.ts'
+
+/**
+ * @param key pays the gas; it owns nothing afterwards (no contract has an owner).
+ * @param faucet deploys the devnet faucet, which then holds the genesis tokens; without it `key`'s account does.
+ * @param faucetFund wei handed to the faucet.
+ * @param circuits SHA-256 (64 hex digits) of the verification keys, for the network file.
+ */
+export type DeployOptions = {
+  rpcUrl: string
+  key: Hex
+  name: string
+  params: NetworkParams
+  tileDraws: number
+  circuits: NetworkFile['circuits']
+  faucet?: boolean
+  faucetFund?: bigint
+}
+
+const DEFAULT_FAUCET_FUND = 10n ** 21n
+
+function bytecodeOf(name: string): Hex {
+  const text = readFileSync(assetPath(`protocol/contracts/artifacts/${name}.json`), 'utf8')
+  return (JSON.parse(text) as { bytecode: Hex }).bytecode
+}
+
+/**
+ * Deploys all contracts and returns the network's file. Addresses are computed before anything is sent, so the contracts
+ * know each other from birth and need no owner to introduce them. Throws `CHAIN_…`, and `DEPLOY_NONCE` if the account sent
+ * something else in between.
+ */
+export async function deployNetwork(options: DeployOptions): Promise<NetworkFile> {
+  const { rpcUrl, key, name, params, tileDraws, circuits, faucet = true, faucetFund = DEFAULT_FAUCET_FUND } = options
+  const client = openClient(rpcUrl)
+  const chainId = await client.getChainId()
+  const transactor = openTransactor(client, chainId, privateKeyToAccount(key))
+  const from = transactor.address
+  const first = await client.getTransactionCount({ address: from, blockTag: 'pending' })
+  const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
+  const [token, beacon, registry, escrow, batches, drip] = [at(0), at(1), at(2), at(3), at(4), at(5)]
+  const p = params
+
+  const deploy = async (
+    contract: string,
+    expected: Address,
+    abi: Abi,
+    args: unknown[],
+    value?: bigint,
+  ): Promise<bigint> => {
+    const data = encodeDeployData({ abi, bytecode: bytecodeOf(contract), args })
+    const receipt = await transactor.send({
+      data,
+      action: `deploy ${contract}`,
+      ...(value === undefined ? {} : { value }),
+    })
+    if (receipt.contractAddress?.toLowerCase() !== expected.toLowerCase()) {
+      throw new SinterError('DEPLOY_NONCE', `${contract} did not land where its peers expect it`)
+    }
+    return receipt.blockNumber
+  }
+  const batchParams = {
+    ...p,
+    verificationFloor: p.verificationFloor,
+    traceWindow: BigInt(p.traceWindow),
+    attestWindow: BigInt(p.attestWindow),
+    voteWindow: BigInt(p.voteWindow),
+    pokeGrace: BigInt(p.pokeGrace),
+    slashPending: BigInt(p.slashPending),
+    abandonWindow: BigInt(p.abandonWindow),
+  }
+  // Sent in the order of their nonces, mined together.
+  const blocks = await Promise.all([
+    deploy('SinterToken', token, tokenAbi as Abi, [faucet ? drip : from, p.genesis, p.cap]),
+    deploy('HeaderBeacon', beacon, beaconAbi as Abi, [BigInt(p.slotLength), BigInt(p.minDelay)]),
+    deploy('NodeRegistry', registry, registryAbi as Abi, [
+      token,
+      escrow,
+      batches,
+      BigInt(p.unbondingDelay),
+      p.minStake,
+    ]),
+    deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow)]),
+    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, batchParams]),
+    ...(faucet
+      ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
+      : []),
+  ])
+  return parseNetwork({
+    name,
+    chainId,
+    deployBlock: Math.min(...blocks.map(Number)),
+    contracts: { token, registry, escrow, beacon, batches, ...(faucet ? { faucet: drip } : {}) },
+    params: paramsToJson(params),
+    tileDraws,
+    circuits,
+  })
+}

@@ -1,0 +1,70 @@
+import type { Hex } from 'viem'
+import { privateKeyToAccount } from 'viem/accounts'
+import { fromHex, toHex } from '../../protocol/bytes.ts'
+import {
+  recoverTyped,
+  type SigningDomain,
+  signTyped,
+  type VoteFields,
+  type VoucherFields,
+  voteDigest,
+  voucherDigest,
+} from '../../protocol/eip712.ts'
+import type { NetworkFile } from '../../protocol/network.ts'
+import type { Address } from '../../protocol/signature.ts'
+
+/** Domain of vouchers. */
+export const escrowDomain = ({ chainId, contracts }: NetworkFile): SigningDomain => ({
+  chainId,
+  contract: contracts.escrow,
+})
+
+/** Domain of votes. */
+export const batchesDomain = ({ chainId, contracts }: NetworkFile): SigningDomain => ({
+  chainId,
+  contract: contracts.batches,
+})
+
+/** 65 bytes; `key` is the consumer's. */
+export function signVoucher(network: NetworkFile, key: Hex, voucher: VoucherFields): Uint8Array {
+  return signTyped(voucherDigest(escrowDomain(network), voucher), fromHex(key))
+}
+
+/** Address that signed the voucher for this network's escrow, or null. */
+export function recoverVoucher(network: NetworkFile, voucher: VoucherFields, signature: Uint8Array): Address | null {
+  return recoverTyped(voucherDigest(escrowDomain(network), voucher), signature)
+}
+
+/** 65 bytes; `key` is the committee member's operator key. */
+export function signVote(network: NetworkFile, key: Hex, vote: VoteFields): Uint8Array {
+  return signTyped(voteDigest(batchesDomain(network), vote), fromHex(key))
+}
+
+/** Address that signed the vote for this network's batches contract, or null. */
+export function recoverVote(network: NetworkFile, vote: VoteFields, signature: Uint8Array): Address | null {
+  return recoverTyped(voteDigest(batchesDomain(network), vote), signature)
+}
+
+/** The owner's consent to be a node's payout address, as `NodeRegistry.register` takes it. `payoutKey` is the cold key. */
+export async function signPayoutConsent(network: NetworkFile, payoutKey: Hex, operator: Address): Promise<Hex> {
+  const payout = privateKeyToAccount(payoutKey)
+  return payout.signTypedData({
+    domain: {
+      name: 'Sinter',
+      version: '1',
+      chainId: network.chainId,
+      verifyingContract: network.contracts.registry,
+    },
+    types: {
+      PayoutConsent: [
+        { name: 'operator', type: 'address' },
+        { name: 'payout', type: 'address' },
+      ],
+    },
+    primaryType: 'PayoutConsent',
+    message: { operator, payout: payout.address },
+  })
+}
+
+/** Address of a private key, in lower case. */
+export const addressOfKey = (key: Hex): Address => toHex(fromHex(privateKeyToAccount(key).address))

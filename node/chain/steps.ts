@@ -1,0 +1,175 @@
+import {
+  type Abi,
+  encodeFunctionData,
+  type Hex,
+  type PublicClient,
+  parseEventLogs,
+  type TransactionReceipt,
+} from 'viem'
+import { privateKeyToAccount } from 'viem/accounts'
+import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import { SinterError } from '../../protocol/errors.ts'
+import type { NetworkFile } from '../../protocol/network.ts'
+import type { Address } from '../../protocol/signature.ts'
+import { fetchHeaders } from './headers.ts'
+import type { Transactor } from './transact.ts'
+import type { Views } from './views.ts'
+
+/** A mined transaction. */
+export type Done = { tx: Hex; block: bigint; gasUsed: bigint }
+
+/** `IEscrow.Range`; `signature` is the consumer's voucher for `toSeq`. */
+export type RangeInput = { session: Hex; toSeq: bigint; cumulative: bigint; receiptHash: Hex; signature: Hex }
+/** `IBatches.SignedVote`; `verdicts` one byte per draw, the rest of the word zero. */
+export type SignedVoteInput = { verdicts: Hex; digest: Hex; signature: Hex }
+/** `IBatches.Opening`; `path` from the leaf up. */
+export type OpeningInput = {
+  range: number
+  price: bigint
+  index: bigint
+  receiptHash: Hex
+  path: { hash: Hex; sum: bigint }[]
+}
+/** @param payoutConsent from `signPayoutConsent` */
+export type Registration = { payout: Address; hardwareClass: string; stake: bigint; payoutConsent: Hex }
+
+/** Changes of the chain, each resolved when mined. All throw `CHAIN_…` errors (see errors.ts), `CHAIN_READ_ONLY` without a key. */
+export type Steps = {
+  transferTokens(to: Address, amount: bigint): Promise<Done>
+  transferEther(to: Address, wei: bigint): Promise<Done>
+  /** Approves what is missing, then registers. */
+  register(registration: Registration): Promise<Done>
+  addStake(operator: Address, amount: bigint): Promise<Done>
+  requestUnbond(operator: Address, amount: bigint): Promise<Done & { unbondId: bigint }>
+  withdrawStake(unbondId: bigint): Promise<Done>
+  /** Approves what is missing, then deposits. */
+  deposit(amount: bigint): Promise<Done>
+  withdraw(amount: bigint): Promise<Done>
+  /** @param expiry timestamp in seconds */
+  openSession(provider: Address, ceiling: bigint, expiry: bigint): Promise<Done & { session: Hex }>
+  topUp(session: Hex, amount: bigint): Promise<Done>
+  requestClose(session: Hex): Promise<Done>
+  closeSession(session: Hex): Promise<Done>
+  /** Records a slot whose block is mined, with headers when the chain has forgotten its hash. null when it was recorded already. */
+  recordSlot(slot: bigint): Promise<Done | null>
+  anchorBatch(root: Hex, ranges: RangeInput[]): Promise<Done & { batchId: Hex }>
+  anchorTrace(batchId: Hex, traceRoot: Hex): Promise<Done>
+  commitAttestation(batchId: Hex, digest: Hex): Promise<Done>
+  settle(batchId: Hex, votes: SignedVoteInput[], openings: OpeningInput[]): Promise<Done>
+  redraw(batchId: Hex): Promise<Done>
+  expire(batchId: Hex): Promise<Done>
+  finalize(batchId: Hex): Promise<Done>
+  abandon(batchId: Hex): Promise<Done>
+  collect(batchId: Hex, range: number): Promise<Done>
+  /** Devnet: start money, once per address; the caller pays the gas. Throws `NO_FAUCET` elsewhere. */
+  drip(to: Address): Promise<Done>
+}
+
+/** The chain's own memory of hashes; beyond it headers are needed. */
+const RECENT_BLOCKS = 250n
+/** Headers per transaction, about 10 million gas at most. */
+const HEADERS_PER_STEP = 200n
+
+const done = (receipt: TransactionReceipt): Done => ({
+  tx: receipt.transactionHash,
+  block: receipt.blockNumber,
+  gasUsed: receipt.gasUsed,
+})
+
+export function openSteps(
+  client: PublicClient,
+  network: NetworkFile,
+  views: Views,
+  transactor: Transactor | null,
+  key: Hex | undefined,
+): Steps {
+  const { token, registry, escrow, beacon, batches, faucet } = network.contracts
+
+  async function send(to: Address, abi: Abi, functionName: string, args: unknown[]): Promise<TransactionReceipt> {
+    const account = writer()
+    return account.send({ to, data: encodeFunctionData({ abi, functionName, args }), action: functionName })
+  }
+  function writer(): Transactor {
+    if (transactor === null) throw new SinterError('CHAIN_READ_ONLY', 'this chain was opened without a key')
+    return transactor
+  }
+  const onToken = (name: string, ...args: unknown[]) => send(token, tokenAbi as Abi, name, args)
+  const onRegistry = (name: string, ...args: unknown[]) => send(registry, registryAbi as Abi, name, args)
+  const onEscrow = (name: string, ...args: unknown[]) => send(escrow, escrowAbi as Abi, name, args)
+  const onBeacon = (name: string, ...args: unknown[]) => send(beacon, beaconAbi as Abi, name, args)
+  const onBatches = (name: string, ...args: unknown[]) => send(batches, batchesAbi as Abi, name, args)
+
+  /** Both spenders are immutable contracts that only take what their caller names, so one approval lasts. */
+  async function approve(spender: Address, amount: bigint): Promise<void> {
+    const args = [writer().address, spender] as const
+    const allowed = await client.readContract({ address: token, abi: tokenAbi, functionName: 'allowance', args })
+    if (allowed < amount) await onToken('approve', spender, 2n ** 256n - 1n)
+  }
+
+  async function recordSlot(slot: bigint): Promise<Done | null> {
+    if ((await views.beaconValue(slot)) !== null) return null
+    const height = views.slotHeight(slot)
+    const { block: head } = await views.head()
+    if (head - height < RECENT_BLOCKS) return done(await onBeacon('record', slot))
+    // Walk back from a hash the chain still knows, in steps that fit in a block.
+    let known = head - RECENT_BLOCKS / 2n
+    while (known - height > HEADERS_PER_STEP) {
+      const target = known - HEADERS_PER_STEP
+      await onBeacon('proveHash', target, await fetchHeaders(client, known, target + 1n))
+      known = target
+    }
+    return done(await onBeacon('recordWithHeaders', slot, await fetchHeaders(client, known, height + 1n)))
+  }
+
+  return {
+    transferTokens: async (to, amount) => done(await onToken('transfer', to, amount)),
+    transferEther: async (to, wei) =>
+      done(await writer().send({ to, data: '0x', value: wei, action: 'transferEther' })),
+    async register({ payout, hardwareClass, stake, payoutConsent }) {
+      await approve(registry, stake)
+      const publicKey = `0x${privateKeyToAccount(key!).publicKey.slice(4)}`
+      return done(await onRegistry('register', publicKey, payout, hardwareClass, stake, payoutConsent))
+    },
+    async addStake(operator, amount) {
+      await approve(registry, amount)
+      return done(await onRegistry('addStake', operator, amount))
+    },
+    async requestUnbond(operator, amount) {
+      const receipt = await onRegistry('requestUnbond', operator, amount)
+      const [event] = parseEventLogs({ abi: registryAbi, logs: receipt.logs, eventName: 'UnbondRequested' })
+      return { ...done(receipt), unbondId: event!.args.unbondId }
+    },
+    withdrawStake: async (unbondId) => done(await onRegistry('withdraw', unbondId)),
+    async deposit(amount) {
+      await approve(escrow, amount)
+      return done(await onEscrow('deposit', amount))
+    },
+    withdraw: async (amount) => done(await onEscrow('withdraw', amount)),
+    async openSession(provider, ceiling, expiry) {
+      const receipt = await onEscrow('openSession', provider, ceiling, expiry)
+      const [event] = parseEventLogs({ abi: escrowAbi, logs: receipt.logs, eventName: 'SessionOpened' })
+      return { ...done(receipt), session: event!.args.session }
+    },
+    topUp: async (session, amount) => done(await onEscrow('topUp', session, amount)),
+    requestClose: async (session) => done(await onEscrow('requestClose', session)),
+    closeSession: async (session) => done(await onEscrow('closeSession', session)),
+    recordSlot,
+    async anchorBatch(root, ranges) {
+      const receipt = await onBatches('anchorBatch', root, ranges)
+      const [event] = parseEventLogs({ abi: batchesAbi, logs: receipt.logs, eventName: 'BatchAnchored' })
+      return { ...done(receipt), batchId: event!.args.batchId }
+    },
+    anchorTrace: async (batchId, traceRoot) => done(await onBatches('anchorTrace', batchId, traceRoot)),
+    commitAttestation: async (batchId, digest) => done(await onBatches('commitAttestation', batchId, digest)),
+    settle: async (batchId, votes, openings) => done(await onBatches('settle', batchId, votes, openings)),
+    redraw: async (batchId) => done(await onBatches('redraw', batchId)),
+    expire: async (batchId) => done(await onBatches('expire', batchId)),
+    finalize: async (batchId) => done(await onBatches('finalize', batchId)),
+    abandon: async (batchId) => done(await onBatches('abandon', batchId)),
+    collect: async (batchId, range) => done(await onBatches('collect', batchId, BigInt(range))),
+    async drip(to) {
+      if (faucet === undefined) throw new SinterError('NO_FAUCET', 'this network has no faucet')
+      return done(await send(faucet, faucetAbi as Abi, 'drip', [to]))
+    },
+  }
+}

@@ -1,0 +1,193 @@
+import type { Hex, PublicClient } from 'viem'
+import { batchesAbi, beaconAbi, escrowAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import type { NetworkFile } from '../../protocol/network.ts'
+import type { Address } from '../../protocol/signature.ts'
+import { chainError } from './errors.ts'
+import { lowerAddresses } from './values.ts'
+
+export type BatchStatus =
+  | 'none'
+  | 'anchored'
+  | 'traced'
+  | 'committed'
+  | 'slashPending'
+  | 'paid'
+  | 'untraced'
+  | 'slashed'
+  | 'abandoned'
+
+/** Order of `IBatches.Status`. */
+export const BATCH_STATUSES: readonly BatchStatus[] = [
+  'none',
+  'anchored',
+  'traced',
+  'committed',
+  'slashPending',
+  'paid',
+  'untraced',
+  'slashed',
+  'abandoned',
+]
+
+/** `IBatches.Batch`; hashes that are not set yet are zero words, slots 0. `slashAt` in seconds. */
+export type Batch = {
+  provider: Address
+  status: BatchStatus
+  attempt: number
+  anchorBlock: number
+  root: Hex
+  total: bigint
+  providerPart: bigint
+  burnPart: bigint
+  slashAt: bigint
+  sampleSlot: bigint
+  challengeSlot: bigint
+  committeeSlot: bigint
+  traceRoot: Hex
+  attestation: Hex
+  verdicts: Hex
+}
+
+/** `IBatches.RangeRecord`: its receipts own the points [start, start + fee) of the sum tree. */
+export type RangeRecord = { consumer: Address; collected: boolean; start: bigint; fee: bigint; refund: bigint }
+
+/** `IEscrow.Session`; the reserve is ceiling − anchored. `expiry` and `closesAt` in seconds. */
+export type Session = {
+  consumer: Address
+  provider: Address
+  ceiling: bigint
+  anchored: bigint
+  cursor: bigint
+  expiry: bigint
+  closesAt: bigint
+  closed: boolean
+}
+
+/** `INodeRegistry.Node`; `publicKey` is X ‖ Y, 64 bytes. */
+export type RegisteredNode = {
+  payout: Address
+  stake: bigint
+  locked: bigint
+  registeredAt: bigint
+  publicKey: Hex
+  hardwareClass: string
+}
+
+/** Reads of the chain. All throw `CHAIN_…` errors (see errors.ts). */
+export type Views = {
+  /** Height and timestamp (seconds) of the newest block. */
+  head(): Promise<{ block: bigint; timestamp: bigint }>
+  etherOf(account: Address): Promise<bigint>
+  /** Tokens outside the escrow. */
+  tokensOf(account: Address): Promise<bigint>
+  tokenSupply(): Promise<bigint>
+  /** Free balance in the escrow. */
+  balanceOf(account: Address): Promise<bigint>
+  session(session: Hex): Promise<Session>
+  /** Money held for a batch. */
+  pot(batchId: Hex): Promise<bigint>
+  /** null when not registered. */
+  node(operator: Address): Promise<RegisteredNode | null>
+  /** All operators in order of registration. */
+  operators(): Promise<Address[]>
+  freeStake(operator: Address): Promise<bigint>
+  /** Stake at the end of a past block. */
+  stakeAt(operator: Address, block: bigint): Promise<bigint>
+  /** What is left of a batch's lock. */
+  lock(batchId: Hex): Promise<bigint>
+  lockFor(total: bigint): Promise<bigint>
+  batchId(provider: Address, root: Hex): Promise<Hex>
+  batch(batchId: Hex): Promise<Batch>
+  ranges(batchId: Hex): Promise<RangeRecord[]>
+  samplePoints(batchId: Hex): Promise<bigint[]>
+  committee(batchId: Hex): Promise<Address[]>
+  /** Equal votes that settle for a committee of `members`. */
+  quorum(members: number): Promise<number>
+  /** Timestamp (seconds) at which the batch's current window ends; 0n while its slot is not recorded or when final. */
+  deadline(batchId: Hex): Promise<bigint>
+  /** Height of the block that a slot takes its value from. */
+  slotHeight(slot: bigint): bigint
+  /** Value of a slot, null while it is not recorded. */
+  beaconValue(slot: bigint): Promise<Hex | null>
+}
+
+const PAGE = 500n
+
+export function openViews(client: PublicClient, network: NetworkFile, slotLength: number): Views {
+  const { contracts } = network
+  const token = { address: contracts.token, abi: tokenAbi } as const
+  const registry = { address: contracts.registry, abi: registryAbi } as const
+  const escrow = { address: contracts.escrow, abi: escrowAbi } as const
+  const beacon = { address: contracts.beacon, abi: beaconAbi } as const
+  const batches = { address: contracts.batches, abi: batchesAbi } as const
+
+  async function ask<T>(name: string, answer: Promise<T>): Promise<T> {
+    try {
+      return lowerAddresses(await answer)
+    } catch (error) {
+      throw chainError(error, name)
+    }
+  }
+  const read = client.readContract
+
+  return {
+    async head() {
+      const block = await ask('head', client.getBlock())
+      return { block: block.number, timestamp: block.timestamp }
+    },
+    etherOf: (account) => ask('etherOf', client.getBalance({ address: account })),
+    tokensOf: (account) => ask('tokensOf', read({ ...token, functionName: 'balanceOf', args: [account] })),
+    tokenSupply: () => ask('tokenSupply', read({ ...token, functionName: 'totalSupply' })),
+    balanceOf: (account) => ask('balanceOf', read({ ...escrow, functionName: 'balanceOf', args: [account] })),
+    session: (session) => ask('session', read({ ...escrow, functionName: 'sessionOf', args: [session] })),
+    pot: (batchId) => ask('pot', read({ ...escrow, functionName: 'potOf', args: [batchId] })),
+    async node(operator) {
+      const node = await ask('node', read({ ...registry, functionName: 'nodeOf', args: [operator] }))
+      return node.registeredAt === 0n ? null : node
+    },
+    async operators() {
+      const all: Address[] = []
+      for (;;) {
+        const args = [BigInt(all.length), PAGE] as const
+        const page = await ask('operators', read({ ...registry, functionName: 'operators', args }))
+        all.push(...page)
+        if (BigInt(page.length) < PAGE) return all
+      }
+    },
+    freeStake: (operator) => ask('freeStake', read({ ...registry, functionName: 'freeStake', args: [operator] })),
+    stakeAt: (operator, block) =>
+      ask('stakeAt', read({ ...registry, functionName: 'stakeAt', args: [operator, block] })),
+    async lock(batchId) {
+      return (await ask('lock', read({ ...registry, functionName: 'lockOf', args: [batchId] }))).amount
+    },
+    lockFor: (total) => ask('lockFor', read({ ...batches, functionName: 'lockFor', args: [total] })),
+    batchId: (provider, root) =>
+      ask('batchId', read({ ...batches, functionName: 'batchIdOf', args: [provider, root] })),
+    async batch(batchId) {
+      const batch = await ask('batch', read({ ...batches, functionName: 'batchOf', args: [batchId] }))
+      return { ...batch, status: BATCH_STATUSES[batch.status]! }
+    },
+    async ranges(batchId) {
+      const count = await ask('ranges', read({ ...batches, functionName: 'rangeCount', args: [batchId] }))
+      const indices = Array.from({ length: Number(count) }, (_, i) => BigInt(i))
+      return Promise.all(
+        indices.map((i) => ask('ranges', read({ ...batches, functionName: 'rangeOf', args: [batchId, i] }))),
+      )
+    },
+    async samplePoints(batchId) {
+      return [...(await ask('samplePoints', read({ ...batches, functionName: 'samplePoints', args: [batchId] })))]
+    },
+    async committee(batchId) {
+      return [...(await ask('committee', read({ ...batches, functionName: 'committee', args: [batchId] })))]
+    },
+    async quorum(members) {
+      return Number(await ask('quorum', read({ ...batches, functionName: 'quorumOf', args: [BigInt(members)] })))
+    },
+    deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
+    slotHeight: (slot) => slot * BigInt(slotLength),
+    async beaconValue(slot) {
+      const recorded = await ask('beaconValue', read({ ...beacon, functionName: 'recordedAt', args: [slot] }))
+      return recorded === 0n ? null : ask('beaconValue', read({ ...beacon, functionName: 'value', args: [slot] }))
+    },
+  }
+}

@@ -1,0 +1,155 @@
+import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
+import { type Anvil, startAnvil } from '../../node/chain/anvil.ts'
+import { type Chain, openChain } from '../../node/chain/chain.ts'
+import { deployNetwork } from '../../node/chain/deploy.ts'
+import { signPayoutConsent, signVote, signVoucher } from '../../node/chain/eip712.ts'
+import { devnetParams, type NetworkParams } from '../../node/chain/params.ts'
+import type { SignedVoteInput } from '../../node/chain/steps.ts'
+import { bigintToBytes, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { errorCode } from '../../protocol/errors.ts'
+import { keccak256 } from '../../protocol/hash.ts'
+import type { NetworkFile } from '../../protocol/network.ts'
+import { type SumTree, sumTree } from '../../protocol/sum-tree.ts'
+
+export { generatePrivateKey, type Hex }
+
+const SNTR = 10n ** 18n
+export type Actor = { key: Hex; chain: Chain }
+export type World = {
+  anvil: Anvil
+  network: NetworkFile
+  params: NetworkParams
+  funder: Chain
+  reader: Chain
+  provider: Actor
+  consumer: Actor
+  /** Staked nodes; the first is the provider. */
+  nodes: Actor[]
+  payouts: Hex[]
+  session: Hex
+  keyOf(operator: Hex): Hex
+  registerAgain(): Promise<unknown>
+}
+
+export const word = (value: bigint): Hex => toHex(bigintToBytes(value, 32))
+
+/** Code of the error an action is refused with. */
+export async function code(action: Promise<unknown>): Promise<string> {
+  return action.then(
+    () => 'NO_ERROR',
+    (error: unknown) => errorCode(error),
+  )
+}
+
+/** Anvil with the contracts, five staked nodes, a consumer and its session with the first node. */
+export async function openWorld(): Promise<World> {
+  const anvil = await startAnvil()
+  try {
+    const params = devnetParams
+    const circuits = { relation: '00'.repeat(32), pointwise: '00'.repeat(32) }
+    const at = { rpcUrl: anvil.rpcUrl, key: anvil.key }
+    const network = await deployNetwork({ ...at, name: 'test', params, tileDraws: 4, circuits })
+    const funder = await openChain({ network, ...at })
+    const reader = await openChain({ network, rpcUrl: anvil.rpcUrl })
+    const enter = async (): Promise<Actor> => {
+      const key = generatePrivateKey()
+      const chain = await openChain({ network, rpcUrl: anvil.rpcUrl, key })
+      await funder.drip(chain.address!)
+      return { key, chain }
+    }
+    const [consumer, ...nodes] = await Promise.all(Array.from({ length: 6 }, enter))
+    const payoutKeys = nodes.map(() => generatePrivateKey())
+    const register = async ({ chain }: Actor, payoutKey: Hex): Promise<unknown> => {
+      const payoutConsent = await signPayoutConsent(network, payoutKey, chain.address!)
+      const payout = privateKeyToAddress(payoutKey)
+      return chain.register({ payout, hardwareClass: 'cpu', stake: 2_000n * SNTR, payoutConsent })
+    }
+    await Promise.all(nodes.map((node, i) => register(node, payoutKeys[i]!)))
+    const provider = nodes[0]!
+    await Promise.all([provider.chain.deposit(10n * SNTR), consumer!.chain.deposit(100n * SNTR)])
+    const { timestamp } = await reader.head()
+    const { session } = await consumer!.chain.openSession(provider.chain.address!, 60n * SNTR, timestamp + 86_400n)
+    const payouts = payoutKeys.map((key) => privateKeyToAddress(key))
+    return {
+      anvil,
+      network,
+      params,
+      funder,
+      reader,
+      provider,
+      consumer: consumer!,
+      nodes,
+      payouts,
+      session,
+      keyOf: (operator) => nodes.find(({ chain }) => chain.address === operator)!.key,
+      registerAgain: () => register(provider, payoutKeys[0]!),
+    }
+  } catch (error) {
+    await anvil.stop()
+    throw error
+  }
+}
+
+/** Anchors one batch over the session's next receipts, with these prices. */
+export async function anchored(world: World, prices: bigint[]): Promise<{ batchId: Hex; tree: SumTree }> {
+  const { chain } = world.provider
+  const { cursor, anchored: paid } = await chain.session(world.session)
+  const leaves = prices.map((price, i) => ({
+    receiptHash: keccak256(bigintToBytes(cursor + BigInt(i) + 1n, 32)),
+    price: price * 10n ** 15n + 1n,
+  }))
+  const tree = sumTree(leaves)
+  const seq = cursor + BigInt(prices.length)
+  const receipt = leaves.at(-1)!.receiptHash
+  const cumulative = paid + tree.root.sum
+  const fields = { session: fromHex(world.session), seq, cumulative, receipt }
+  const signature = toHex(signVoucher(world.network, world.consumer.key, fields))
+  const range = { session: world.session, toSeq: seq, cumulative, receiptHash: toHex(receipt), signature }
+  const { batchId } = await chain.anchorBatch(toHex(tree.root.hash), [range])
+  return { batchId, tree }
+}
+
+/** Takes a batch whose sample is recorded to its committee, and returns two members' votes. */
+export async function committed(world: World, batchId: Hex, verdicts: string): Promise<SignedVoteInput[]> {
+  const { chain } = world.provider
+  await chain.anchorTrace(batchId, word(11n))
+  await chain.awaitSlot((await chain.batch(batchId)).challengeSlot)
+  await chain.commitAttestation(batchId, word(12n))
+  const { committeeSlot, attestation, attempt } = await chain.batch(batchId)
+  await chain.awaitSlot(committeeSlot)
+  const members = await chain.committee(batchId)
+  const vector = `0x${verdicts.padEnd(64, '0')}` as Hex
+  return members.slice(0, 2).map((member, i) => {
+    const digest = bigintToBytes(BigInt(i), 32)
+    const fields = {
+      batch: fromHex(batchId),
+      attempt,
+      attestation: fromHex(attestation),
+      verdicts: fromHex(vector),
+      digest,
+    }
+    const signature = toHex(signVote(world.network, world.keyOf(member), fields))
+    return { verdicts: vector, digest: toHex(digest), signature }
+  })
+}
+
+/** Everything the token's supply is made of, and some of its parts. */
+export async function holdings(world: World) {
+  const { reader, network, nodes, consumer, payouts, funder, provider } = world
+  const { registry, escrow, faucet } = network.contracts
+  const accounts = [...nodes.map(({ chain }) => chain.address!), consumer.chain.address!, ...payouts, funder.address!]
+  const sum = async (read: (account: Hex) => Promise<bigint>, of: Hex[]): Promise<bigint> =>
+    (await Promise.all(of.map(read))).reduce((a, b) => a + b, 0n)
+  const holders = [...accounts, registry, escrow, faucet!] as Hex[]
+  return {
+    supply: await reader.tokenSupply(),
+    all: await sum(reader.tokensOf, holders),
+    payouts: await sum(reader.balanceOf, payouts),
+    operator: await reader.balanceOf(provider.chain.address!),
+    providerStake: (await reader.node(provider.chain.address!))!.stake,
+    /** Claims on the escrow, which must be exactly what it holds when all pots are empty. */
+    claims: await sum(reader.balanceOf, accounts),
+    reserve: await reader.session(world.session).then(({ ceiling, anchored: used }) => ceiling - used),
+    escrow: await reader.tokensOf(escrow),
+  }
+}

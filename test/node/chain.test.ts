@@ -1,0 +1,210 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { openChain } from '../../node/chain/chain.ts'
+import { signVote, signVoucher } from '../../node/chain/eip712.ts'
+import type { BatchEvent } from '../../node/chain/watch.ts'
+import { fromHex, toHex } from '../../protocol/bytes.ts'
+import { samplePoints } from '../../protocol/draw.ts'
+import {
+  anchored,
+  code,
+  committed,
+  generatePrivateKey,
+  type Hex,
+  holdings,
+  openWorld,
+  type World,
+  word,
+} from './chain-world.ts'
+
+let world: World
+
+test.before(async () => {
+  world = await openWorld()
+})
+test.after(async () => {
+  await world?.anvil.stop()
+})
+
+test('a batch goes from anchor to collection and every unit is accounted for', async () => {
+  const { provider } = world
+  const before = await holdings(world)
+  const { batchId, tree } = await anchored(world, [3n, 5n, 7n])
+  const seen = await provider.chain.batch(batchId)
+  assert.is(seen.status, 'anchored')
+  assert.is(seen.total, tree.root.sum)
+  assert.is(seen.provider, provider.chain.address)
+  assert.is(await provider.chain.lock(batchId), await provider.chain.lockFor(seen.total))
+
+  const value = await provider.chain.awaitSlot(seen.sampleSlot)
+  const points = await provider.chain.samplePoints(batchId)
+  assert.equal(points, samplePoints(fromHex(batchId), fromHex(value), seen.total, world.params.draws))
+
+  const votes = await committed(world, batchId, '01010101')
+  await provider.chain.settle(batchId, votes, [])
+  await world.nodes[1]!.chain.collect(batchId, 0)
+  assert.is(await code(world.nodes[1]!.chain.collect(batchId, 0)), 'CHAIN_AlreadyCollected')
+  assert.is((await provider.chain.batch(batchId)).status, 'paid')
+
+  const after = await holdings(world)
+  const fee = seen.total
+  const { nuBps, betaBps, verificationFloor: floor } = world.params
+  const nu = (fee * BigInt(nuBps)) / 10_000n
+  const beta = (fee * BigInt(betaBps)) / 10_000n
+  const voterBurn = (nu + floor) % BigInt(votes.length)
+  assert.is(before.supply - after.supply, beta + voterBurn)
+  assert.is(after.payouts - before.payouts, fee - beta - voterBurn + floor)
+  assert.is(before.operator - after.operator, floor)
+  assert.is(await provider.chain.pot(batchId), 0n)
+  assert.is(after.all, after.supply)
+  assert.is(before.all, before.supply)
+  assert.is(after.claims + after.reserve, after.escrow)
+  assert.is((await provider.chain.session(world.session)).cursor, 3n)
+  assert.is(await provider.chain.lock(batchId), 0n)
+})
+
+test('a forged verdict slashes the lock and refunds the consumer', async () => {
+  const { provider } = world
+  const before = await holdings(world)
+  const { batchId } = await anchored(world, [4n, 6n])
+  const batch = await provider.chain.batch(batchId)
+  const lock = await provider.chain.lock(batchId)
+  await provider.chain.awaitSlot(batch.sampleSlot)
+  const votes = await committed(world, batchId, '01050101')
+  const stranger = world.nodes[2]!.chain
+  assert.is(await code(stranger.settle(batchId, votes, [])), 'CHAIN_ProvidersGrace')
+  await world.anvil.skip(world.params.pokeGrace + 1)
+  await stranger.settle(batchId, votes, [])
+  assert.is((await provider.chain.batch(batchId)).status, 'slashPending')
+  assert.is(await code(stranger.collect(batchId, 0)), 'CHAIN_WrongStatus')
+  assert.is(await code(stranger.finalize(batchId)), 'CHAIN_DeadlineNotReached')
+  await world.anvil.skip(world.params.slashPending + 1)
+  await stranger.finalize(batchId)
+  await stranger.collect(batchId, 0)
+  const after = await holdings(world)
+  const reward = lock / 10n / BigInt(votes.length)
+  const floorEach = world.params.verificationFloor / BigInt(votes.length)
+  const node = (await provider.chain.node(provider.chain.address!))!
+  assert.is(before.providerStake - node.stake, lock)
+  assert.is(after.payouts - before.payouts, (reward + floorEach) * BigInt(votes.length))
+  const [range] = await provider.chain.ranges(batchId)
+  assert.is(range!.fee, batch.total)
+  assert.is(await provider.chain.pot(batchId), 0n)
+  assert.is(after.all, after.supply)
+})
+
+test('the refusals have names', async () => {
+  const { provider, consumer, network, session } = world
+  const { chain } = provider
+  const state = await chain.session(session)
+  const range = (toSeq: bigint, cumulative: bigint, key: Hex = consumer.key) => {
+    const receipt = fromHex(word(99n))
+    const signature = signVoucher(network, key, { session: fromHex(session), seq: toSeq, cumulative, receipt })
+    return { session, toSeq, cumulative, receiptHash: toHex(receipt), signature: toHex(signature) }
+  }
+  const owed = state.anchored + 1n
+  const refusals: [string, () => Promise<unknown>][] = [
+    ['CHAIN_RangeNotContiguous', () => chain.anchorBatch(word(1n), [range(state.cursor, owed)])],
+    ['CHAIN_FeeNotPositive', () => chain.anchorBatch(word(1n), [range(state.cursor + 1n, state.anchored)])],
+    ['CHAIN_AboveCeiling', () => chain.anchorBatch(word(1n), [range(state.cursor + 1n, state.ceiling + 1n)])],
+    ['CHAIN_BadVoucher', () => chain.anchorBatch(word(1n), [range(state.cursor + 1n, owed, provider.key)])],
+    ['CHAIN_RangeCount', () => chain.anchorBatch(word(1n), [])],
+    ['CHAIN_InsufficientBalance', () => consumer.chain.openSession(chain.address!, 10n ** 30n, 2n ** 40n)],
+    ['CHAIN_AlreadyDripped', () => world.funder.drip(consumer.chain.address!)],
+    ['CHAIN_AlreadyRegistered', () => world.registerAgain()],
+    ['CHAIN_WrongStatus', () => chain.expire(word(5n))],
+    ['CHAIN_READ_ONLY', () => world.reader.deposit(1n)],
+  ]
+  for (const [expected, action] of refusals) assert.is(await code(action()), expected)
+  const poor = await openChain({ network, rpcUrl: world.anvil.rpcUrl, key: generatePrivateKey() })
+  assert.is(await code(poor.drip(poor.address!)), 'CHAIN_GAS_FUNDS')
+  const other = { ...network, chainId: network.chainId + 1 }
+  assert.is(await code(openChain({ network: other, rpcUrl: world.anvil.rpcUrl })), 'CHAIN_ID')
+  const empty = { ...network, contracts: { ...network.contracts, batches: poor.address! } }
+  assert.is(await code(openChain({ network: empty, rpcUrl: world.anvil.rpcUrl })), 'CHAIN_NO_CONTRACTS')
+})
+
+test('transactions of one account sent at once all land', async () => {
+  const { chain } = world.consumer
+  const start = await chain.balanceOf(chain.address!)
+  await Promise.all(Array.from({ length: 8 }, (_, i) => chain.deposit(BigInt(i + 1))))
+  assert.is(await chain.balanceOf(chain.address!), start + 36n)
+})
+
+test('a restarted watcher continues where the first one stopped and misses nothing', async () => {
+  const first: BatchEvent[] = []
+  let cursor = 0n
+  const watcher = world.reader.watchBatches((event) => void first.push(event), {
+    onCursor: (next) => {
+      cursor = next
+    },
+  })
+  while (first.length === 0 || cursor < (await world.reader.head()).block) await sleep(50)
+  await watcher.stop()
+  assert.ok(first.some(({ name }) => name === 'BatchSettled'))
+  assert.ok(
+    first.some((event) => event.name === 'RangeAnchored' && event.args.consumer === world.consumer.chain.address),
+  )
+
+  const { batchId } = await anchored(world, [2n])
+  const second: BatchEvent[] = []
+  let failures = 0
+  const again = world.reader.watchBatches(
+    (event) => {
+      // A handler that fails once gets the event again.
+      if (failures++ === 0) throw new Error('first try')
+      second.push(event)
+    },
+    { from: cursor },
+  )
+  while (second.length < 2) await sleep(50)
+  await again.stop()
+  assert.equal(
+    second.map(({ name }) => name),
+    ['RangeAnchored', 'BatchAnchored'],
+  )
+  assert.ok(second.every(({ args }) => (args as { batchId: Hex }).batchId === batchId))
+  assert.ok(failures > 2)
+})
+
+test('a slot older than the chain remembers is recorded with headers', async () => {
+  const { reader, consumer } = world
+  const { block } = await reader.head()
+  const slot = block / BigInt(world.params.slotLength) + 1n
+  await world.anvil.mine(520)
+  const done = await consumer.chain.recordSlot(slot)
+  assert.ok(done !== null)
+  assert.ok((await reader.beaconValue(slot)) !== null)
+  assert.is(await consumer.chain.recordSlot(slot), null)
+})
+
+test('votes of strangers, other attempts and split committees do not settle', async () => {
+  const { provider, network } = world
+  const { batchId } = await anchored(world, [9n])
+  const batch = await provider.chain.batch(batchId)
+  await provider.chain.awaitSlot(batch.sampleSlot)
+  const [one, two] = await committed(world, batchId, '01010101')
+  const { attestation } = await provider.chain.batch(batchId)
+  const vote = (key: Hex, attempt: number, verdicts: Hex) => {
+    const fields = { batch: fromHex(batchId), attempt, attestation: fromHex(attestation) }
+    const digest = fromHex(word(0n))
+    const signature = signVote(network, key, { ...fields, verdicts: fromHex(verdicts), digest })
+    return { verdicts, digest: word(0n), signature: toHex(signature) }
+  }
+  const key = world.keyOf((await provider.chain.committee(batchId))[1]!)
+  const valid = one!.verdicts
+  const forged = `0x05${valid.slice(4)}` as Hex
+  assert.is(await code(provider.chain.settle(batchId, [one!], [])), 'CHAIN_NoQuorum')
+  assert.is(await code(provider.chain.settle(batchId, [one!, one!], [])), 'CHAIN_VotedTwice')
+  assert.is(await code(provider.chain.settle(batchId, [one!, vote(key, 0, forged)], [])), 'CHAIN_VerdictsDiffer')
+  assert.is(await code(provider.chain.settle(batchId, [one!, vote(key, 1, valid)], [])), 'CHAIN_NotInCommittee')
+  assert.is(
+    await code(provider.chain.settle(batchId, [one!, vote(provider.key, 0, valid)], [])),
+    'CHAIN_NotInCommittee',
+  )
+  await provider.chain.settle(batchId, [one!, two!], [])
+  assert.is(await code(provider.chain.settle(batchId, [one!, two!], [])), 'CHAIN_WrongStatus')
+})
+
+test.run()
