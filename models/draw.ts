@@ -1,3 +1,4 @@
+import type { Randomness } from '../protocol/draw.ts'
 import { isLinear, type Manifest } from './manifest.ts'
 import { elementCount, leavesFor, opTiles } from './tiling.ts'
 
@@ -7,9 +8,6 @@ export const FEW_TILES = 2
 export const LAST_OP_TILES = 16
 
 export type SelectedTile = { op: number; tile: number }
-
-/** Uniform integer in [0, bound), the same for everyone: derived from the challenge by domain. */
-export type Random = (domain: string, bound: number) => number
 
 /** Per op: whether all its tiles are checked in every drawn job. */
 export function alwaysChecked(manifest: Manifest): boolean[] {
@@ -26,7 +24,7 @@ const tileDraws = (s: number): number => Math.ceil(s / 2)
  * Sorted by op, then tile, without duplicates. `random` is asked for the domains `tile/i`, or `op/i` and then `op/i/tile`,
  * with i = 0 … s − 1.
  */
-export function selectTiles(manifest: Manifest, random: Random, s: number): SelectedTile[] {
+export function selectTiles(manifest: Manifest, random: Randomness, s: number): SelectedTile[] {
   const tiles = manifest.ops.map((op) => opTiles(manifest, op))
   const drawn = tiles.map(() => new Set<number>())
   alwaysChecked(manifest).forEach((always, op) => {

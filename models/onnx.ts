@@ -81,7 +81,7 @@ function decode(bytes: Uint8Array): onnx.IModelProto {
 
 function opsetOf(model: onnx.IModelProto): number {
   const imports = model.opsetImport ?? []
-  if (!model.irVersion || imports.length === 0 || !model.graph)
+  if (integer(model.irVersion ?? 0, 'the format version') < 1 || imports.length === 0 || !model.graph)
     fail('MODEL_NOT_ONNX', 'the file is not an ONNX model: it has no version, operator set or graph')
   const main = imports.filter(({ domain }) => !domain || domain === 'ai.onnx')
   const version = main.length === 1 ? integer(main[0]!.version ?? 0, 'the operator set version') : 0

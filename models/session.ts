@@ -1,0 +1,135 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ort from 'onnxruntime-node'
+import { SinterError } from '../protocol/errors.ts'
+
+/**
+ * The only home of `onnxruntime-node`. Its calls block the thread and its GPU memory is only returned when the process
+ * ends, so this module belongs in a child process.
+ */
+
+export const EXECUTION_PROVIDERS = ['cpu', 'cuda', 'webgpu'] as const
+export type ExecutionProvider = (typeof EXECUTION_PROVIDERS)[number]
+
+/** A float32 tensor, row-major, batch axis included. */
+export type FloatTensor = { data: Float32Array; shape: number[] }
+
+export type ModelSession = {
+  executionProvider: ExecutionProvider
+  inputNames: readonly string[]
+  outputNames: readonly string[]
+  /** Throws `INPUT_NAME`, `INPUT_SHAPE` or `RUN_FAILED`. */
+  run(inputs: Record<string, FloatTensor>): Promise<Record<string, FloatTensor>>
+  /** Releases the session; a second call does nothing. */
+  dispose(): Promise<void>
+}
+
+export type SessionOptions = {
+  executionProvider: ExecutionProvider
+  /** Threads inside one operator, CPU only. @default ONNX Runtime's own choice, one per core */
+  threads?: number
+}
+
+/** Folder of ONNX Runtime's native libraries for this platform. */
+function libraryFolder(): string {
+  const entry = fileURLToPath(import.meta.resolve('onnxruntime-node'))
+  return join(entry, '..', '..', 'bin', 'napi-v6', process.platform, process.arch)
+}
+
+const unavailable = (message: string, cause?: unknown): SinterError =>
+  new SinterError('EP_UNAVAILABLE', message, { cause })
+
+/** [refuse] A GPU that was asked for and cannot be used is an error with its remedy, never a quiet fall back to the CPU. */
+function checkProvider(provider: ExecutionProvider): void {
+  if (!ort.listSupportedBackends().some(({ name }) => name === provider))
+    throw unavailable(
+      `execution provider ${provider} does not exist on ${process.platform} ${process.arch}; choose another with --ep`,
+    )
+  if (provider !== 'cuda') return
+  const folder = libraryFolder()
+  const prefix = process.platform === 'win32' ? '' : 'lib'
+  const extension = process.platform === 'win32' ? 'dll' : 'so'
+  if (!existsSync(join(folder, `${prefix}onnxruntime_providers_cuda.${extension}`)))
+    throw unavailable(
+      "ONNX Runtime's CUDA files are not installed. Install them with `node node_modules/onnxruntime-node/script/install " +
+        `--onnxruntime-node-install=cuda12\`, or copy them from the onnxruntime-gpu package of the same version into ${folder}; ` +
+        'or run with --ep cpu',
+    )
+}
+
+const REMEDY: Record<ExecutionProvider, string> = {
+  cpu: '',
+  cuda: 'check that the driver, CUDA 12 and cuDNN 9 are installed and that nvidia-smi lists a GPU, or run with --ep cpu',
+  webgpu: 'check that a Vulkan, Metal or Direct3D 12 driver is installed, or run with --ep cpu',
+}
+
+async function create(model: Uint8Array, options: SessionOptions): Promise<ort.InferenceSession> {
+  const { executionProvider, threads } = options
+  const gpu = executionProvider !== 'cpu'
+  try {
+    return await ort.InferenceSession.create(model, {
+      executionProviders: [executionProvider],
+      ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+      // ONNX Runtime would run what the GPU cannot on the CPU; with this it fails instead.
+      ...(gpu ? { extra: { session: { disable_cpu_ep_fallback: '1' } } } : {}),
+    })
+  } catch (cause) {
+    if (gpu) throw unavailable(`${executionProvider} cannot run this model here: ${REMEDY[executionProvider]}`, cause)
+    throw new SinterError('MODEL_LOAD', 'ONNX Runtime cannot load the model', { cause })
+  }
+}
+
+/** Feeds for ONNX Runtime; exactly the model's inputs, each with as many values as its shape says. */
+function feedsOf(names: readonly string[], inputs: Record<string, FloatTensor>): Record<string, ort.Tensor> {
+  for (const name of Object.keys(inputs))
+    if (!names.includes(name)) throw new SinterError('INPUT_NAME', `the model has no input ${name}`)
+  return Object.fromEntries(
+    names.map((name) => {
+      const input = Object.hasOwn(inputs, name) ? inputs[name] : undefined
+      if (input === undefined) throw new SinterError('INPUT_NAME', `input ${name} is missing`)
+      if (input.shape.reduce((product, dim) => product * dim, 1) !== input.data.length)
+        throw new SinterError('INPUT_SHAPE', `input ${name} has ${input.data.length} values, not [${input.shape}]`)
+      return [name, new ort.Tensor('float32', input.data, input.shape)]
+    }),
+  )
+}
+
+/**
+ * Loads a model on exactly one execution provider.
+ * @param model the ONNX file, already admitted by `parseModel`
+ * Throws `EP_UNAVAILABLE` with the remedy when the provider cannot be used, `MODEL_LOAD` when the CPU cannot load the model.
+ */
+export async function openSession(model: Uint8Array, options: SessionOptions): Promise<ModelSession> {
+  checkProvider(options.executionProvider)
+  const session = await create(model, options)
+  let open = true
+  return {
+    executionProvider: options.executionProvider,
+    inputNames: session.inputNames,
+    outputNames: session.outputNames,
+    async run(inputs) {
+      if (!open) throw new SinterError('RUN_FAILED', 'the session is closed')
+      const feeds = feedsOf(session.inputNames, inputs)
+      let results: ort.InferenceSession.OnnxValueMapType
+      try {
+        results = await session.run(feeds)
+      } catch (cause) {
+        throw new SinterError('RUN_FAILED', 'ONNX Runtime could not run the model on this input', { cause })
+      }
+      const outputs: Record<string, FloatTensor> = {}
+      for (const [name, value] of Object.entries(results)) {
+        const tensor = value as ort.Tensor
+        if (!(tensor.data instanceof Float32Array))
+          throw new SinterError('RUN_FAILED', `output ${name} is ${tensor.type}, not float32`)
+        outputs[name] = { data: tensor.data, shape: [...tensor.dims] }
+      }
+      return outputs
+    },
+    async dispose() {
+      if (!open) return
+      open = false
+      await session.release()
+    },
+  }
+}
