@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto'
+import { bigintToBytes } from '../../protocol/bytes.ts'
+import { encode } from '../../protocol/codec.ts'
+import { seal } from '../../protocol/envelope.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
+import { BidReplySchema } from '../../protocol/gen/sinter_pb.js'
+import { type Bid, judgeBid } from '../../protocol/rules/bid.ts'
+import { judgeOffer, type Offer } from '../../protocol/rules/offer.ts'
+import type { Address } from '../../protocol/signature.ts'
+import { type Identity, publicKeyOfPeer } from '../identity/identity.ts'
+import type { LoadedModel } from '../model/load.ts'
+import type { Gossip } from '../net/gossip.ts'
+import type { Log } from '../net/log.ts'
+import type { Streams } from '../net/streams.ts'
+import { bounded } from '../stages/seen.ts'
+
+export type OfferComponents = {
+  identity: Identity
+  networkId: Uint8Array
+  network: Pick<Gossip, 'publish'> & { addresses(): string[] }
+  streams: Pick<Streams, 'handle'>
+  /** Whether the chain's registry has this operator with stake. */
+  staked(provider: Address): Promise<boolean>
+  now(): number
+  log: Log
+}
+
+export type OfferTerms = {
+  model: LoadedModel
+  /** Base units per job. */
+  priceCeiling: bigint
+  jobs: bigint
+  /** How long bids are gathered (ms). @default 3_000 */
+  windowMs?: number
+  /** Stop as soon as so many bids are in. @default as many as come */
+  enough?: number
+  /** @default 'any' */
+  hardwareClass?: string
+}
+
+/** A bid with the peer id to reach its maker by. */
+export type ReceivedBid = Bid & { peerId: string }
+
+type OpenOffer = { offer: Offer; bids: ReceivedBid[]; arrived(): void }
+
+/** Publishes offers and gathers the bids that answer them. One instance serves the bid protocol for all offers of a client. */
+export type OfferDesk = { gather(terms: OfferTerms): Promise<{ offer: Offer; bids: ReceivedBid[] }> }
+
+export async function createOfferDesk(components: OfferComponents): Promise<OfferDesk> {
+  const { identity, networkId, network, streams, log } = components
+  const open = new Map<string, OpenOffer>()
+  const seen = bounded<true>()
+
+  /** Judges one bid against each open offer: it names one of them, or it is refused. */
+  async function receive(bytes: Uint8Array, peerKey: Uint8Array, peerId: string): Promise<string | null> {
+    let code = 'BID_OFFER'
+    for (const { offer, bids, arrived } of open.values()) {
+      const context = { networkId, nowMs: components.now(), offer, peerKey, seen: (id: Uint8Array) => seen.has(id) }
+      const judged = judgeBid(bytes, context)
+      if (judged.action !== 'accept') {
+        if (judged.code !== 'BID_OFFER') code = judged.code
+        continue
+      }
+      // [REJECT] The bidder is registered and staked, by the chain and not by its own word.
+      if (!(await components.staked(judged.value.provider))) return 'PROVIDER_NOT_STAKED'
+      seen.set(judged.value.id, true)
+      bids.push({ ...judged.value, peerId })
+      arrived()
+      return null
+    }
+    return code
+  }
+
+  await streams.handle('bid', async (stream, peer) => {
+    const code = await receive(await stream.read(10_000), publicKeyOfPeer(peer), peer.toString())
+    if (code !== null) log.warn({ event: 'bid.refused', code, peer: peer.toString() }, 'bid refused')
+    await stream.write(encode(BidReplySchema, { taken: code === null, code: code ?? '' }))
+  })
+
+  return {
+    async gather(terms) {
+      const windowMs = terms.windowMs ?? 3_000
+      const sealed = seal('offer', networkId, identity.privateKey, {
+        manifest: terms.model.cid.bytes,
+        hardwareClass: terms.hardwareClass ?? 'any',
+        memoryMib: 0,
+        priceCeiling: bigintToBytes(terms.priceCeiling, 16),
+        jobs: terms.jobs,
+        deadlineMs: BigInt(components.now() + windowMs),
+        policy: 'zk',
+        addresses: network.addresses(),
+        nonce: randomBytes(16),
+      })
+      // Our own offer goes through the rule that everybody else applies, so a bad one is refused here and not by silence.
+      const judged = judgeOffer(sealed.bytes, { networkId, nowMs: components.now(), seen: () => false })
+      if (judged.action !== 'accept') throw new SinterError(judged.code, 'this offer would be refused by the network')
+      const offer = judged.value
+      const bids: ReceivedBid[] = []
+      const key = offer.id.toString()
+      try {
+        await new Promise<void>((resolve, reject) => {
+          const timer = setTimeout(resolve, windowMs)
+          const arrived = (): void => {
+            if (bids.length < (terms.enough ?? Number.POSITIVE_INFINITY)) return
+            clearTimeout(timer)
+            resolve()
+          }
+          open.set(key, { offer, bids, arrived })
+          network.publish('offers', sealed.bytes).catch((error: unknown) => {
+            clearTimeout(timer)
+            reject(new SinterError(errorCode(error), 'the offer could not be published', { cause: error }))
+          })
+        })
+      } finally {
+        open.delete(key)
+      }
+      return { offer, bids }
+    },
+  }
+}
+
+/** The bid to take: the cheapest, and of equals the one that promises the shortest latency. Throws `NO_BIDS`. */
+export function chooseBid(bids: ReceivedBid[]): ReceivedBid {
+  const [best] = [...bids].sort((a, b) =>
+    a.price === b.price ? a.expectedLatencyMs - b.expectedLatencyMs : a.price < b.price ? -1 : 1,
+  )
+  if (best === undefined)
+    throw new SinterError('NO_BIDS', 'no provider bid on the offer: try a higher ceiling or a longer window')
+  return best
+}

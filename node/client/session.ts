@@ -1,0 +1,256 @@
+import { randomBytes } from 'node:crypto'
+import type { Committer } from '../../circuits/commit.ts'
+import { bigintToBytes, bytesToBigint, equalBytes } from '../../protocol/bytes.ts'
+import { type SigningDomain, signTyped, voucherDigest } from '../../protocol/eip712.ts'
+import { seal } from '../../protocol/envelope.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import type { Envelope } from '../../protocol/gen/sinter_pb.js'
+import { jobKeyDigest, tensorsDigest } from '../../protocol/rules/input.ts'
+import { judgeReceipt, type Receipt, SESSION_START, type SessionHead } from '../../protocol/rules/receipt.ts'
+import { commitSide } from '../attestation/commit.ts'
+import type { Identity } from '../identity/identity.ts'
+import { type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
+import { jobShapes, outputValues, quantisedInputs, quantisedOutputs, toWire, type WireTensor } from '../jobs/tensors.ts'
+import type { LoadedModel } from '../model/load.ts'
+import type { FrameStream } from '../net/frame-stream.ts'
+import type { Log } from '../net/log.ts'
+import type { Streams } from '../net/streams.ts'
+import type { ReceivedBid } from './offer.ts'
+
+export type ConsumerComponents = {
+  identity: Identity
+  networkId: Uint8Array
+  /** Chain and escrow, for vouchers. */
+  vouchers: SigningDomain
+  streams: Pick<Streams, 'open'>
+  committer: Committer
+  log: Log
+}
+
+export type SessionTerms = {
+  model: LoadedModel
+  bid: ReceivedBid
+  offer: Uint8Array
+  /** Id of the session opened on chain, and its ceiling. */
+  session: Uint8Array
+  ceiling: bigint
+}
+
+export type InferResult = {
+  seq: bigint
+  outputs: Record<string, Float32Array>
+  /** From the call to the answer, as the consumer sees it (ms). */
+  latencyMs: number
+  /** What the provider says the model took (ms). */
+  executionMs: number
+  /** Settles when the receipt is judged and acknowledged; rejects with the reason for which it was refused. */
+  acknowledged: Promise<Receipt>
+}
+
+/** A session with one provider. Jobs go down the same stream one after the other; receipts follow off the latency path. */
+export type ConsumerSession = {
+  readonly session: Uint8Array
+  readonly provider: ReceivedBid
+  /** One job. `inputs` in the manifest's order. Throws the provider's code, `JOB_TIMEOUT`, `TENSOR_*`, `INPUT_NAN`, `SESSION_ENDED`. */
+  infer(inputs: Float32Array[], options?: { timeoutMs?: number }): Promise<InferResult>
+  /** Waits for open receipts, then closes the stream. */
+  close(): Promise<void>
+}
+
+type Deferred<T> = { promise: Promise<T>; resolve(value: T): void; reject(error: unknown): void }
+
+function deferred<T>(): Deferred<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  // A caller may look at the result long after it failed, or never.
+  promise.catch(() => {})
+  return { promise, resolve, reject }
+}
+
+type PendingJob = {
+  jobKey: Uint8Array
+  inputRoot: Uint8Array | null
+  outputRoot: Uint8Array | null
+  result: Deferred<{ outputs: WireTensor[]; executionUs: number }>
+  receipt: Deferred<Receipt>
+}
+
+/** Milliseconds a receipt may take after its result. */
+const RECEIPT_TIMEOUT_MS = 60_000
+
+async function assign(components: ConsumerComponents, terms: SessionTerms): Promise<FrameStream> {
+  const { identity, networkId, streams } = components
+  const stream = await streams.open(terms.bid.peerId, 'job')
+  const assignment = seal('assignment', networkId, identity.privateKey, {
+    offer: terms.offer,
+    bid: terms.bid.id,
+    session: terms.session,
+  })
+  await writeFrame(stream, { case: 'assignment', value: assignment.envelope })
+  const reply = await readFrame(stream, 30_000)
+  if (reply.case === 'failure')
+    throw new SinterError(reply.value.code, `the provider refused the session: ${reply.value.message}`)
+  if (reply.case !== 'accepted')
+    throw new SinterError('FRAME_UNEXPECTED', `the provider answered with a ${reply.case} frame`)
+  const { seq, cumulative, head } = reply.value
+  const start = seq === SESSION_START.seq && equalBytes(head, SESSION_START.head) && bytesToBigint(cumulative) === 0n
+  if (!start)
+    throw new SinterError('SESSION_OUT_OF_STEP', 'the provider has receipts of this session that we do not know')
+  return stream
+}
+
+/** Assigns the bid's provider and starts the session. Throws the provider's refusal code, or the stream's. */
+export async function openConsumerSession(
+  components: ConsumerComponents,
+  terms: SessionTerms,
+): Promise<ConsumerSession> {
+  const { identity, networkId, vouchers, committer, log } = components
+  const { model, bid, session, ceiling } = terms
+  const { manifest } = model
+  const stream = await assign(components, terms)
+  const pending = new Map<bigint, PendingJob>()
+  let head: SessionHead = SESSION_START
+  let next = 1n
+  let ended: SinterError | null = null
+
+  function end(error: SinterError): void {
+    ended ??= error
+    for (const job of pending.values()) {
+      job.result.reject(ended)
+      job.receipt.reject(ended)
+    }
+    pending.clear()
+  }
+
+  /** Checks the receipt against what was really sent and received, then signs the voucher for it. */
+  async function acknowledge(envelope: Envelope): Promise<void> {
+    const seq = head.seq + 1n
+    const job = pending.get(seq)
+    if (job?.inputRoot == null || job.outputRoot === null)
+      throw new SinterError('RECEIPT_UNEXPECTED', 'a receipt came for a job that is not done')
+    const judged = judgeReceipt(envelope, {
+      networkId,
+      provider: bid.provider,
+      ceiling,
+      before: head,
+      expected: {
+        session,
+        manifest: model.cid.bytes,
+        inputRoot: job.inputRoot,
+        outputRoot: job.outputRoot,
+        shapes: jobShapes(manifest),
+        units: BigInt(manifest.units),
+        price: bid.price,
+      },
+    })
+    if (judged.action !== 'accept') throw new SinterError(judged.code, 'the receipt does not match the job')
+    const receipt = judged.value
+    const fields = { session, seq, cumulative: receipt.cumulative, receipt: receipt.hash }
+    const signature = signTyped(voucherDigest(vouchers, fields), identity.privateKey)
+    head = { seq, cumulative: receipt.cumulative, head: receipt.hash }
+    await writeFrame(stream, {
+      case: 'voucher',
+      value: { session, seq, cumulative: bigintToBytes(receipt.cumulative, 16), receipt: receipt.hash, signature },
+    })
+    pending.delete(seq)
+    job.receipt.resolve(receipt)
+  }
+
+  async function onFrame(frame: Frame): Promise<void> {
+    switch (frame.case) {
+      case 'result':
+        return pending.get(frame.value.seq)?.result.resolve(frame.value)
+      case 'receipt':
+        return acknowledge(frame.value)
+      case 'failure': {
+        const error = new SinterError(frame.value.code, `the provider says: ${frame.value.message}`)
+        if (frame.value.seq === 0n) return end(error)
+        pending.get(frame.value.seq)?.result.reject(error)
+        return
+      }
+      default:
+        throw new SinterError('FRAME_UNEXPECTED', `a consumer does not take ${frame.case} frames`)
+    }
+  }
+
+  const reading = (async () => {
+    try {
+      for (;;) await onFrame(await readFrame(stream, 24 * 3_600_000))
+    } catch (error) {
+      const code = errorCode(error)
+      if (code !== 'STREAM_CLOSED')
+        log.warn({ event: 'session.failed', code, error: describeError(error) }, 'session ended')
+      end(
+        error instanceof SinterError ? error : new SinterError('SESSION_ENDED', 'the session ended', { cause: error }),
+      )
+      if (!stream.closed) stream.abort(ended!)
+    }
+  })()
+
+  /** After the answer is in hand: say what was sent, and work out what the receipt must say. */
+  async function finish(
+    seq: bigint,
+    job: PendingJob,
+    inputs: Int16Array[],
+    wire: WireTensor[],
+    outputs: WireTensor[],
+  ): Promise<void> {
+    job.inputRoot = commitSide(committer, model, 'input', job.jobKey, inputs)
+    job.outputRoot = commitSide(committer, model, 'output', job.jobKey, quantisedOutputs(manifest, outputs))
+    const statement = seal('input', networkId, identity.privateKey, {
+      session,
+      seq,
+      inputDigest: tensorsDigest(wire),
+      jobKeyDigest: jobKeyDigest(job.jobKey),
+      inputRoot: job.inputRoot,
+    })
+    await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
+  }
+
+  return {
+    session,
+    provider: bid,
+    async infer(values, { timeoutMs = 30_000 } = {}) {
+      if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
+      const wire = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
+      const inputs = quantisedInputs(manifest, wire)
+      const seq = next
+      const job: PendingJob = {
+        jobKey: randomBytes(32),
+        inputRoot: null,
+        outputRoot: null,
+        result: deferred(),
+        receipt: deferred(),
+      }
+      pending.set(seq, job)
+      const started = performance.now()
+      const timer = setTimeout(
+        () => job.result.reject(new SinterError('JOB_TIMEOUT', `no answer within ${timeoutMs} ms`)),
+        timeoutMs,
+      )
+      try {
+        await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, inputs: wire } })
+        const { outputs, executionUs } = await job.result.promise
+        const latencyMs = performance.now() - started
+        next = seq + 1n
+        const named = outputValues(manifest, outputs)
+        finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
+        return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: job.receipt.promise }
+      } catch (error) {
+        pending.delete(seq)
+        // Whether the provider has served the job is unknown, so the two sides no longer agree on what comes next.
+        if (errorCode(error) === 'JOB_TIMEOUT') stream.abort(error as SinterError)
+        throw error
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+    async close() {
+      const open = [...pending.values()].map(({ receipt }) => receipt.promise)
+      const patience = new Promise((resolve) => setTimeout(resolve, RECEIPT_TIMEOUT_MS).unref())
+      await Promise.race([Promise.allSettled(open), patience])
+      await stream.close()
+      stream.abort(new SinterError('STREAM_CLOSED', 'the session is closed'))
+      await reading
+    },
+  }
+}

@@ -1,0 +1,100 @@
+import { toHex } from '../../protocol/bytes.ts'
+import { SESSION_START, type SessionHead } from '../../protocol/rules/receipt.ts'
+import type { Address } from '../../protocol/signature.ts'
+import { jsonCodec, type Store, storeKey, type Table } from '../store/store.ts'
+
+/** A session at its provider. `acknowledged` is the last receipt the consumer has signed a voucher for. */
+export type SessionRecord = {
+  session: Uint8Array
+  consumer: Address
+  bid: Uint8Array
+  manifest: string
+  price: bigint
+  ceiling: bigint
+  acknowledged: SessionHead
+}
+
+/** One served job, kept until its batch is done: enough to evaluate, open and prove it again after a restart. */
+export type JobRecord = {
+  session: Uint8Array
+  seq: bigint
+  manifest: string
+  receiptHash: Uint8Array
+  /** The sealed receipt. */
+  payload: Uint8Array
+  signature: Uint8Array
+  price: bigint
+  cumulative: bigint
+  jobKey: Uint8Array
+  /** Quantised values, little-endian int16. */
+  inputs: Uint8Array[]
+  served: Uint8Array[]
+  /** The consumer's signed statement of its input. */
+  inputStatement: Uint8Array
+  /** Consumer's signature, once acknowledged. */
+  voucher: Uint8Array | null
+}
+
+export const int16Bytes = (values: Int16Array): Uint8Array => new Uint8Array(Int16Array.from(values).buffer)
+export const bytesInt16 = (bytes: Uint8Array): Int16Array => new Int16Array(Uint8Array.from(bytes).buffer)
+
+/** What a provider must remember about sessions and the jobs in them. Every write is on disk before the promise resolves. */
+export type Ledger = {
+  session(id: Uint8Array): Promise<SessionRecord | null>
+  sessions(): Promise<SessionRecord[]>
+  openSession(record: Omit<SessionRecord, 'acknowledged'>): Promise<SessionRecord>
+  job(session: Uint8Array, seq: bigint): Promise<JobRecord | null>
+  /** Keeps a job whose receipt is about to be sent. */
+  issue(job: JobRecord): Promise<void>
+  /** Job and session head move together: a voucher is either on disk with both or not at all. */
+  acknowledge(job: JobRecord, voucher: Uint8Array): Promise<SessionHead>
+  /** Forgets receipts that were issued after the acknowledged one: nobody can be paid for them. */
+  dropUnacknowledged(session: Uint8Array): Promise<number>
+  /** Deletes the jobs of a finished range. */
+  forget(session: Uint8Array, fromSeq: bigint, toSeq: bigint): Promise<void>
+}
+
+export function createLedger(store: Store): Ledger {
+  const sessions: Table<SessionRecord> = store.table('sessions', jsonCodec<SessionRecord>())
+  const jobs: Table<JobRecord> = store.table('receipts', jsonCodec<JobRecord>())
+  const sessionKey = (id: Uint8Array): string => toHex(id)
+  const jobKey = (id: Uint8Array, seq: bigint): string => storeKey(toHex(id), seq)
+
+  return {
+    session: async (id) => (await sessions.get(sessionKey(id))) ?? null,
+    async sessions() {
+      const all: SessionRecord[] = []
+      for await (const [, record] of sessions.entries()) all.push(record)
+      return all
+    },
+    async openSession(fields) {
+      const record = { ...fields, acknowledged: SESSION_START }
+      await sessions.put(sessionKey(fields.session), record)
+      return record
+    },
+    job: async (session, seq) => (await jobs.get(jobKey(session, seq))) ?? null,
+    issue: (job) => jobs.put(jobKey(job.session, job.seq), job),
+    async acknowledge(job, voucher) {
+      const record = (await sessions.get(sessionKey(job.session)))!
+      const acknowledged = { seq: job.seq, cumulative: job.cumulative, head: job.receiptHash }
+      await store.batch([
+        jobs.putOp(jobKey(job.session, job.seq), { ...job, voucher }),
+        sessions.putOp(sessionKey(job.session), { ...record, acknowledged }),
+      ])
+      return acknowledged
+    },
+    async dropUnacknowledged(session) {
+      const record = await sessions.get(sessionKey(session))
+      const stale: string[] = []
+      for await (const [key, job] of jobs.entries(`${toHex(session)}/`))
+        if (record === undefined || job.seq > record.acknowledged.seq) stale.push(key)
+      await store.batch(stale.map((key) => jobs.delOp(key)))
+      return stale.length
+    },
+    async forget(session, fromSeq, toSeq) {
+      const done: string[] = []
+      for (let seq = fromSeq; seq <= toSeq; seq++) done.push(jobKey(session, seq))
+      await store.batch(done.map((key) => jobs.delOp(key)))
+    },
+  }
+}

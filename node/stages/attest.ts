@@ -1,0 +1,138 @@
+import type { Committer } from '../../circuits/commit.ts'
+import type { ProverPool } from '../../circuits/pool.ts'
+import { bigintToBytes, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { jobChallenge } from '../../protocol/challenge.ts'
+import { decode } from '../../protocol/codec.ts'
+import { seal } from '../../protocol/envelope.ts'
+import { EnvelopeSchema } from '../../protocol/gen/sinter_pb.js'
+import { merkleTree } from '../../protocol/merkle.ts'
+import { attestationDigest } from '../../protocol/rules/attestation.ts'
+import { type CommittedJob, commitJob } from '../attestation/commit.ts'
+import type { BatchFacts } from '../attestation/place.ts'
+import { proveJob } from '../attestation/prove.ts'
+import type { Chain } from '../chain/chain.ts'
+import type { Identity } from '../identity/identity.ts'
+import { bytesInt16, type JobRecord } from '../jobs/ledger.ts'
+import type { LoadedModel, ModelLibrary } from '../model/load.ts'
+import type { Log } from '../net/log.ts'
+import { bytesCodec, type Store } from '../store/store.ts'
+import type { Batcher, BatchRecord } from './batch.ts'
+
+export type AttestComponents = {
+  identity: Identity
+  networkId: Uint8Array
+  chain: Pick<Chain, 'anchorTrace' | 'commitAttestation'>
+  library: ModelLibrary
+  committer: Committer
+  pool: ProverPool
+  batcher: Batcher
+  store: Store
+  tileDraws: number
+  log: Log
+}
+
+type DrawnJob = { index: number; job: JobRecord; model: LoadedModel; committed: CommittedJob }
+type Drawn = { jobs: DrawnJob[]; root: Uint8Array; path(position: number): Uint8Array[] }
+
+/** The provider's part after the draw: trace, attestation. Every step can be repeated after a crash with the same result. */
+export type Attester = {
+  /** Evaluates and commits the drawn jobs and anchors the root of their traces. */
+  trace(batch: Hex, points: bigint[]): Promise<void>
+  /** Proves what the challenge asks and commits the attestation's digest on chain. Returns the sealed attestation. */
+  attest(batch: Hex, facts: BatchFacts): Promise<Uint8Array>
+  /** The sealed attestation made earlier, if any. */
+  sealed(batch: Hex): Promise<Uint8Array | null>
+  forget(batch: Hex): Promise<void>
+}
+
+const payloadOf = (sealed: Uint8Array): Uint8Array => decode(EnvelopeSchema, sealed)!.payload
+
+export function createAttester(components: AttestComponents): Attester {
+  const { identity, networkId, chain, library, committer, pool, batcher, store, tileDraws, log } = components
+  const made = store.table('attestations', bytesCodec)
+  const drawn = new Map<Hex, Promise<Drawn>>()
+
+  async function commitDrawn(record: BatchRecord, points: bigint[]): Promise<Drawn> {
+    const { jobs, tree } = await batcher.tree(record)
+    const indexes = [...new Set(points.map((point) => tree.find(point)))].sort((a, b) => a - b)
+    const out: DrawnJob[] = []
+    for (const index of indexes) {
+      const job = jobs[index]!
+      const model = await library.load(job.manifest)
+      const committed = commitJob(committer, model, {
+        receiptHash: job.receiptHash,
+        jobKey: job.jobKey,
+        inputs: job.inputs.map(bytesInt16),
+        served: job.served.map(bytesInt16),
+      })
+      out.push({ index, job, model, committed })
+    }
+    const roots = merkleTree(out.map(({ committed }) => committed.root))
+    return { jobs: out, root: roots.root, path: roots.path }
+  }
+
+  /** Deterministic, so what a restart lost is simply computed again. */
+  async function drawnJobs(batch: Hex, points: bigint[]): Promise<Drawn> {
+    const known = drawn.get(batch)
+    if (known) return known
+    const record = await batcher.record(batch)
+    const promise = commitDrawn(record!, points)
+    drawn.set(batch, promise)
+    promise.catch(() => drawn.delete(batch))
+    return promise
+  }
+
+  async function prove(batch: Hex, facts: BatchFacts): Promise<Uint8Array> {
+    const started = performance.now()
+    const record = await batcher.record(batch)
+    const { tree } = await batcher.tree(record!)
+    const { jobs, path } = await drawnJobs(batch, facts.points)
+    const attested = []
+    let proofs = 0
+    for (const [position, { index, job, model, committed }] of jobs.entries()) {
+      const challenge = jobChallenge(facts.challenge, job.receiptHash, model.cid.bytes)
+      const proof = await proveJob(pool, model, committed, challenge, tileDraws)
+      proofs += proof.statements?.reduce((sum, { segments }) => sum + (segments?.length ?? 0), 0) ?? 0
+      attested.push({
+        receipt: { payload: job.payload, signature: job.signature },
+        voucher: job.voucher!,
+        index,
+        sumPath: tree.path(index).map(({ hash, sum }) => ({ hash, sum: bigintToBytes(sum, 16) })),
+        tracePath: path(position),
+        ...proof,
+      })
+      log.debug({ event: 'attest.job', batch, position, of: jobs.length }, 'drawn job proven')
+    }
+    const { bytes } = seal('attestation', networkId, identity.privateKey, { batch: fromHex(batch), jobs: attested })
+    const seconds = (performance.now() - started) / 1000
+    log.info(
+      { event: 'attest.proven', batch, jobs: jobs.length, proofs, bytes: bytes.length, seconds },
+      'attestation proven',
+    )
+    return bytes
+  }
+
+  return {
+    async trace(batch, points) {
+      const started = performance.now()
+      const { root, jobs } = await drawnJobs(batch, points)
+      const seconds = (performance.now() - started) / 1000
+      await chain.anchorTrace(batch, toHex(root))
+      log.info({ event: 'trace.anchored', batch, jobs: jobs.length, seconds }, 'trace anchored')
+    },
+    async attest(batch, facts) {
+      const known = await made.get(batch)
+      const bytes = known ?? (await prove(batch, facts))
+      // On disk before its digest is on chain: a digest whose attestation is lost would be silence.
+      if (known === undefined) await made.put(batch, bytes)
+      await chain.commitAttestation(batch, toHex(attestationDigest(payloadOf(bytes))))
+      log.info({ event: 'attestation.committed', batch }, 'attestation committed')
+      return bytes
+    },
+    sealed: async (batch) => (await made.get(batch)) ?? null,
+    async forget(batch) {
+      drawn.delete(batch)
+      await made.del(batch)
+    },
+  }
+}

@@ -1,0 +1,122 @@
+import { bigintToBytes, equalBytes } from '../../protocol/bytes.ts'
+import { decode } from '../../protocol/codec.ts'
+import { seal } from '../../protocol/envelope.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import { BidReplySchema } from '../../protocol/gen/sinter_pb.js'
+import type { MadeBid } from '../../protocol/rules/assignment.ts'
+import type { Offer } from '../../protocol/rules/offer.ts'
+import { type Identity, publicKeyOfPeer } from '../identity/identity.ts'
+import type { Runtime } from '../model/runtime.ts'
+import type { Log } from '../net/log.ts'
+import type { Streams } from '../net/streams.ts'
+import { bounded } from './seen.ts'
+
+export type BidComponents = {
+  identity: Identity
+  networkId: Uint8Array
+  streams: Pick<Streams, 'open'>
+  /** Loads a manifest's model, or gives the loaded one. */
+  runtime(manifest: string): Promise<Runtime>
+  isWarm(manifest: string): boolean
+  now(): number
+  log: Log
+}
+
+export type BidInit = {
+  /** Base units per job. */
+  price: bigint
+  hardwareClass: string
+  /** MiB that jobs may use. */
+  memoryMib: number
+  executionProvider: string
+  /** How long a bid stands (ms). @default 60_000 */
+  lifeMs?: number
+  /** Offers worked on at once; more are left to others. @default 8 */
+  concurrency?: number
+}
+
+export type Bidder = {
+  /** Takes an accepted offer: bids if this node wants and can do the work. Never throws. */
+  consider(offer: Offer): Promise<void>
+  /** A bid this node made, by id. */
+  made(id: Uint8Array): MadeBid | null
+}
+
+/** Why this node does not bid, or null. */
+function unsuited(offer: Offer, init: BidInit): string | null {
+  if (offer.hardwareClass !== 'any' && offer.hardwareClass !== init.hardwareClass) return 'HARDWARE_CLASS'
+  if (offer.memoryMib > init.memoryMib) return 'MEMORY'
+  if (init.price > offer.priceCeiling) return 'PRICE'
+  return null
+}
+
+export function createBidder(components: BidComponents, init: BidInit): Bidder {
+  const { identity, networkId, streams, log } = components
+  const { lifeMs = 60_000, concurrency = 8 } = init
+  const bids = bounded<MadeBid>()
+  let working = 0
+
+  async function bid(offer: Offer): Promise<void> {
+    const manifest = offer.manifest.toString()
+    const warm = components.isWarm(manifest)
+    // The model is fetched, checked and tried before any promise is made about it.
+    const runtime = await components.runtime(manifest)
+    const probe = performance.now()
+    await runtime.serve(
+      runtime.model.manifest.inputs.map(({ shape }) => new Int16Array(shape.reduce((a, b) => a * b, 1))),
+    )
+    const expectedLatencyMs = Math.ceil(performance.now() - probe)
+    const nowMs = components.now()
+    if (nowMs > offer.deadlineMs) throw new SinterError('OFFER_EXPIRED', 'the model was not ready before the deadline')
+    const expiryMs = nowMs + lifeMs
+    const sealed = seal('bid', networkId, identity.privateKey, {
+      offer: offer.id,
+      price: bigintToBytes(init.price, 16),
+      expectedLatencyMs,
+      warm,
+      expiryMs: BigInt(expiryMs),
+      executionProvider: init.executionProvider,
+    })
+    bids.set(sealed.id, {
+      id: sealed.id,
+      offer: offer.id,
+      consumer: offer.consumer,
+      manifest,
+      price: init.price,
+      expiryMs,
+    })
+    const stream = await streams.open(offer.addresses, 'bid')
+    try {
+      if (!equalBytes(publicKeyOfPeer(stream.remotePeer), offer.consumerKey))
+        throw new SinterError('BID_CONSUMER', 'the peer at the offer’s address is not the consumer that signed it')
+      await stream.write(sealed.bytes)
+      const reply = decode(BidReplySchema, await stream.read(10_000))
+      log.info(
+        { event: 'bid.sent', manifest, price: init.price.toString(), taken: reply?.taken, code: reply?.code },
+        'bid sent',
+      )
+    } finally {
+      await stream.close()
+    }
+  }
+
+  return {
+    made: (id) => bids.get(id),
+    async consider(offer) {
+      if (offer.consumer === identity.address) return
+      const reason = working >= concurrency ? 'BUSY' : unsuited(offer, init)
+      if (reason !== null) {
+        log.info({ event: 'offer.passed', reason }, 'no bid on this offer')
+        return
+      }
+      working++
+      try {
+        await bid(offer)
+      } catch (error) {
+        log.warn({ event: 'bid.failed', code: errorCode(error), error: describeError(error) }, 'no bid could be made')
+      } finally {
+        working--
+      }
+    },
+  }
+}

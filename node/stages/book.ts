@@ -1,0 +1,64 @@
+import type { Hex } from '../../protocol/bytes.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import type { Address } from '../../protocol/signature.ts'
+import type { BatchRange } from '../attestation/place.ts'
+import type { BatchEvent } from '../chain/watch.ts'
+
+/** A batch as its anchoring event states it; what changes later is asked of the chain. */
+export type AnchoredBatch = {
+  id: Hex
+  provider: Address
+  root: Hex
+  total: bigint
+  block: bigint
+  ranges: BatchRange[]
+}
+
+const fromHexWord = (hex: Hex): Uint8Array => Uint8Array.from(Buffer.from(hex.slice(2), 'hex'))
+
+/** Every batch of the network that is not finished, by id, built from the chain's events. Applying an event twice changes nothing. */
+export type BatchBook = {
+  apply(event: BatchEvent): void
+  get(id: Uint8Array | Hex): AnchoredBatch | null
+  open(): AnchoredBatch[]
+  /** Stops following a batch for which nothing is left to do. */
+  close(id: Hex): void
+}
+
+export function createBatchBook(): BatchBook {
+  const batches = new Map<Hex, AnchoredBatch>()
+  const ranges = new Map<Hex, BatchRange[]>()
+  const closed = new Set<Hex>()
+  const rangesOf = (id: Hex): BatchRange[] => {
+    const known = ranges.get(id)
+    if (known) return known
+    const fresh: BatchRange[] = []
+    ranges.set(id, fresh)
+    return fresh
+  }
+
+  return {
+    apply(event) {
+      if (event.name === 'RangeAnchored') {
+        const { batchId, index, session, consumer, fromSeq, toSeq, cumulative, fee } = event.args
+        rangesOf(batchId)[Number(index)] = {
+          session: fromHexWord(session),
+          consumer,
+          fromSeq,
+          toSeq,
+          start: cumulative - fee,
+          fee,
+        }
+      }
+      if (event.name === 'BatchAnchored') {
+        const { batchId, provider, root, total } = event.args
+        batches.set(batchId, { id: batchId, provider, root, total, block: event.block, ranges: rangesOf(batchId) })
+      }
+    },
+    get: (id) => batches.get(typeof id === 'string' ? id : toHex(id)) ?? null,
+    open: () => [...batches.values()].filter(({ id }) => !closed.has(id)),
+    close: (id) => {
+      closed.add(id)
+    },
+  }
+}

@@ -1,0 +1,212 @@
+import { bytesToBigint, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import type { Opened } from '../../protocol/envelope.ts'
+import { describeError, errorCode } from '../../protocol/errors.ts'
+import { hash } from '../../protocol/hash.ts'
+import type { Address } from '../../protocol/signature.ts'
+import type { Chain } from '../chain/chain.ts'
+import type { Batch } from '../chain/views.ts'
+import type { Gossip } from '../net/gossip.ts'
+import type { Log } from '../net/log.ts'
+import type { Attester } from './attest.ts'
+import type { BallotBox } from './ballot.ts'
+import type { Batcher } from './batch.ts'
+import type { AnchoredBatch, BatchBook } from './book.ts'
+import { factsOf, sampleOf } from './facts.ts'
+import { type BatchView, type Move, nextMove } from './move.ts'
+import { toleranceOpenings } from './settle.ts'
+import type { Voter } from './vote.ts'
+
+export type DriverComponents = {
+  address: Address
+  networkId: Uint8Array
+  chain: Chain
+  book: BatchBook
+  ballots: BallotBox
+  batcher: Batcher
+  attester: Attester
+  voter: Voter
+  gossip: Pick<Gossip, 'publish'>
+  /** The attestation of a batch, once it has arrived here (or been made here). */
+  attestation(batch: Hex): Opened<'attestation'> | null
+  /** Tells whoever keeps attestations about one of our own. */
+  keepAttestation(sealed: Uint8Array): void
+  /** Asks others for an attestation that gossip did not bring. */
+  fetchAttestation(batch: AnchoredBatch): Promise<void>
+  log: Log
+}
+
+/** Seconds between the turns of nodes that poke a batch which is not theirs. */
+const TURN_S = 4
+const TURNS = 5
+
+/**
+ * Brings every batch forward, one move at a time: reads what the chain says, decides with `nextMove`, acts. All state that
+ * matters is on the chain or on disk, so it can stop anywhere.
+ */
+export type Driver = { tick(): Promise<void> }
+
+export function createDriver(components: DriverComponents): Driver {
+  const { address, networkId, chain, book, ballots, batcher, attester, voter, log } = components
+  const exhausted = new Set<Hex>()
+  const published = new Set<Hex>()
+
+  const turnOf = (id: Hex): number =>
+    TURN_S * (1 + Number(bytesToBigint(hash('turn', fromHex(id), fromHex(address)).subarray(0, 4)) % BigInt(TURNS)))
+
+  async function look(anchored: AnchoredBatch, batch: Batch): Promise<{ view: BatchView; members: Address[] }> {
+    const [head, deadline] = await Promise.all([chain.head(), chain.deadline(anchored.id)])
+    const seats = batch.status === 'committed' && deadline > 0n
+    const members = seats ? await chain.committee(anchored.id) : []
+    const final = ['paid', 'untraced', 'slashed', 'abandoned'].includes(batch.status)
+    const ranges = final ? await chain.ranges(anchored.id) : []
+    const view: BatchView = {
+      batch,
+      mine: anchored.provider === address,
+      turnS: turnOf(anchored.id),
+      now: head.timestamp,
+      headBlock: head.block,
+      slotHeight: chain.slotHeight,
+      deadline,
+      voteWindowS: chain.params.voteWindow,
+      pokeGraceS: chain.params.pokeGrace,
+      seated: members.includes(address),
+      votes: ballots.majority(fromHex(anchored.id), batch.attempt).length,
+      quorum: seats ? await chain.quorum(members.length) : 0,
+      exhausted: exhausted.has(anchored.id),
+      uncollected: ranges.filter(({ collected }) => !collected).length,
+    }
+    return { view, members }
+  }
+
+  async function vote(anchored: AnchoredBatch, batch: Batch, members: Address[]): Promise<void> {
+    const facts = await factsOf(chain, anchored, batch)
+    if (facts === null) return
+    const attestation = components.attestation(anchored.id)
+    if (attestation === null) await components.fetchAttestation(anchored)
+    const panel = { attempt: batch.attempt, members: members.length, attestationDigest: fromHex(batch.attestation) }
+    await voter.attend(facts, panel, components.attestation(anchored.id)?.message ?? null)
+  }
+
+  async function attest(anchored: AnchoredBatch, batch: Batch): Promise<void> {
+    const facts = await factsOf(chain, anchored, batch)
+    if (facts !== null) components.keepAttestation(await attester.attest(anchored.id, facts))
+  }
+
+  async function settle(anchored: AnchoredBatch, batch: Batch): Promise<void> {
+    const votes = ballots.majority(fromHex(anchored.id), batch.attempt)
+    const points = await sampleOf(chain, anchored, batch)
+    const attestation = components.attestation(anchored.id)
+    const openings =
+      attestation === null
+        ? []
+        : toleranceOpenings(anchored, attestation.message, points!, votes[0]!.vote.verdicts, networkId)
+    const signed = votes.map(({ vote: each, signature }) => ({
+      verdicts: toHex(each.verdicts),
+      digest: toHex(each.digest),
+      signature: toHex(signature),
+    }))
+    const { gasUsed } = await chain.settle(anchored.id, signed, openings)
+    log.info({ event: 'batch.settled', batch: anchored.id, votes: votes.length, gas: Number(gasUsed) }, 'batch settled')
+  }
+
+  async function redraw(id: Hex): Promise<void> {
+    try {
+      await chain.redraw(id)
+    } catch (error) {
+      if (errorCode(error) !== 'CHAIN_CommitteeExhausted') throw error
+      exhausted.add(id)
+    }
+  }
+
+  async function collect(id: Hex): Promise<void> {
+    const ranges = await chain.ranges(id)
+    for (const [index, range] of ranges.entries()) if (!range.collected) await chain.collect(id, index)
+    log.info({ event: 'batch.collected', batch: id, ranges: ranges.length }, 'batch collected')
+  }
+
+  async function finish(anchored: AnchoredBatch, batch: Batch): Promise<void> {
+    book.close(anchored.id)
+    ballots.forget(fromHex(anchored.id))
+    const record = anchored.provider === address ? await batcher.record(anchored.id) : null
+    if (record !== null) {
+      await batcher.forget(record)
+      await attester.forget(anchored.id)
+    }
+    log.info({ event: 'batch.finished', batch: anchored.id, status: batch.status }, 'batch finished')
+  }
+
+  async function act(move: Move, anchored: AnchoredBatch, batch: Batch, members: Address[]): Promise<void> {
+    const { id } = anchored
+    switch (move.do) {
+      case 'wait':
+        return
+      case 'record':
+        await chain.recordSlot(move.slot)
+        return
+      case 'trace':
+        return attester.trace(id, (await sampleOf(chain, anchored, batch))!)
+      case 'attest':
+        return attest(anchored, batch)
+      case 'vote':
+        return vote(anchored, batch, members)
+      case 'settle':
+        return settle(anchored, batch)
+      case 'expire':
+        await chain.expire(id)
+        return
+      case 'redraw':
+        return redraw(id)
+      case 'abandon':
+        await chain.abandon(id)
+        return
+      case 'finalize':
+        await chain.finalize(id)
+        return
+      case 'collect':
+        return collect(id)
+      case 'finish':
+        return finish(anchored, batch)
+    }
+  }
+
+  /** Our own attestation goes out as soon as its digest is on chain, and again after a restart. */
+  async function publishOwn(anchored: AnchoredBatch, batch: Batch): Promise<void> {
+    if (anchored.provider !== address || batch.status !== 'committed' || published.has(anchored.id)) return
+    const sealed = await attester.sealed(anchored.id)
+    if (sealed === null) return
+    components.keepAttestation(sealed)
+    await components.gossip.publish('attestations', sealed)
+    published.add(anchored.id)
+    log.info({ event: 'attestation.published', batch: anchored.id, bytes: sealed.length }, 'attestation published')
+  }
+
+  async function step(anchored: AnchoredBatch): Promise<void> {
+    const batch = await chain.batch(anchored.id)
+    await publishOwn(anchored, batch)
+    const { view, members } = await look(anchored, batch)
+    await act(nextMove(view), anchored, batch, members)
+  }
+
+  const busy = new Set<Hex>()
+  return {
+    async tick() {
+      const idle = book.open().filter(({ id }) => !busy.has(id))
+      await Promise.all(
+        idle.map(async (anchored) => {
+          busy.add(anchored.id)
+          try {
+            await step(anchored)
+          } catch (error) {
+            // Another node may have been faster, or the chain not there for a moment: the next tick sees what is.
+            log.warn(
+              { event: 'batch.delayed', batch: anchored.id, code: errorCode(error), error: describeError(error) },
+              'batch delayed',
+            )
+          } finally {
+            busy.delete(anchored.id)
+          }
+        }),
+      )
+    },
+  }
+}

@@ -1,0 +1,91 @@
+import type { Batch } from '../chain/views.ts'
+
+/** What this node sees of one batch at one moment. Times in seconds of the chain's clock. */
+export type BatchView = {
+  batch: Pick<Batch, 'status' | 'sampleSlot' | 'challengeSlot' | 'committeeSlot' | 'slashAt'>
+  /** This node is the batch's provider. */
+  mine: boolean
+  /** This node's turn among those who are not: seconds it lets others go first. */
+  turnS: number
+  now: bigint
+  headBlock: bigint
+  slotHeight(slot: bigint): bigint
+  /** End of the present state's window; 0 while the slot that opens it is not recorded, and in final states. */
+  deadline: bigint
+  /** Length of the vote window, and of its first part, in which only the provider may settle. */
+  voteWindowS: number
+  pokeGraceS: number
+  seated: boolean
+  /** Equal revealed votes, and how many settle. */
+  votes: number
+  quorum: number
+  /** Committees cannot grow any more. */
+  exhausted: boolean
+  uncollected: number
+}
+
+/** The next thing this node should do for a batch. */
+export type Move =
+  | { do: 'wait' }
+  | { do: 'record'; slot: bigint }
+  | { do: 'trace' | 'attest' | 'vote' | 'settle' | 'expire' | 'redraw' | 'abandon' | 'finalize' | 'collect' | 'finish' }
+
+const wait: Move = { do: 'wait' }
+
+/** Nobody owns a slot: the provider records it at once, the others in turn when it does not. */
+function awaitSlot(view: BatchView, slot: bigint): Move | null {
+  if (view.deadline > 0n) return null
+  const blocksPast = view.headBlock - view.slotHeight(slot)
+  if (blocksPast < 0n) return wait
+  return view.mine || blocksPast > BigInt(2 + view.turnS) ? { do: 'record', slot } : wait
+}
+
+/** A step that anyone may take after a moment: the provider first, the others in turn. */
+const mayPoke = (view: BatchView, since: bigint): boolean => view.mine || view.now > since + BigInt(view.turnS)
+
+function committed(view: BatchView): Move {
+  const { deadline, now } = view
+  if (now > deadline) {
+    if (!mayPoke(view, deadline)) return wait
+    return { do: view.exhausted ? 'abandon' : 'redraw' }
+  }
+  const graceEnd = deadline - BigInt(view.voteWindowS - view.pokeGraceS)
+  if (view.votes >= view.quorum && (view.mine || (now > graceEnd && mayPoke(view, graceEnd)))) return { do: 'settle' }
+  return view.seated ? { do: 'vote' } : wait
+}
+
+/**
+ * Decides from facts alone, so that it can be tested without a chain: DESIGN §2, steps 7 to 12. Every branch ends in a move that
+ * brings the batch forward or in waiting for something that has a deadline.
+ */
+export function nextMove(view: BatchView): Move {
+  const { batch, mine, now, deadline } = view
+  switch (batch.status) {
+    case 'none':
+      return wait
+    case 'anchored': {
+      const slot = awaitSlot(view, batch.sampleSlot)
+      if (slot !== null) return slot
+      if (now > deadline) return mayPoke(view, deadline) ? { do: 'expire' } : wait
+      return mine ? { do: 'trace' } : wait
+    }
+    case 'traced': {
+      const slot = awaitSlot(view, batch.challengeSlot)
+      if (slot !== null) return slot
+      if (now > deadline) return mayPoke(view, deadline) ? { do: 'expire' } : wait
+      return mine ? { do: 'attest' } : wait
+    }
+    case 'committed': {
+      const slot = awaitSlot(view, batch.committeeSlot)
+      return slot ?? committed(view)
+    }
+    case 'slashPending':
+      return now > batch.slashAt && mayPoke(view, batch.slashAt) ? { do: 'finalize' } : wait
+    case 'paid':
+    case 'untraced':
+    case 'slashed':
+    case 'abandoned':
+      if (view.uncollected === 0) return { do: 'finish' }
+      return { do: 'collect' }
+  }
+}

@@ -1,0 +1,197 @@
+import { randomBytes } from 'node:crypto'
+import { CID } from 'multiformats/cid'
+import type { Committer } from '../../circuits/commit.ts'
+import type { Verifier } from '../../circuits/verify.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import { type SigningDomain, signTyped, type VoteFields, voteDigest } from '../../protocol/eip712.ts'
+import { type Payload, seal } from '../../protocol/envelope.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import { packVerdicts, voteCommitment } from '../../protocol/vote.ts'
+import { type Fault, FaultFound, type Finding } from '../attestation/faults.ts'
+import type { BatchFacts } from '../attestation/place.ts'
+import { verifyAttestation } from '../attestation/verify.ts'
+import type { Identity } from '../identity/identity.ts'
+import type { LoadedModel, ModelLibrary } from '../model/load.ts'
+import type { Gossip } from '../net/gossip.ts'
+import type { Log } from '../net/log.ts'
+import { jsonCodec, type Store, storeKey } from '../store/store.ts'
+import type { BallotBox } from './ballot.ts'
+
+export type VoteComponents = {
+  identity: Identity
+  networkId: Uint8Array
+  /** Chain and escrow. */
+  vouchers: SigningDomain
+  /** Chain and batches contract. */
+  votes: SigningDomain
+  gossip: Pick<Gossip, 'publish'>
+  library: ModelLibrary
+  verifier: Verifier
+  committer: Committer
+  ballots: BallotBox
+  store: Store
+  tileDraws: number
+  now(): number
+  log: Log
+}
+
+export type VoteInit = {
+  /** After its own commitment a voter waits this long for those of the others before it reveals (ms). @default 5_000 */
+  commitMs?: number
+  /** From the first look at a batch until what has not been handed out counts as withheld (ms). @default 30_000 */
+  patienceMs?: number
+}
+
+/** Where a seat stands. Persisted before anything signed leaves, so a restart repeats the same vote and never makes another. */
+type Seat = {
+  vote: VoteFields
+  signature: Uint8Array
+  salt: Uint8Array
+  committedAtMs: number
+  committed: boolean
+  revealed: boolean
+}
+
+export type Panel = { attempt: number; members: number; attestationDigest: Uint8Array }
+
+export type Voter = {
+  /**
+   * Does what is due for a seat on this batch's committee: verify and commit, later reveal. `attestation` is null while
+   * none has arrived. Repeatable.
+   */
+  attend(facts: BatchFacts, panel: Panel, attestation: Payload<'attestation'> | null): Promise<void>
+}
+
+export function createVoter(components: VoteComponents, init: VoteInit = {}): Voter {
+  const { identity, networkId, votes, ballots, store, log } = components
+  const { commitMs = 5_000, patienceMs = 30_000 } = init
+  const seats = store.table('votes', jsonCodec<Seat>())
+  const firstLook = new Map<string, number>()
+  const working = new Set<string>()
+
+  /** An invalid model is the prover's fault at once; a missing one after `patience` has run out. */
+  const modelFor =
+    (late: boolean) =>
+    async (manifest: Uint8Array): Promise<LoadedModel> => {
+      try {
+        return await components.library.load(CID.decode(manifest))
+      } catch (error) {
+        const missing = error instanceof SinterError && error.code.startsWith('CONTENT_')
+        if (missing && !late) throw error
+        const fault: Fault = missing ? 'MODEL_UNAVAILABLE' : 'MANIFEST_INVALID'
+        throw new FaultFound(fault, describeError(error))
+      }
+    }
+
+  async function judge(
+    facts: BatchFacts,
+    panel: Panel,
+    attestation: Payload<'attestation'> | null,
+    late: boolean,
+  ): Promise<VoteFields> {
+    const batch = facts.challenge.batch
+    const base = { batch, attempt: panel.attempt, attestation: panel.attestationDigest }
+    if (attestation === null) {
+      report(facts, [{ index: null, verdict: 'forged', fault: 'ATTESTATION_UNAVAILABLE', detail: '' }], 0, 0, 0)
+      return { ...base, verdicts: packVerdicts(facts.points.map(() => 'forged')), digest: new Uint8Array(32) }
+    }
+    const started = performance.now()
+    const result = await verifyAttestation(facts, attestation, {
+      networkId,
+      tileDraws: components.tileDraws,
+      vouchers: components.vouchers,
+      model: modelFor(late),
+      verifier: components.verifier,
+      committer: components.committer,
+      voter: identity.address,
+    })
+    report(facts, result.findings, result.proofs, result.leaves, (performance.now() - started) / 1000)
+    return { ...base, verdicts: packVerdicts(result.verdicts), digest: result.digest }
+  }
+
+  function report(facts: BatchFacts, findings: Finding[], proofs: number, leaves: number, seconds: number): void {
+    const faults = findings
+      .filter(({ fault }) => fault !== null)
+      .map(({ fault, detail }) => `${fault} ${detail}`.trim())
+    log.info(
+      {
+        event: 'attestation.verified',
+        batch: toHex(facts.challenge.batch),
+        jobs: findings.length,
+        proofs,
+        leaves,
+        faults,
+        seconds,
+      },
+      'attestation verified',
+    )
+  }
+
+  async function publish(seat: Seat, kind: 'commitment' | 'reveal'): Promise<void> {
+    const { vote, signature, salt } = seat
+    const commitment = voteCommitment(vote, signature, salt)
+    const { attestation, verdicts, digest } = vote
+    const body =
+      kind === 'commitment'
+        ? { case: 'commitment' as const, value: commitment }
+        : { case: 'reveal' as const, value: { attestation, verdicts, digest, signature, salt } }
+    const { bytes } = seal('vote', networkId, identity.privateKey, { batch: vote.batch, attempt: vote.attempt, body })
+    const place = { voter: identity.address, batch: vote.batch, attempt: vote.attempt }
+    ballots.record(kind === 'commitment' ? { ...place, kind, commitment } : { ...place, kind, vote, signature })
+    await components.gossip.publish('votes', bytes)
+    log.info({ event: `vote.${kind}`, batch: toHex(vote.batch), verdicts: toHex(verdicts) }, `vote ${kind} published`)
+  }
+
+  async function advance(
+    key: string,
+    facts: BatchFacts,
+    panel: Panel,
+    attestation: Payload<'attestation'> | null,
+  ): Promise<void> {
+    const nowMs = components.now()
+    let seat = await seats.get(key)
+    if (seat === undefined) {
+      const since = firstLook.get(key) ?? nowMs
+      firstLook.set(key, since)
+      const late = nowMs - since > patienceMs
+      if (attestation === null && !late) return
+      const vote = await judge(facts, panel, attestation, late)
+      const signature = signTyped(voteDigest(votes, vote), identity.privateKey)
+      seat = {
+        vote,
+        signature,
+        salt: randomBytes(32),
+        committedAtMs: components.now(),
+        committed: false,
+        revealed: false,
+      }
+      await seats.put(key, seat)
+    }
+    if (!seat.committed) {
+      await publish(seat, 'commitment')
+      seat = { ...seat, committed: true, committedAtMs: components.now() }
+      await seats.put(key, seat)
+    }
+    const all = ballots.commitments(seat.vote.batch, panel.attempt) >= panel.members
+    if (!seat.revealed && (all || components.now() - seat.committedAtMs >= commitMs)) {
+      await publish(seat, 'reveal')
+      await seats.put(key, { ...seat, revealed: true })
+    }
+  }
+
+  return {
+    async attend(facts, panel, attestation) {
+      const key = storeKey(toHex(facts.challenge.batch), panel.attempt)
+      if (working.has(key)) return
+      working.add(key)
+      try {
+        await advance(key, facts, panel, attestation)
+      } catch (error) {
+        // Our own trouble (gossip without peers, a model still on its way): the next tick tries again.
+        log.warn({ event: 'vote.delayed', code: errorCode(error), error: describeError(error) }, 'vote delayed')
+      } finally {
+        working.delete(key)
+      }
+    },
+  }
+}
