@@ -1,6 +1,6 @@
-import { privateKeyFromRaw } from '@libp2p/crypto/keys'
+import { privateKeyFromRaw, publicKeyFromRaw } from '@libp2p/crypto/keys'
 import type { PeerId, Secp256k1PrivateKey } from '@libp2p/interface'
-import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
+import { peerIdFromPrivateKey, peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
 import { SinterError } from '../../protocol/errors.ts'
 import { type Address, addressOf, publicKeyOf } from '../../protocol/signature.ts'
 
@@ -54,4 +54,16 @@ export function publicKeyOfPeer(peer: PeerId | string): Uint8Array {
 /** EVM address of a peer: what the chain's registry knows it by. Throws `PEER_KEY`. */
 export function addressOfPeer(peer: PeerId | string): Address {
   return addressOf(publicKeyOfPeer(peer))
+}
+
+/** Peer id of a public key as the chain's registry keeps it: X ‖ Y, 64 bytes. Throws `PEER_KEY`. */
+export function peerIdOfKey(coordinates: Uint8Array): PeerId {
+  try {
+    const compressed = new Uint8Array(33)
+    compressed[0] = coordinates[63]! % 2 === 0 ? 2 : 3
+    compressed.set(coordinates.subarray(0, 32), 1)
+    return peerIdFromPublicKey(publicKeyFromRaw(compressed))
+  } catch (cause) {
+    throw new SinterError('PEER_KEY', 'not a secp256k1 public key', { cause })
+  }
 }

@@ -7,9 +7,9 @@ import { seal } from '../../protocol/envelope.ts'
 import { EnvelopeSchema } from '../../protocol/gen/sinter_pb.js'
 import { merkleTree } from '../../protocol/merkle.ts'
 import { attestationDigest } from '../../protocol/rules/attestation.ts'
-import { type CommittedJob, commitJob } from '../attestation/commit.ts'
+import type { CommittedJob, commitJob } from '../attestation/commit.ts'
 import type { BatchFacts } from '../attestation/place.ts'
-import { proveJob } from '../attestation/prove.ts'
+import type { proveJob } from '../attestation/prove.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Identity } from '../identity/identity.ts'
 import { bytesInt16, type JobRecord } from '../jobs/ledger.ts'
@@ -25,6 +25,9 @@ export type AttestComponents = {
   library: ModelLibrary
   committer: Committer
   pool: ProverPool
+  /** How drawn jobs are committed and proven. */
+  commit: typeof commitJob
+  prove: typeof proveJob
   batcher: Batcher
   store: Store
   tileDraws: number
@@ -59,7 +62,7 @@ export function createAttester(components: AttestComponents): Attester {
     for (const index of indexes) {
       const job = jobs[index]!
       const model = await library.load(job.manifest)
-      const committed = commitJob(committer, model, {
+      const committed = components.commit(committer, model, {
         receiptHash: job.receiptHash,
         jobKey: job.jobKey,
         inputs: job.inputs.map(bytesInt16),
@@ -91,7 +94,7 @@ export function createAttester(components: AttestComponents): Attester {
     let proofs = 0
     for (const [position, { index, job, model, committed }] of jobs.entries()) {
       const challenge = jobChallenge(facts.challenge, job.receiptHash, model.cid.bytes)
-      const proof = await proveJob(pool, model, committed, challenge, tileDraws)
+      const proof = await components.prove(pool, model, committed, challenge, tileDraws)
       proofs += proof.statements?.reduce((sum, { segments }) => sum + (segments?.length ?? 0), 0) ?? 0
       attested.push({
         receipt: { payload: job.payload, signature: job.signature },

@@ -5,7 +5,7 @@ import type { Verifier } from '../../circuits/verify.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { type SigningDomain, signTyped, type VoteFields, voteDigest } from '../../protocol/eip712.ts'
 import { type Payload, seal } from '../../protocol/envelope.ts'
-import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import { describeError, errorCode } from '../../protocol/errors.ts'
 import { packVerdicts, voteCommitment } from '../../protocol/vote.ts'
 import { type Fault, FaultFound, type Finding } from '../attestation/faults.ts'
 import type { BatchFacts } from '../attestation/place.ts'
@@ -69,15 +69,17 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
   const firstLook = new Map<string, number>()
   const working = new Set<string>()
 
-  /** An invalid model is the prover's fault at once; a missing one after `patience` has run out. */
+  /** An invalid model is the prover's fault at once; a missing one after `patience` has run out; the rest is our own trouble. */
   const modelFor =
     (late: boolean) =>
     async (manifest: Uint8Array): Promise<LoadedModel> => {
       try {
         return await components.library.load(CID.decode(manifest))
       } catch (error) {
-        const missing = error instanceof SinterError && error.code.startsWith('CONTENT_')
-        if (missing && !late) throw error
+        const code = errorCode(error)
+        const missing = code === 'CONTENT_UNAVAILABLE'
+        const ours = code === 'CONTENT_ABORTED' || code.startsWith('STORE_')
+        if (ours || (missing && !late)) throw error
         const fault: Fault = missing ? 'MODEL_UNAVAILABLE' : 'MANIFEST_INVALID'
         throw new FaultFound(fault, describeError(error))
       }

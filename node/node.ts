@@ -1,0 +1,284 @@
+import { join } from 'node:path'
+import { createCommitter } from '../circuits/commit.ts'
+import { createProverPool } from '../circuits/pool.ts'
+import { createVerifier } from '../circuits/verify.ts'
+import type { ExecutionProvider } from '../models/session.ts'
+import { toHex } from '../protocol/bytes.ts'
+import { describeError, errorCode, SinterError } from '../protocol/errors.ts'
+import { type NetworkFile, networkId, networkTag } from '../protocol/network.ts'
+import { commitJob } from './attestation/commit.ts'
+import { proveJob } from './attestation/prove.ts'
+import { type Chain, openChain } from './chain/chain.ts'
+import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
+import { checkCircuits } from './circuits.ts'
+import type { Identity } from './identity/identity.ts'
+import { createLedger } from './jobs/ledger.ts'
+import { createModelLibrary } from './model/load.ts'
+import type { Runtime } from './model/runtime.ts'
+import { createRuntimes } from './model/runtimes.ts'
+import { type Content, createContent } from './net/content.ts'
+import { createNetwork, type Network } from './net/libp2p.ts'
+import type { Log } from './net/log.ts'
+import { createStreams } from './net/streams.ts'
+import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
+import { type Attester, createAttester } from './stages/attest.ts'
+import { createBallotBox } from './stages/ballot.ts'
+import { type BatchInit, createBatcher } from './stages/batch.ts'
+import { type Bidder, createBidder } from './stages/bid.ts'
+import { createBatchBook } from './stages/book.ts'
+import { createDriver } from './stages/driver.ts'
+import { gossipValidators } from './stages/gossip.ts'
+import { jobHandler } from './stages/session.ts'
+import { createVoter, type VoteInit } from './stages/vote.ts'
+import { openStore } from './store/store.ts'
+
+export type NodeConfig = {
+  network: NetworkFile
+  rpcUrl: string
+  identity: Identity
+  /** Folder for the store and the blocks of models. */
+  dataDir: string
+  listen: string[]
+  bootstrap: string[]
+  /** Everything on one machine (see `NetworkInit.devnet`). */
+  devnet: boolean
+  executionProvider: ExecutionProvider
+  hardwareClass: string
+  /** Base units asked per job. */
+  price: bigint
+  /** Stake to register with if the operator is not registered yet; 0 for a node that only follows. */
+  stake: bigint
+  /** Escrow balance to keep for verification floors. */
+  floorDeposit: bigint
+  memoryMib: number
+  batch?: BatchInit
+  vote?: VoteInit
+  /** Milliseconds between looks at what is due. @default 500 */
+  tickMs?: number
+  log: Log
+}
+
+/** Parts that can be exchanged where they are joined: the production ones unless given. */
+export type NodeParts = {
+  commit: typeof commitJob
+  prove: typeof proveJob
+  runtime(real: Runtime): Runtime
+  attester(real: Attester): Attester
+}
+
+const PRODUCTION: NodeParts = { commit: commitJob, prove: proveJob, runtime: (real) => real, attester: (real) => real }
+
+export type RunningNode = {
+  network: Network
+  chain: Chain
+  content: Content
+  stop(): Promise<void>
+}
+
+/** Registers the operator with its stake, its own owner unless it registered otherwise before, and funds verification floors. */
+async function enterRegistry(chain: Chain, config: NodeConfig): Promise<void> {
+  const { identity, stake, hardwareClass, floorDeposit, log } = config
+  if (stake === 0n) return
+  if ((await chain.node(identity.address)) === null) {
+    const payoutConsent = await signPayoutConsent(config.network, toHex(identity.privateKey), identity.address)
+    await chain.register({ payout: identity.address, hardwareClass, stake, payoutConsent })
+    log.info({ event: 'node.registered', operator: identity.address, stake: stake.toString() }, 'registered')
+  }
+  const balance = await chain.balanceOf(identity.address)
+  if (balance < floorDeposit) await chain.deposit(floorDeposit - balance)
+}
+
+/** Repeats a piece of work with a pause, one at a time, until stopped. Failures are logged and the next round tries again. */
+function repeat(name: string, everyMs: number, log: Log, work: () => Promise<void>): { stop(): Promise<void> } {
+  let stopped = false
+  const done = (async () => {
+    while (!stopped) {
+      try {
+        await work()
+      } catch (error) {
+        log.warn({ event: `${name}.failed`, code: errorCode(error), error: describeError(error) }, `${name} failed`)
+      }
+      await new Promise((resolve) => setTimeout(resolve, everyMs))
+    }
+  })()
+  return {
+    async stop() {
+      stopped = true
+      await done
+    },
+  }
+}
+
+/**
+ * Starts a node: the composition root. Everything below sees only the few parts it needs.
+ * Throws the codes of the parts it starts; what was started is stopped again.
+ */
+export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = {}): Promise<RunningNode> {
+  const { identity, log, network: file, dataDir } = config
+  const { commit, prove, runtime: adaptRuntime, attester: adaptAttester } = { ...PRODUCTION, ...parts }
+  const cleanup: (() => Promise<unknown>)[] = []
+  const stop = async (): Promise<void> => {
+    for (const undo of cleanup.splice(0).reverse()) await undo()
+  }
+  const now = Date.now
+  try {
+    await checkCircuits(file)
+    const id = networkId(file)
+    const chain = await openChain({ network: file, rpcUrl: config.rpcUrl, key: toHex(identity.privateKey) })
+    const store = await openStore(join(dataDir, 'store'))
+    cleanup.push(() => store.close())
+    const committer = await createCommitter()
+    const verifier = await createVerifier()
+    cleanup.push(() => verifier.close())
+    const pool = createProverPool()
+    cleanup.push(() => pool.close())
+
+    const book = createBatchBook()
+    const ballots = createBallotBox()
+    const votes = batchesDomain(file)
+    const vouchers = escrowDomain(file)
+    // Offers may arrive before the parts that answer them are ready; those pass by.
+    let bidder: Bidder | null = null
+    const gossip = gossipValidators({
+      networkId: id,
+      chain,
+      votes,
+      book,
+      ballots,
+      now,
+      onOffer: (offer) => void bidder?.consider(offer),
+    })
+    const network = await createNetwork({
+      identity,
+      tag: networkTag(file),
+      listen: config.listen,
+      bootstrap: config.bootstrap,
+      mode: 'node',
+      devnet: config.devnet,
+      topics: gossip.topics,
+      log,
+    })
+    cleanup.push(() => network.stop())
+    const content = await createContent({ network, folder: join(dataDir, 'blocks'), log })
+    cleanup.push(() => content.stop())
+    const streams = createStreams({ libp2p: network.libp2p, log })
+    cleanup.push(() => streams.stop())
+
+    const library = createModelLibrary((cid, options) => content.get(cid, options))
+    const runtimes = createRuntimes({
+      library,
+      content,
+      executionProvider: config.executionProvider,
+      memoryMib: config.memoryMib,
+      adapt: adaptRuntime,
+      log,
+    })
+    cleanup.push(() => runtimes.close())
+
+    await enterRegistry(chain, config)
+    const ledger = createLedger(store)
+    const batcher = createBatcher({ address: identity.address, chain, ledger, store, now, log }, config.batch)
+    const attester = adaptAttester(
+      createAttester({
+        identity,
+        networkId: id,
+        chain,
+        library,
+        committer,
+        pool,
+        commit,
+        prove,
+        batcher,
+        store,
+        tileDraws: file.tileDraws,
+        log,
+      }),
+    )
+    const voter = createVoter(
+      {
+        identity,
+        networkId: id,
+        vouchers,
+        votes,
+        gossip: network,
+        library,
+        verifier,
+        committer,
+        ballots,
+        store,
+        tileDraws: file.tileDraws,
+        now,
+        log,
+      },
+      config.vote,
+    )
+    const driver = createDriver({
+      address: identity.address,
+      networkId: id,
+      chain,
+      book,
+      ballots,
+      batcher,
+      attester,
+      voter,
+      gossip: network,
+      attestation: gossip.shelf.get,
+      keepAttestation: gossip.shelf.keep,
+      fetchAttestation: (anchored) => fetchAttestation({ chain, streams, judge: gossip.judgeSealed, shelf: gossip.shelf, log }, anchored),
+      log,
+    })
+    const bids = createBidder(
+      { identity, networkId: id, streams, runtime: runtimes.get, isWarm: runtimes.isWarm, now, log },
+      config,
+    )
+    bidder = bids
+    await streams.handle('attestation', attestationHandler(gossip.shelf))
+    await streams.handle(
+      'job',
+      jobHandler({
+        identity,
+        networkId: id,
+        vouchers,
+        ledger,
+        committer,
+        runtime: runtimes.get,
+        bid: bids.made,
+        chainSession: async (session) => {
+          const found = await chain.session(toHex(session))
+          return /^0x0+$/.test(found.consumer)
+            ? null
+            : {
+                consumer: found.consumer,
+                provider: found.provider,
+                ceiling: found.ceiling,
+                spent: found.anchored,
+                expiry: Number(found.expiry),
+                closing: found.closed || found.closesAt !== 0n,
+              }
+        },
+        now,
+        log,
+      }),
+    )
+    const watcher = chain.watchBatches((event) => book.apply(event), {
+      onError: (error) => log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+    })
+    cleanup.push(() => watcher.stop())
+    const every = config.tickMs ?? 500
+    for (const [name, work] of [
+      ['batcher', () => batcher.tick()],
+      ['driver', () => driver.tick()],
+    ] as const) {
+      const loop = repeat(name, every, log, work)
+      cleanup.push(() => loop.stop())
+    }
+    log.info(
+      { event: 'node.ready', peerId: network.peerId, operator: identity.address, addresses: network.addresses() },
+      'node ready',
+    )
+    return { network, chain, content, stop }
+  } catch (error) {
+    await stop().catch(() => {})
+    throw error instanceof SinterError ? error : new SinterError('NODE_START', 'the node could not start', { cause: error })
+  }
+}

@@ -1,0 +1,116 @@
+import { equalBytes, fromHex, type Hex } from '../../protocol/bytes.ts'
+import type { SigningDomain } from '../../protocol/eip712.ts'
+import { type Opened, open } from '../../protocol/envelope.ts'
+import type { Topic } from '../../protocol/limits.ts'
+import { judgeAttestation } from '../../protocol/rules/attestation.ts'
+import { judgeOffer, type Offer } from '../../protocol/rules/offer.ts'
+import { judgeVote, type VoteContext } from '../../protocol/rules/vote.ts'
+import { accept } from '../../protocol/verdict.ts'
+import type { Chain } from '../chain/chain.ts'
+import type { TopicValidator } from '../net/gossip.ts'
+import type { BallotBox } from './ballot.ts'
+import type { BatchBook } from './book.ts'
+import { bounded } from './seen.ts'
+
+export type GossipComponents = {
+  networkId: Uint8Array
+  chain: Pick<Chain, 'batch' | 'committee' | 'deadline'>
+  /** Chain and batches contract. */
+  votes: SigningDomain
+  book: BatchBook
+  ballots: BallotBox
+  onOffer(offer: Offer): void
+  now(): number
+}
+
+/** What this node has learned from gossip about attestations. */
+export type AttestationShelf = {
+  get(batch: Hex): Opened<'attestation'> | null
+  /** Takes sealed bytes that did not come by gossip: our own, or fetched from a peer. The digest on chain decides. */
+  keep(sealed: Uint8Array): void
+  sealed(batch: Hex): Uint8Array | null
+}
+
+const ZERO = new Uint8Array(32)
+
+/** The validators of all topics: protocol rules over what the chain says. Accepted messages go where they are used. */
+export function gossipValidators(components: GossipComponents): {
+  topics: Record<Topic, TopicValidator>
+  shelf: AttestationShelf
+  /** The attestation rule, for attestations that came over a stream. */
+  judgeSealed(sealed: Uint8Array): ReturnType<typeof judgeAttestation>
+} {
+  const { networkId, chain, book, ballots } = components
+  const offers = bounded<true>()
+  const votes = bounded<true>(16_384)
+  const seenAttestations = bounded<true>()
+  const attestations = bounded<{ opened: Opened<'attestation'>; sealed: Uint8Array }>(64)
+  const panels = bounded<NonNullable<Awaited<ReturnType<VoteContext['panel']>>>>(256)
+
+  const batchOf = async (id: Uint8Array) => {
+    const anchored = book.get(id)
+    if (anchored === null) return null
+    const digest = fromHex((await chain.batch(anchored.id)).attestation)
+    return { provider: anchored.provider, digest: equalBytes(digest, ZERO) ? null : digest }
+  }
+
+  /** The committee of the present attempt; asked of the chain once per attempt. */
+  const panel: VoteContext['panel'] = async (id) => {
+    const anchored = book.get(id)
+    if (anchored === null) return null
+    const batch = await chain.batch(anchored.id)
+    const known = panels.get(id)
+    if (known?.attempt === batch.attempt) return known
+    if (batch.status !== 'committed' || (await chain.deadline(anchored.id)) === 0n) return null
+    const committee = await chain.committee(anchored.id)
+    const fresh = { committee, attempt: batch.attempt, attestation: fromHex(batch.attestation) }
+    panels.set(id, fresh)
+    return fresh
+  }
+
+  const judgeSealed = (sealed: Uint8Array) =>
+    judgeAttestation(sealed, { networkId, batch: batchOf, seen: () => false })
+
+  const topics: Record<Topic, TopicValidator> = {
+    async offers(bytes) {
+      const judged = judgeOffer(bytes, { networkId, nowMs: components.now(), seen: offers.has })
+      if (judged.action !== 'accept') return judged
+      offers.set(judged.value.id, true)
+      components.onOffer(judged.value)
+      return accept
+    },
+    async attestations(bytes) {
+      const judged = await judgeAttestation(bytes, { networkId, batch: batchOf, seen: seenAttestations.has })
+      if (judged.action !== 'accept') return judged
+      seenAttestations.set(judged.value.id, true)
+      attestations.set(judged.value.message.batch, { opened: judged.value, sealed: bytes })
+      return accept
+    },
+    async votes(bytes) {
+      const judged = await judgeVote(bytes, {
+        networkId,
+        domain: components.votes,
+        panel,
+        commitment: ballots.commitment,
+        seen: votes.has,
+      })
+      if (judged.action !== 'accept') return judged
+      votes.set(judged.value.id, true)
+      ballots.record(judged.value)
+      return accept
+    },
+  }
+  return {
+    topics,
+    judgeSealed,
+    shelf: {
+      get: (batch) => attestations.get(fromHex(batch))?.opened ?? null,
+      sealed: (batch) => attestations.get(fromHex(batch))?.sealed ?? null,
+      keep(sealed) {
+        const opened = open('attestation', networkId, sealed)
+        if (typeof opened !== 'string') attestations.set(opened.message.batch, { opened, sealed })
+      },
+    },
+  }
+}
+
