@@ -190,6 +190,7 @@ test('files that would blow up in memory are refused before they are decoded', (
   refused(field(7, field(11, field(2, type))), 'MODEL_TOO_LARGE')
   // The length of a message given as a number: the decoder would read past what was counted.
   refused(Uint8Array.of(7 * 8, 100), 'MODEL_NOT_ONNX')
+  refused(concat(digits, Uint8Array.of(6 * 8, 0)), 'MODEL_NOT_ONNX')
   assert.throws(
     () => parseModel(digits, { maxBytes: digits.length - 1 }),
     (error: { code?: string }) => error.code === 'MODEL_TOO_LARGE',

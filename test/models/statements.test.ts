@@ -109,6 +109,30 @@ test('changing any one limb of a leaf that a linear op wrote fails', () => {
   )
 })
 
+test('changes that cancel in a plain sum fail, within a tile and at the same place of two tiles', () => {
+  let tried = 0
+  fc.assert(
+    fc.property(seeds, (seed) => {
+      const { manifest, weights, trace, int } = honest(seed)
+      const statements = build(manifest, weights, trace)
+      for (const { output } of manifest.ops.filter(isLinear)) {
+        const rem = trace.tensors[output]!.rem!
+        const up = int(0, rem.length - 1)
+        const down = up + 64 < rem.length && int(0, 1) === 0 ? up + 64 : (up + 1) % rem.length
+        if (up === down || rem[up] === 65_535 || rem[down] === 0) continue
+        const other = rem.slice()
+        other[up]!++
+        other[down]!--
+        const tensors = trace.tensors.map((tensor, id) => (id === output ? { ...tensor!, rem: other } : tensor))
+        assert.is(holds(statements, limbsOf(manifest, { tensors })), false)
+        tried++
+      }
+    }),
+    { numRuns: 60 },
+  )
+  assert.ok(tried > 40)
+})
+
 test('changing one result of a table fails; a served value off by τ passes and by τ + 1 fails', () => {
   fc.assert(
     fc.property(seeds, (seed) => {
