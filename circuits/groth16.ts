@@ -1,0 +1,172 @@
+import { randomBytes } from 'node:crypto'
+import type { Curve, Group } from 'snarkjs'
+import { bytesToBigint, concat } from '../protocol/bytes.ts'
+import { SinterError } from '../protocol/errors.ts'
+import { FIELD_PRIME } from '../protocol/field.ts'
+import { isCanonical, SCALAR_BYTES, scalarBuffer } from './scalars.ts'
+import { COEFFICIENT_BYTES, type ProvingKey } from './zkey.ts'
+
+/** Order q of the field of BN254's coordinates. */
+export const BASE_PRIME = 21888242871839275222246405745257275088696311157297823662689037894645226208583n
+/** A.x ‖ A.y ‖ B.x.c1 ‖ B.x.c0 ‖ B.y.c1 ‖ B.y.c0 ‖ C.x ‖ C.y, 32 big-endian bytes each (EIP-197's order). */
+export const PROOF_BYTES = 256
+const G1_BYTES = 64
+const G2_BYTES = 128
+
+export type ProofFault =
+  | 'SIGNAL_COUNT'
+  | 'SIGNAL_RANGE'
+  | 'PROOF_LENGTH'
+  | 'POINT_RANGE'
+  | 'POINT_OFF_CURVE'
+  | 'POINT_SUBGROUP'
+  | 'PAIRING'
+export type ProofVerdict = { ok: true } | { ok: false; code: ProofFault }
+
+/** A verification key as `snarkjs zkey export verificationkey` writes it: decimal strings, projective points. */
+export type VerifyingKey = {
+  protocol: string
+  curve: string
+  nPublic: number
+  vk_alpha_1: string[]
+  vk_beta_2: string[][]
+  vk_gamma_2: string[][]
+  vk_delta_2: string[][]
+  IC: string[][]
+}
+
+function randomScalar(curve: Curve): Uint8Array {
+  return curve.Fr.e(bytesToBigint(randomBytes(2 * SCALAR_BYTES)) % FIELD_PRIME)
+}
+
+/** Evaluations of A·w, B·w and their product on the domain. */
+async function evaluateConstraints(curve: Curve, key: ProvingKey, witness: Uint8Array): Promise<Uint8Array[]> {
+  const size = key.domain * SCALAR_BYTES
+  return curve.tm.queueAction([
+    { cmd: 'ALLOCSET', var: 0, buff: key.coefficients },
+    { cmd: 'ALLOCSET', var: 1, buff: witness },
+    { cmd: 'ALLOC', var: 2, len: size },
+    { cmd: 'ALLOC', var: 3, len: size },
+    { cmd: 'ALLOC', var: 4, len: size },
+    {
+      cmd: 'CALL',
+      fnName: 'qap_buildABC',
+      params: [
+        { var: 0 },
+        { val: key.coefficients.length / COEFFICIENT_BYTES },
+        { var: 1 },
+        { var: 2 },
+        { var: 3 },
+        { var: 4 },
+        { val: 0 },
+        { val: key.domain },
+        { val: 0 },
+        { val: key.wires },
+      ],
+    },
+    { cmd: 'GET', out: 0, var: 2, len: size },
+    { cmd: 'GET', out: 1, var: 3, len: size },
+    { cmd: 'GET', out: 2, var: 4, len: size },
+  ])
+}
+
+/** A·B − C on the odd coset, as plain little-endian scalars. */
+async function quotient(curve: Curve, domain: number, odd: Uint8Array[]): Promise<Uint8Array> {
+  const size = domain * SCALAR_BYTES
+  const [out] = await curve.tm.queueAction([
+    { cmd: 'ALLOCSET', var: 0, buff: odd[0]! },
+    { cmd: 'ALLOCSET', var: 1, buff: odd[1]! },
+    { cmd: 'ALLOCSET', var: 2, buff: odd[2]! },
+    { cmd: 'ALLOC', var: 3, len: size },
+    { cmd: 'CALL', fnName: 'qap_joinABC', params: [{ var: 0 }, { var: 1 }, { var: 2 }, { val: domain }, { var: 3 }] },
+    { cmd: 'CALL', fnName: 'frm_batchFromMontgomery', params: [{ var: 3 }, { val: domain }, { var: 3 }] },
+    { cmd: 'GET', out: 0, var: 3, len: size },
+  ])
+  return out!
+}
+
+/**
+ * A Groth16 proof (Groth, "On the Size of Pairing-based Non-interactive Arguments", 2016, with the quotient evaluated on
+ * the odd coset as snarkjs does) for `witness`, 32 little-endian bytes per wire. It does not check that the witness
+ * satisfies the circuit: a false one gives a proof that does not verify.
+ */
+export async function prove(curve: Curve, key: ProvingKey, witness: Uint8Array): Promise<Uint8Array> {
+  if (witness.length !== key.wires * SCALAR_BYTES)
+    throw new SinterError('WITNESS_LENGTH', `a witness of ${key.wires} wires was expected`)
+  const { Fr, G1, G2 } = curve
+  const shift = Fr.w[Math.log2(key.domain) + 1]!
+  const odd: Uint8Array[] = []
+  for (const values of await evaluateConstraints(curve, key, witness))
+    odd.push(await Fr.fft(await Fr.batchApplyKey(await Fr.ifft(values), Fr.e(1), shift)))
+  const h = await G1.multiExpAffine(key.h, await quotient(curve, key.domain, odd))
+  const a = await G1.multiExpAffine(key.a, witness)
+  const b1 = await G1.multiExpAffine(key.b1, witness)
+  const b2 = await G2.multiExpAffine(key.b2, witness)
+  const c = await G1.multiExpAffine(key.c, witness.slice((key.publicSignals + 1) * SCALAR_BYTES))
+
+  // r and s are what makes the proof zero-knowledge: fresh from the system's generator, for each proof.
+  const r = randomScalar(curve)
+  const s = randomScalar(curve)
+  const sum = (group: Group, first: Uint8Array, ...rest: Uint8Array[]) => rest.reduce((x, y) => group.add(x, y), first)
+  const A = sum(G1, a, key.alpha1, G1.timesFr(key.delta1, r))
+  const B = sum(G2, b2, key.beta2, G2.timesFr(key.delta2, s))
+  const B1 = sum(G1, b1, key.beta1, G1.timesFr(key.delta1, s))
+  const C = sum(G1, c, h, G1.timesFr(A, s), G1.timesFr(B1, r), G1.timesFr(key.delta1, Fr.neg(Fr.mul(r, s))))
+  return concat(G1.toUncompressed(G1.toAffine(A)), G2.toUncompressed(G2.toAffine(B)), G1.toUncompressed(G1.toAffine(C)))
+}
+
+/**
+ * Prepares a verification key. The returned function takes untrusted signals and bytes and never throws on them: it
+ * checks the count and canonicity of signals, then the form of the proof, then the pairing.
+ * Throws `KEY_FORMAT` and `KEY_NO_PHASE2` (γ = δ, for which anybody can forge).
+ */
+export function prepareVerifier(
+  curve: Curve,
+  key: VerifyingKey,
+): (signals: readonly bigint[], proof: Uint8Array) => Promise<ProofVerdict> {
+  if (key.protocol !== 'groth16' || key.curve !== 'bn128' || key.IC.length !== key.nPublic + 1)
+    throw new SinterError('KEY_FORMAT', 'not a Groth16 verification key over BN254')
+  const { G1, G2, Gt } = curve
+  const point = (group: Group, coordinates: unknown): Uint8Array => {
+    const read = (value: unknown): unknown => (Array.isArray(value) ? value.map(read) : BigInt(value as string))
+    const affine = group.toAffine(group.fromObject(read(coordinates) as unknown[]))
+    if (group.isZero(affine) || !group.isValid(affine))
+      throw new SinterError('KEY_FORMAT', 'the key holds a point that is not on the curve')
+    return affine
+  }
+  const gamma = point(G2, key.vk_gamma_2)
+  const delta = point(G2, key.vk_delta_2)
+  if (G2.eq(gamma, delta))
+    throw new SinterError('KEY_NO_PHASE2', 'the key has gamma = delta: phase 2 was skipped, proofs could be forged')
+  const target = curve.pairing(point(G1, key.vk_alpha_1), point(G2, key.vk_beta_2))
+  const gammaLines = curve.prepareG2(G2.toJacobian(gamma))
+  const deltaLines = curve.prepareG2(G2.toJacobian(delta))
+  const constant = point(G1, key.IC[0])
+  const bases = concat(...key.IC.slice(1).map((coordinates) => point(G1, coordinates)))
+  const miller = (a: Uint8Array, lines: Uint8Array) => curve.millerLoop(curve.prepareG1(G1.toJacobian(a)), lines)
+
+  return async (signals, proof) => {
+    if (signals.length !== key.nPublic) return { ok: false, code: 'SIGNAL_COUNT' }
+    // s and s + r are the same to the pairing: without this check one statement would have several encodings.
+    if (!signals.every(isCanonical)) return { ok: false, code: 'SIGNAL_RANGE' }
+    if (proof.length !== PROOF_BYTES) return { ok: false, code: 'PROOF_LENGTH' }
+    for (let at = 0; at < PROOF_BYTES; at += 32)
+      if (bytesToBigint(proof.subarray(at, at + 32)) >= BASE_PRIME) return { ok: false, code: 'POINT_RANGE' }
+    const bytes = new Uint8Array(proof)
+    const a = G1.fromRprUncompressed(bytes, 0)
+    const b = G2.fromRprUncompressed(bytes, G1_BYTES)
+    const c = G1.fromRprUncompressed(bytes, G1_BYTES + G2_BYTES)
+    // (0, 0), which the library takes for the point at infinity, is on no curve here: an honest proof never has it.
+    if (G1.isZero(a) || G2.isZero(b) || G1.isZero(c)) return { ok: false, code: 'POINT_OFF_CURVE' }
+    if (!G1.isValid(a) || !G2.isValid(b) || !G1.isValid(c)) return { ok: false, code: 'POINT_OFF_CURVE' }
+    // G1 has prime order; the twist that holds B has not.
+    if (!G2.isZero(G2.timesScalar(b, FIELD_PRIME))) return { ok: false, code: 'POINT_SUBGROUP' }
+    const inputs = G1.toAffine(G1.add(await G1.multiExpAffine(bases, scalarBuffer(signals)), constant))
+    // e(A, B) = e(alpha, beta) e(inputs, gamma) e(C, delta)
+    const product = Gt.mul(
+      miller(a, curve.prepareG2(G2.toJacobian(b))),
+      Gt.mul(miller(G1.neg(inputs), gammaLines), miller(G1.neg(c), deltaLines)),
+    )
+    return Gt.eq(curve.finalExponentiation(product), target) ? { ok: true } : { ok: false, code: 'PAIRING' }
+  }
+}

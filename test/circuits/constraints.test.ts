@@ -1,0 +1,95 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { readArtifactIndex } from '../../circuits/artifacts.ts'
+import { createCommitter } from '../../circuits/commit.ts'
+import { compileCircuit, r1csHeader } from '../../circuits/compile.ts'
+import { pointwiseWitnessInput, relationWitnessInput } from '../../circuits/prove.ts'
+import { CIRCUIT_KINDS, type CircuitKind, SIGNAL_COUNT } from '../../circuits/signals.ts'
+import type { CircuitInput } from '../../circuits/witness.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import { mod } from '../../protocol/field.ts'
+import { sha256 } from '../../protocol/hash.ts'
+import { calculator, clampInput, element, leaf, pointwiseInput, relationInput } from './fixtures.ts'
+import { type Constraint, firstViolation, readConstraints, readWires, singleWireCheck } from './r1cs.ts'
+
+const committer = await createCommitter()
+const folder = await mkdtemp(join(tmpdir(), 'sinter-circuits-'))
+const constraints = {} as Record<CircuitKind, Constraint[]>
+const names = {} as Record<CircuitKind, string[]>
+const compiled = {} as Record<CircuitKind, { r1cs: string; wasm: string }>
+
+test.before(async () => {
+  for (const kind of CIRCUIT_KINDS) {
+    const files = await compileCircuit(kind, folder)
+    compiled[kind] = files
+    constraints[kind] = await readConstraints(files.r1cs)
+    // A line of the sym file: label, wire (−1 when simplified away), component, name.
+    for (const line of (await readFile(files.sym, 'utf8')).trim().split('\n')) {
+      const [, wire, , name] = line.split(',') as [string, string, string, string]
+      names[kind] ??= []
+      if (Number(wire) >= 0) names[kind][Number(wire)] ??= name
+    }
+  }
+})
+test.after(() => rm(folder, { recursive: true, force: true }))
+
+/** Real witnesses of every mode. Few limbs and coefficients are zero, which would make other wires irrelevant. */
+const samples: [label: string, kind: CircuitKind, input: () => CircuitInput][] = [
+  [
+    'relation',
+    'relation',
+    () => {
+      const leaves = Array.from({ length: 10 }, (_, k) =>
+        leaf(`full ${k}`, (j) => 1 + ((k * 7919 + j * 104729) % 65535)),
+      )
+      return relationWitnessInput(committer, relationInput({ leaves })).input
+    },
+  ],
+  ['table', 'pointwise', () => pointwiseWitnessInput(committer, pointwiseInput({ tol: 3 })).input],
+  ['clamp', 'pointwise', () => pointwiseWitnessInput(committer, clampInput()).input],
+]
+
+test('the committed artifacts are what these sources compile to', async () => {
+  const index = await readArtifactIndex()
+  for (const kind of CIRCUIT_KINDS) {
+    const { constraints: count, wires, sha256: hashes } = index[kind]
+    assert.is(toHex(sha256(await readFile(compiled[kind].wasm))), hashes.wasm)
+    assert.is(toHex(sha256(await readFile(compiled[kind].r1cs))), hashes.r1cs)
+    assert.equal(await r1csHeader(compiled[kind].r1cs), { constraints: count, wires })
+    assert.ok(count + SIGNAL_COUNT[kind] + 1 <= 2 ** 14, `${kind} fits the domain`)
+    assert.is(constraints[kind].length, count)
+  }
+})
+
+test('every wire is in some constraint', () => {
+  for (const kind of CIRCUIT_KINDS) {
+    const used = new Set(constraints[kind].flatMap((parts) => parts.flatMap((part) => part.map(({ wire }) => wire))))
+    const unused = names[kind].filter((_, wire) => wire > 0 && !used.has(wire))
+    assert.equal(unused, [])
+  }
+})
+
+for (const [label, kind, input] of samples)
+  test(`changing any one wire of a ${label} witness violates a constraint`, async () => {
+    const wires = readWires((await calculator(kind)).calculate(input()))
+    assert.is(firstViolation(constraints[kind], wires), -1)
+    const check = singleWireCheck(constraints[kind], wires)
+    const free: string[] = []
+    for (let wire = 1; wire < wires.length; wire++) {
+      // For a bit, the change that its own constraint would let pass is the flip.
+      const flip = 1n - 2n * wires[wire]!
+      const deltas = wires[wire]! < 2n ? [flip, element(`delta ${wire}`)] : [1n, mod(-wires[wire]!)]
+      if (deltas.some((delta) => !check.violates(wire, delta))) free.push(names[kind][wire]!)
+    }
+    assert.equal(free, [])
+  })
+
+test('the evaluator itself sees a violation', async () => {
+  const wires = readWires((await calculator('pointwise')).calculate(samples[1]![2]()))
+  assert.not.equal(firstViolation(constraints.pointwise, wires.with(4000, mod(wires[4000]! + 1n))), -1)
+})
+
+test.run()
