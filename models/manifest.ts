@@ -19,6 +19,8 @@ export const MANIFEST_LIMITS = {
   tensorElements: 2 ** 24,
   totalElements: 2 ** 25,
   multiplyAdds: 2 ** 36,
+  /** Multiply-adds behind one output element: a verifier redoes those of a tile in big integers. */
+  taps: 2 ** 17,
   exponent: 64,
 } as const
 

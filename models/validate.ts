@@ -162,7 +162,11 @@ export function validateStructure(manifest: Manifest): void {
     refuse('WEIGHTS_RANGE', `the weights file has more than ${MANIFEST_LIMITS.weightBytes} bytes`)
   checkTensors(manifest)
   checkTopology(manifest)
-  for (const op of manifest.ops) checkOp(manifest, op)
+  for (const op of manifest.ops) {
+    checkOp(manifest, op)
+    if (tapsPerOutput(manifest, op) > MANIFEST_LIMITS.taps)
+      refuse('SHAPE', `${op.name}: more than ${MANIFEST_LIMITS.taps} multiply-adds behind one output`)
+  }
   const work = countWork(manifest)
   if (work.units !== manifest.units || work.tiles !== manifest.tiles || work.layers !== manifest.layers)
     refuse('WORK_COUNT', `units, tiles and layers must be ${work.units}, ${work.tiles} and ${work.layers}`)

@@ -13,6 +13,7 @@ import { buildStatements, checkStatement } from '../../models/statements.ts'
 import { checkModel, validateManifest } from '../../models/validate.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
 import { SEGMENT_LEAVES } from '../../protocol/statement.ts'
+import { numbers } from './onnx-fixture.ts'
 
 const digits = loadDigits()
 const { manifest, weights } = digits
@@ -73,6 +74,47 @@ test('held out: float accuracy ≥ 97%, canonical decisions the same, served wit
   assert.ok(float / images.length >= 0.97)
   assert.ok(differ <= Math.max(1, 0.005 * images.length))
   assert.ok(worst <= output.tolerance.quanta)
+})
+
+test('the vector of protocol/spec/manifest.md', async () => {
+  assert.is(await fileCid(digits.manifestBytes), 'bafkreigwl36f7wexx7gwcohhwthnji33lx6lwywm6j6ic5dd54wxg6y6ui')
+  const { tensors } = evaluate(manifest, weights, [quantise(images[0]!, 13)])
+  assert.equal([...tensors[1]!.value.slice(0, 8)], [334, 1799, 2102, -470, -1557, -1474, -763, 334])
+  assert.equal([...tensors[7]!.value], [-5388, -9261, -6909, -6019, -9585, -9199, -2991, -8043, 10655, -2676])
+  assert.equal([...tensors[7]!.rem!], [41913, 64414, 23081, 52206, 1203, 28390, 23066, 28583, 40492, 19276])
+  assert.is(
+    tensors.some((tensor) => tensor?.flagged?.includes(1)),
+    false,
+  )
+})
+
+test('images that are no digits but lie in [0, 1] stay within τ too', async () => {
+  const session = await openSession(digits.model, { executionProvider: 'cpu', threads: 1 })
+  const kinds = [() => 1, (x: number) => x, (x: number) => (x < 0.5 ? 0 : 1), (x: number) => (x < 0.9 ? 0 : 1)]
+  let worst = 0
+  for (let seed = 0; seed < 200; seed++) {
+    const noise = numbers(64, 0.5, seed + 1).map((x) => x + 0.5)
+    const input = quantise(noise.map(kinds[seed % kinds.length]!), 13)
+    const { logits } = await session.run({ image: { data: dequantise(input, 13), shape: [1, 1, 8, 8] } })
+    const served = quantise(logits!.data, manifest.tensors[7]!.exponent)
+    traceOutputs(manifest, evaluate(manifest, weights, [input]))[0]!.forEach((value, i) => {
+      worst = Math.max(worst, Math.abs(value - served[i]!))
+    })
+  }
+  await session.dispose()
+  console.log(`not digits: worst deviation ${worst} quanta`)
+  assert.ok(worst <= manifest.outputs[0]!.tolerance.quanta)
+})
+
+test('an input that saturates every layer: flagged tiles, and all statements still hold', () => {
+  const trace = evaluate(manifest, weights, [new Int16Array(64).fill(32_767)])
+  const served = withServed(manifest, trace, traceOutputs(manifest, trace))
+  const limbs = (ref: Parameters<typeof leafLimbs>[2]): Uint16Array =>
+    leafLimbs(manifest, served, ref) ?? new Uint16Array(64)
+  const statements = buildStatements(manifest, weights, allTiles(manifest), flagsOf(manifest, served), 999n)
+  const clamps = statements.filter((statement) => statement.kind === 'pointwise' && statement.mode === 'clamp')
+  assert.ok(clamps.length >= 4)
+  for (const statement of statements) assert.ok(checkStatement(statement, limbs))
 })
 
 test('a whole attestation: every statement of a held-out image holds, drawn or in full', () => {

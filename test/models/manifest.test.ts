@@ -160,6 +160,36 @@ test('shapes must agree with the windows, the weights and each other', () => {
     invalid('SHAPE', edit)
 })
 
+test('an output has a bounded number of taps: the last good size passes, the next does not', () => {
+  const pooled = (height: number): { manifest: Manifest; weights: Uint8Array } =>
+    changed((manifest) => {
+      const shape = [1, height, 64]
+      const kernel: [number, number] = [height, 64]
+      manifest.inputs = [{ name: 'x', tensor: 0, shape }]
+      manifest.tensors = [
+        { name: 'x', shape, exponent: 0, viewOf: null },
+        { name: 'y', shape: [1, 1, 1], exponent: 0, viewOf: null },
+      ]
+      const pool: PoolOp = {
+        kind: 'averagepool',
+        name: 'pool',
+        input: 0,
+        output: 1,
+        kernel,
+        strides: [1, 1],
+        pads: [0, 0, 0, 0],
+        weight: 1,
+      }
+      manifest.ops = [pool]
+      manifest.outputs = [{ ...manifest.outputs[0]!, tensor: 1, shape: [1, 1, 1] }]
+      Object.assign(manifest, { units: height * 64, tiles: 1, layers: 1 })
+    })
+  const good = pooled(2048)
+  validateManifest(good.manifest, good.weights)
+  const bad = pooled(2049)
+  code(() => validateManifest(bad.manifest, bad.weights), 'SHAPE')
+})
+
 test('ops come in order and every tensor is written once', () => {
   for (const edit of [
     (manifest: Manifest) => manifest.ops.reverse(),
