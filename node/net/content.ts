@@ -42,10 +42,10 @@ export type GetOptions = {
 const SESSION_PEERS = 3
 const RETRY_MS = 500
 /**
- * A fetch that gets nothing for this long asks again: bitswap drops a want for a block it sent to us lately. Doubled each
+ * A fetch that gets nothing for this long asks again: a bitswap peer ignores the next want for a block it once sent us. Doubled each
  * time, so that a slow link gets its block through in the end.
  */
-const STALL_MS = 4_000
+const STALL_MS = 2_000
 
 /** Errors of Helia and of the UnixFS decoder that say that the content itself is no file of ours. */
 const WRONG_TYPE = new Set([

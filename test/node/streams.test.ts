@@ -35,6 +35,7 @@ const QUOTA: Quota = {
 }
 const quotas: Record<Method, Quota> = {
   job: QUOTA,
+  attestation: QUOTA,
   bid: {
     ...QUOTA,
     protocol: '/sinter/bid/1',
@@ -76,6 +77,7 @@ test.before(async () => {
     log,
     quotas: {
       job: { ...QUOTA, maxFrameBytes: 200_000, idleTimeoutMs: 60_000 },
+      attestation: QUOTA,
       bid: { ...quotas.bid, idleTimeoutMs: 60_000 },
     },
   })
