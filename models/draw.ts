@@ -58,7 +58,7 @@ export function outputTiles(manifest: Manifest): { output: number; tile: number 
   )
 }
 
-/** Four decimals less than a float64 holds, cut off rather than rounded: odds are never stated too high. */
+/** Cut off after six decimals rather than rounded: odds are never stated too high. */
 const roundDown = (p: number): number => Math.floor(p * 1e6) / 1e6
 
 /**

@@ -21,7 +21,7 @@ export const resolveTensor = (manifest: Manifest, id: number): number => tensorO
 export const opTiles = (manifest: Manifest, op: Op): number =>
   leavesFor(elementCount(tensorOf(manifest, op.output).shape))
 
-/** [top or left padded, bottom or right padded] extent of a window along one axis; 0 or less when none fits. */
+/** Output size of a window along one padded axis; 0 or less when the window does not fit. */
 export function windowOutputs(
   size: number,
   before: number,
