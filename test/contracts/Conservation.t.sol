@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
+import {INodeRegistry} from "../../protocol/contracts/interfaces/INodeRegistry.sol";
+import {Harness} from "./Harness.sol";
+import {World} from "./World.sol";
+
+/// @dev Two consumers, two providers and a committee doing everything they may, in any order. No action may revert.
+contract Actors is World {
+    uint256 public immutable genesis = 100_000_000 ether;
+    bytes32[] public batchIds;
+    bytes32[] public sessions;
+    mapping(bytes32 batchId => bytes32 receipt) private _receipts;
+    mapping(bytes32 batchId => uint256) private _collected;
+    uint256 public unbonding;
+    uint256[] private _unbonds;
+    uint256 public finals;
+
+    constructor() {
+        setUp();
+        fund(vm.addr(2), 1_000 ether);
+        sessions.push(session);
+    }
+
+    // ---- money
+
+    function deposit(uint256 who, uint256 amount) external {
+        fund(vm.addr(CONSUMER + who % 2), bound(amount, 1, 100 ether));
+    }
+
+    function withdraw(uint256 who, uint256 amount) external {
+        address account = who % 8 < 2 ? vm.addr(CONSUMER + who % 8) : ownerOf(who % 8 - 1);
+        uint256 held = escrow.balanceOf(account);
+        if (held == 0) return;
+        vm.prank(account);
+        escrow.withdraw(bound(amount, 1, held));
+    }
+
+    function openSession(uint256 who, uint256 to, uint256 ceiling) external {
+        uint256 held = escrow.balanceOf(vm.addr(CONSUMER + who % 2));
+        if (held == 0 || sessions.length > 12) return;
+        sessions.push(open(CONSUMER + who % 2, vm.addr(1 + to % 2), bound(ceiling, 1, held > 500 ether ? 500 ether : held)));
+    }
+
+    function topUp(uint256 which, uint256 amount) external {
+        (bytes32 id, IEscrow.Session memory s) = pick(which);
+        uint256 held = escrow.balanceOf(s.consumer);
+        if (s.closed || held == 0) return;
+        vm.prank(s.consumer);
+        escrow.topUp(id, bound(amount, 1, held > 50 ether ? 50 ether : held));
+    }
+
+    function close(uint256 which, bool byProvider) external {
+        (bytes32 id, IEscrow.Session memory s) = pick(which);
+        if (s.closed || which % 4 != 0) return;
+        if (byProvider) {
+            vm.prank(s.provider);
+        } else {
+            if (s.closesAt == 0) {
+                vm.prank(s.consumer);
+                escrow.requestClose(id);
+            }
+            skip(300);
+        }
+        escrow.closeSession(id);
+    }
+
+    // ---- stake
+
+    function unbond(uint256 who, uint256 amount) external {
+        address operator = vm.addr(1 + who % NODES);
+        uint256 free = registry.freeStake(operator);
+        // Enough stays to draw a committee and to lock a batch.
+        if (free < 2_000 ether) return;
+        amount = bound(amount, 1, 100 ether);
+        vm.prank(ownerOf(1 + who % NODES));
+        _unbonds.push(registry.requestUnbond(operator, amount));
+        unbonding += amount;
+    }
+
+    function release(uint256 which) external {
+        if (_unbonds.length == 0) return;
+        uint256 id = _unbonds[which % _unbonds.length];
+        INodeRegistry.Unbond memory u = registry.unbondOf(id);
+        if (u.amount == 0) return;
+        if (vm.getBlockTimestamp() < u.releaseAt) vm.warp(u.releaseAt);
+        registry.withdraw(id);
+        unbonding -= u.amount;
+    }
+
+    // ---- batches
+
+    function anchorOne(uint256 which, uint256 fee) external {
+        (bytes32 id, IEscrow.Session memory s) = pick(which);
+        uint256 left = s.ceiling - s.anchored;
+        if (s.closed || left == 0 || batchIds.length > 12) return;
+        fee = bound(fee, 1, left > 300 ether ? 300 ether : left);
+        if (registry.freeStake(s.provider) < batches.lockFor(fee) || escrow.balanceOf(s.provider) < 1 ether) return;
+        IEscrow.Range[] memory list = new IEscrow.Range[](1);
+        list[0] = nextRange(s.consumer == consumer ? CONSUMER : OTHER_CONSUMER, id, 1, fee);
+        bytes32 receipt = keccak256(abi.encode("receipt", batchIds.length));
+        bytes32 root = keccak256(abi.encodePacked(hex"00", receipt, uint128(fee)));
+        vm.prank(s.provider);
+        bytes32 batchId = batches.anchorBatch(root, list);
+        batchIds.push(batchId);
+        _receipts[batchId] = receipt;
+        recordSlot(batches.batchOf(batchId).sampleSlot);
+    }
+
+    function advance(uint256 which, uint256 choice) external {
+        if (batchIds.length == 0) return;
+        bytes32 batchId = batchIds[which % batchIds.length];
+        IBatches.Batch memory b = batches.batchOf(batchId);
+        uint64 deadline = batches.deadlineOf(batchId);
+        bool late = vm.getBlockTimestamp() > deadline;
+        if (b.status == IBatches.Status.Anchored || b.status == IBatches.Status.Traced) {
+            if (!late && choice % 4 == 0) vm.warp(deadline + 1);
+            if (late || choice % 4 == 0) batches.expire(batchId);
+            else if (b.status == IBatches.Status.Anchored) traceNow(batchId, b.provider);
+            else commitNow(batchId, b.provider);
+        } else if (b.status == IBatches.Status.Committed) {
+            judge(batchId, b, choice % 5);
+        } else if (b.status == IBatches.Status.SlashPending) {
+            if (!late) vm.warp(deadline);
+            batches.finalize(batchId);
+        } else if (_collected[batchId] == 0) {
+            _collected[batchId] = 1;
+            batches.collect(batchId, 0);
+            finals++;
+        }
+    }
+
+    function traceNow(bytes32 batchId, address by) private {
+        vm.prank(by);
+        batches.anchorTrace(batchId, "trace");
+        recordSlot(batches.batchOf(batchId).challengeSlot);
+    }
+
+    function commitNow(bytes32 batchId, address by) private {
+        vm.prank(by);
+        batches.commitAttestation(batchId, "attestation");
+        recordSlot(batches.batchOf(batchId).committeeSlot);
+    }
+
+    function judge(bytes32 batchId, IBatches.Batch memory b, uint256 choice) private {
+        if (choice == 4) return nobodyVotes(batchId, b);
+        bytes32[4] memory verdicts = [VALID, FORGED, bytes32(hex"01020102"), bytes32(hex"02020202")];
+        IBatches.Opening[] memory openings = new IBatches.Opening[](choice < 2 ? 0 : 1);
+        if (choice >= 2) {
+            openings[0].price = b.total;
+            openings[0].receiptHash = _receipts[batchId];
+        }
+        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts[choice]);
+        vm.prank(b.provider);
+        batches.settle(batchId, votes, openings);
+    }
+
+    function nobodyVotes(bytes32 batchId, IBatches.Batch memory b) private {
+        uint64 end = batches.deadlineOf(batchId);
+        if (vm.getBlockTimestamp() <= end + 40) vm.warp(end + 41);
+        if (b.attempt == 0) {
+            batches.redraw(batchId);
+            recordSlot(batches.batchOf(batchId).committeeSlot);
+        } else {
+            batches.abandon(batchId);
+        }
+    }
+
+    function pick(uint256 which) private view returns (bytes32 id, IEscrow.Session memory s) {
+        id = sessions[which % sessions.length];
+        s = escrow.sessionOf(id);
+    }
+
+    // ---- what must hold
+
+    function claims() external view returns (uint256 sum) {
+        for (uint256 i = 0; i < 2; i++) sum += escrow.balanceOf(vm.addr(CONSUMER + i));
+        for (uint256 key = 1; key <= NODES; key++) {
+            sum += escrow.balanceOf(vm.addr(key)) + escrow.balanceOf(ownerOf(key));
+        }
+        for (uint256 i = 0; i < sessions.length; i++) {
+            IEscrow.Session memory s = escrow.sessionOf(sessions[i]);
+            if (!s.closed) sum += s.ceiling - s.anchored;
+        }
+        for (uint256 i = 0; i < batchIds.length; i++) sum += escrow.potOf(batchIds[i]);
+    }
+
+    function escrowHolds() external view returns (uint256) {
+        return token.balanceOf(address(escrow));
+    }
+
+    function registryHolds() external view returns (uint256) {
+        return token.balanceOf(address(registry));
+    }
+
+    function stakes() external view returns (uint256 stake, uint256 locked, uint256 locks) {
+        for (uint256 key = 1; key <= NODES; key++) {
+            INodeRegistry.Node memory node = registry.nodeOf(vm.addr(key));
+            assert(node.locked <= node.stake);
+            stake += node.stake;
+            locked += node.locked;
+        }
+        for (uint256 i = 0; i < batchIds.length; i++) locks += registry.lockOf(batchIds[i]).amount;
+    }
+
+    /// @dev Tokens of every holder there is; the rest of the genesis amount was burned.
+    function everyToken() external view returns (uint256 sum, uint256 supply) {
+        sum = token.balanceOf(address(this)) + token.balanceOf(address(escrow)) + token.balanceOf(address(registry));
+        for (uint256 i = 0; i < 2; i++) sum += token.balanceOf(vm.addr(CONSUMER + i));
+        for (uint256 key = 1; key <= NODES; key++) sum += token.balanceOf(vm.addr(key)) + token.balanceOf(ownerOf(key));
+        supply = token.totalSupply();
+    }
+
+    /// @dev A final batch holds no lock, and once collected no money.
+    function finished() external view returns (bool) {
+        for (uint256 i = 0; i < batchIds.length; i++) {
+            bytes32 batchId = batchIds[i];
+            if (status(batchId) < IBatches.Status.Paid) continue;
+            if (registry.lockOf(batchId).amount != 0) return false;
+            if (_collected[batchId] == 1 && escrow.potOf(batchId) != 0) return false;
+        }
+        return true;
+    }
+}
+
+contract ConservationTest is Harness {
+    Actors private actors;
+
+    function setUp() public {
+        actors = new Actors();
+    }
+
+    function targetContracts() external view returns (address[] memory targets) {
+        targets = new address[](1);
+        targets[0] = address(actors);
+    }
+
+    struct FuzzSelector {
+        address addr;
+        bytes4[] selectors;
+    }
+
+    /// @dev Batches' steps come up as often as everything else together.
+    function targetSelectors() external view returns (FuzzSelector[] memory targets) {
+        bytes4[] memory s = new bytes4[](14);
+        (s[0], s[1], s[2], s[3]) = (Actors.deposit.selector, Actors.withdraw.selector, Actors.openSession.selector, Actors.topUp.selector);
+        (s[4], s[5], s[6]) = (Actors.close.selector, Actors.unbond.selector, Actors.release.selector);
+        (s[7], s[8]) = (Actors.anchorOne.selector, Actors.anchorOne.selector);
+        for (uint256 i = 9; i < 14; i++) s[i] = Actors.advance.selector;
+        targets = new FuzzSelector[](1);
+        targets[0] = FuzzSelector(address(actors), s);
+    }
+
+    function invariant_moneyIsConserved() public view {
+        eq(actors.claims(), actors.escrowHolds(), "balances + reserves + pots = escrow");
+        (uint256 stake, uint256 locked, uint256 locks) = actors.stakes();
+        eq(stake + actors.unbonding(), actors.registryHolds(), "stakes + unbonding = registry");
+        eq(locked, locks, "locks");
+        (uint256 sum, uint256 supply) = actors.everyToken();
+        eq(sum, supply, "every token has an owner");
+        assert(supply <= actors.genesis());
+        assert(actors.finished());
+    }
+}

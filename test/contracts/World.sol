@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {Batches} from "../../protocol/contracts/Batches.sol";
+import {Escrow} from "../../protocol/contracts/Escrow.sol";
+import {HeaderBeacon} from "../../protocol/contracts/HeaderBeacon.sol";
+import {NodeRegistry} from "../../protocol/contracts/NodeRegistry.sol";
+import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
+import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
+import {Harness, Vm} from "./Harness.sol";
+
+/// @dev All contracts, six nodes (key 1 to 6, owner key + 100), two consumers (keys 21 and 22), and the steps of a batch.
+abstract contract World is Harness {
+    uint256 internal constant NODES = 6;
+    uint256 internal constant STAKE = 5_000 ether;
+    uint256 internal constant CONSUMER = 21;
+    uint256 internal constant OTHER_CONSUMER = 22;
+    bytes32 private constant DOMAIN =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+    bytes32 internal constant VALID = 0x0101010100000000000000000000000000000000000000000000000000000000;
+    bytes32 internal constant FORGED = 0x0105010100000000000000000000000000000000000000000000000000000000;
+
+    SinterToken internal token;
+    HeaderBeacon internal beacon;
+    NodeRegistry internal registry;
+    Escrow internal escrow;
+    Batches internal batches;
+    address internal provider = vm.addr(1);
+    address internal consumer = vm.addr(CONSUMER);
+    bytes32 internal session;
+    uint256 private _roots;
+
+    function setUp() public virtual {
+        vm.roll(1_000);
+        vm.warp(1_000_000);
+        deploy(defaults());
+        for (uint256 key = 1; key <= NODES; key++) enter(key, key + 100, STAKE);
+        fund(vm.addr(1), 1_000 ether);
+        fund(consumer, 100_000 ether);
+        fund(vm.addr(OTHER_CONSUMER), 100_000 ether);
+        session = open(CONSUMER, provider, 10_000 ether);
+        mine(1);
+    }
+
+    function defaults() internal pure returns (IBatches.Params memory p) {
+        p.draws = 4;
+        p.committeeSize = 2;
+        p.quorum = 2;
+        p.maxRanges = 8;
+        p.lockBps = 20_000;
+        p.nuBps = 300;
+        p.betaBps = 500;
+        p.forfeitBps = 15_000;
+        p.untracedSlashBps = 1_000;
+        p.slashBurnBps = 9_000;
+        p.minLock = 10 ether;
+        p.verificationFloor = 1 ether;
+        p.traceWindow = 60;
+        p.attestWindow = 120;
+        p.voteWindow = 60;
+        p.pokeGrace = 10;
+        p.slashPending = 30;
+        p.abandonWindow = 40;
+    }
+
+    function deploy(IBatches.Params memory p) internal {
+        uint256 nonce = vm.getNonce(address(this));
+        address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
+        address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
+        token = new SinterToken(address(this), 100_000_000 ether, 1_000_000_000 ether);
+        beacon = new HeaderBeacon(4, 1);
+        registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, 1_000, 1_000 ether);
+        escrow = new Escrow(token, address(registry), batchesAt, 300);
+        batches = new Batches(registry, escrow, beacon, p);
+        assert(address(batches) == batchesAt && address(escrow) == escrowAt);
+    }
+
+    // ---- people
+
+    function enter(uint256 key, uint256 ownerKey, uint256 stake) internal {
+        address operator = vm.addr(key);
+        token.transfer(operator, stake);
+        vm.prank(operator);
+        token.approve(address(registry), stake);
+        bytes memory publicKey = publicKeyOf(key);
+        bytes memory consent = consentOf(operator, ownerKey);
+        vm.prank(operator);
+        registry.register(publicKey, vm.addr(ownerKey), "cpu", stake, consent);
+    }
+
+    function publicKeyOf(uint256 key) internal returns (bytes memory) {
+        Vm.Wallet memory wallet = vm.createWallet(key);
+        return abi.encodePacked(wallet.publicKeyX, wallet.publicKeyY);
+    }
+
+    function consentOf(address operator, uint256 ownerKey) internal view returns (bytes memory) {
+        bytes32 content =
+            keccak256(abi.encode(keccak256("PayoutConsent(address operator,address payout)"), operator, vm.addr(ownerKey)));
+        return signed(ownerKey, block.chainid, address(registry), content);
+    }
+
+    function fund(address account, uint256 amount) internal {
+        token.transfer(account, amount);
+        vm.prank(account);
+        token.approve(address(escrow), amount);
+        vm.prank(account);
+        escrow.deposit(amount);
+    }
+
+    function open(uint256 consumerKey, address to, uint256 ceiling) internal returns (bytes32) {
+        uint64 expiry = uint64(vm.getBlockTimestamp() + 100_000);
+        vm.prank(vm.addr(consumerKey));
+        return escrow.openSession(to, ceiling, expiry);
+    }
+
+    // ---- signatures
+
+    function signed(uint256 key, uint256 chain, address contract_, bytes32 content) internal pure returns (bytes memory) {
+        bytes32 separator =
+            keccak256(abi.encode(DOMAIN, keccak256("Sinter"), keccak256("1"), chain, contract_));
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, keccak256(abi.encodePacked(hex"1901", separator, content)));
+        return abi.encodePacked(r, s, v);
+    }
+
+    function voucherContent(bytes32 session_, uint64 seq, uint256 cumulative, bytes32 receipt)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes32 typeHash = keccak256("Voucher(bytes32 session,uint64 seq,uint256 cumulative,bytes32 receiptHash)");
+        return keccak256(abi.encode(typeHash, session_, seq, cumulative, receipt));
+    }
+
+    /// @dev `count` more receipts for `fee`, acknowledged.
+    function nextRange(uint256 consumerKey, bytes32 session_, uint64 count, uint256 fee)
+        internal
+        view
+        returns (IEscrow.Range memory range)
+    {
+        IEscrow.Session memory s = escrow.sessionOf(session_);
+        range.session = session_;
+        range.toSeq = s.cursor + count;
+        range.cumulative = s.anchored + fee;
+        range.receiptHash = keccak256(abi.encode(session_, range.toSeq));
+        bytes32 content = voucherContent(session_, range.toSeq, range.cumulative, range.receiptHash);
+        range.signature = signed(consumerKey, block.chainid, address(escrow), content);
+    }
+
+    function vote(bytes32 batchId, uint256 key, bytes32 verdicts) internal view returns (IBatches.SignedVote memory v) {
+        IBatches.Batch memory b = batches.batchOf(batchId);
+        bytes32 typeHash =
+            keccak256("Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)");
+        v.verdicts = verdicts;
+        v.digest = bytes32(key);
+        bytes32 content = keccak256(abi.encode(typeHash, batchId, b.attempt, b.attestation, verdicts, v.digest));
+        v.signature = signed(key, block.chainid, address(batches), content);
+    }
+
+    function keyOf(address operator) internal pure returns (uint256) {
+        for (uint256 key = 1; key <= 64; key++) if (vm.addr(key) == operator) return key;
+        revert("no key");
+    }
+
+    /// @dev As many equal votes of the current committee as its quorum needs.
+    function quorumVotes(bytes32 batchId, bytes32 verdicts) internal view returns (IBatches.SignedVote[] memory votes) {
+        address[] memory members = batches.committee(batchId);
+        votes = new IBatches.SignedVote[](batches.quorumOf(members.length));
+        for (uint256 i = 0; i < votes.length; i++) votes[i] = vote(batchId, keyOf(members[i]), verdicts);
+    }
+
+    // ---- steps of a batch
+
+    function ranges(uint256 fee) internal view returns (IEscrow.Range[] memory list) {
+        list = new IEscrow.Range[](1);
+        list[0] = nextRange(CONSUMER, session, 3, fee);
+    }
+
+    function anchor(uint256 fee) internal returns (bytes32) {
+        return anchor(keccak256(abi.encode("root", _roots++)), ranges(fee));
+    }
+
+    function anchor(bytes32 root, IEscrow.Range[] memory list) internal returns (bytes32) {
+        vm.prank(provider);
+        return batches.anchorBatch(root, list);
+    }
+
+    function recordSlot(uint256 slot) internal {
+        uint256 height = beacon.heightOf(slot);
+        if (vm.getBlockNumber() <= height) mine(height + 1 - vm.getBlockNumber());
+        beacon.record(slot);
+    }
+
+    function trace(bytes32 batchId) internal {
+        recordSlot(batches.batchOf(batchId).sampleSlot);
+        vm.prank(provider);
+        batches.anchorTrace(batchId, keccak256("trace"));
+    }
+
+    function commit(bytes32 batchId) internal {
+        recordSlot(batches.batchOf(batchId).challengeSlot);
+        vm.prank(provider);
+        batches.commitAttestation(batchId, keccak256("attestation"));
+    }
+
+    /// @dev A batch whose committee is known.
+    function judged(uint256 fee) internal returns (bytes32 batchId) {
+        batchId = anchor(fee);
+        toCommittee(batchId);
+    }
+
+    function toCommittee(bytes32 batchId) internal {
+        trace(batchId);
+        commit(batchId);
+        recordSlot(batches.batchOf(batchId).committeeSlot);
+    }
+
+    function settle(bytes32 batchId, bytes32 verdicts) internal {
+        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
+        vm.prank(provider);
+        batches.settle(batchId, votes, new IBatches.Opening[](0));
+    }
+
+    function status(bytes32 batchId) internal view returns (IBatches.Status) {
+        return batches.batchOf(batchId).status;
+    }
+
+    function requireStatus(bytes32 batchId, IBatches.Status expected) internal view {
+        eq(uint256(status(batchId)), uint256(expected), "status");
+    }
+
+    function ownerOf(uint256 key) internal pure returns (address) {
+        return vm.addr(key + 100);
+    }
+}
