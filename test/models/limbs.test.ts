@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { evaluate, traceOutputs, withServed } from '../../models/canonical.ts'
-import { flagsOf, leafCount, leafLimbs } from '../../models/limbs.ts'
+import { flagsOf, leafCount, leafLimbs, valueLeaf } from '../../models/limbs.ts'
 import { isLinear } from '../../models/manifest.ts'
 import { elementCount } from '../../models/tiling.ts'
 import type { Tree } from '../../protocol/statement.ts'
@@ -30,6 +30,9 @@ test('leaves hold the whole tensor in offset binary, then zeros', () => {
         )
         const flat = limbs.flatMap((leaf) => Array.from(leaf))
         assert.is(flat.length, 64 * leaves)
+        limbs.forEach((leaf, index) => {
+          assert.equal(valueLeaf(value, index), leaf)
+        })
         flat.forEach((limb, i) => {
           assert.is(limb, i < value.length ? value[i]! + 32_768 : 0)
         })
