@@ -13,5 +13,8 @@ export async function checkCircuits(network: NetworkFile): Promise<void> {
   const installed = await installedCircuits()
   for (const circuit of ['relation', 'pointwise'] as const)
     if (installed[circuit] !== network.circuits[circuit])
-      throw new SinterError('CIRCUIT_KEYS', `network ${network.name} names another ${circuit} key than the one installed here`)
+      throw new SinterError(
+        'CIRCUIT_KEYS',
+        `network ${network.name} names another ${circuit} key than the one installed here`,
+      )
 }

@@ -20,8 +20,8 @@ import { type Content, createContent } from './net/content.ts'
 import { createNetwork, type Network } from './net/libp2p.ts'
 import type { Log } from './net/log.ts'
 import { createStreams } from './net/streams.ts'
-import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { type Attester, createAttester } from './stages/attest.ts'
+import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
@@ -224,7 +224,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       gossip: network,
       attestation: gossip.shelf.get,
       keepAttestation: gossip.shelf.keep,
-      fetchAttestation: (anchored) => fetchAttestation({ chain, streams, judge: gossip.judgeSealed, shelf: gossip.shelf, log }, anchored),
+      fetchAttestation: (anchored) =>
+        fetchAttestation({ chain, streams, judge: gossip.judgeSealed, shelf: gossip.shelf, log }, anchored),
       log,
     })
     const bids = createBidder(
@@ -261,7 +262,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       }),
     )
     const watcher = chain.watchBatches((event) => book.apply(event), {
-      onError: (error) => log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+      onError: (error) =>
+        log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
     })
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
@@ -279,6 +281,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     return { network, chain, content, stop }
   } catch (error) {
     await stop().catch(() => {})
-    throw error instanceof SinterError ? error : new SinterError('NODE_START', 'the node could not start', { cause: error })
+    throw error instanceof SinterError
+      ? error
+      : new SinterError('NODE_START', 'the node could not start', { cause: error })
   }
 }

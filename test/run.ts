@@ -15,7 +15,15 @@ const COVERAGE = join(ROOT, '../.coverage')
 
 const coverage = process.argv.includes('--coverage')
 
-type Outcome = { file: string; passed: number; failed: number; skipped: number; seconds: number; notes: string[]; output: string }
+type Outcome = {
+  file: string
+  passed: number
+  failed: number
+  skipped: number
+  seconds: number
+  notes: string[]
+  output: string
+}
 
 function testFiles(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
@@ -35,9 +43,11 @@ function survivors(marker: string): { pid: number; command: string }[] {
   }
   return pids.flatMap((pid) => {
     try {
-      if (!readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`SINTER_TEST_FILE=${marker}`)) return []
+      if (!readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`TEST_RUN_FILE=${marker}`)) return []
       readlinkSync(`/proc/${pid}/exe`)
-      return [{ pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').slice(0, 120) }]
+      return [
+        { pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').slice(0, 120) },
+      ]
     } catch {
       return []
     }
@@ -59,7 +69,7 @@ function runFile(path: string): Promise<Outcome> {
       env: {
         ...process.env,
         NO_COLOR: '1',
-        SINTER_TEST_FILE: marker,
+        TEST_RUN_FILE: marker,
         ...(coverage ? { NODE_V8_COVERAGE: join(COVERAGE, 'tmp') } : {}),
       },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -126,12 +136,18 @@ async function drain(queue: string[]): Promise<void> {
 await Promise.all(Array.from({ length: Math.min(2, cpus().length) }, () => drain(shared)))
 await drain(alone)
 
-const sum = (pick: (outcome: Outcome) => number): number => outcomes.reduce((total, outcome) => total + pick(outcome), 0)
+const sum = (pick: (outcome: Outcome) => number): number =>
+  outcomes.reduce((total, outcome) => total + pick(outcome), 0)
 const failed = sum((o) => o.failed)
 const skipped = sum((o) => o.skipped)
 if (coverage) {
   const c8 = join(ROOT, '../node_modules/c8/bin/c8.js')
-  spawnSync(process.execPath, [c8, 'report', '--config', '.config/c8.json'], { cwd: join(ROOT, '..'), stdio: 'inherit' })
+  spawnSync(process.execPath, [c8, 'report', '--config', '.config/c8.json'], {
+    cwd: join(ROOT, '..'),
+    stdio: 'inherit',
+  })
 }
 process.exitCode = failed > 0 || outcomes.length === 0 ? 1 : 0
-process.on('exit', () => console.log(`${sum((o) => o.passed)} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`))
+process.on('exit', () =>
+  console.log(`${sum((o) => o.passed)} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`),
+)

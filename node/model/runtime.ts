@@ -27,10 +27,7 @@ export function createRuntime(model: LoadedModel, executor: Executor): Runtime {
     async serve(inputs) {
       const values = dequantisedInputs(manifest, inputs)
       const feeds = Object.fromEntries(
-        manifest.inputs.map(({ name, shape }, i) => [
-          name,
-          { shape: [1, ...shape], data: values[i]! },
-        ]),
+        manifest.inputs.map(({ name, shape }, i) => [name, { shape: [1, ...shape], data: values[i]! }]),
       )
       const started = performance.now()
       const results = await executor.run(feeds)

@@ -50,7 +50,9 @@ export function createRuntimes(components: RuntimesComponents): Runtimes {
     const seconds = (performance.now() - started) / 1000
     log.info({ event: 'model.ready', manifest: cid, name: model.manifest.name, seconds }, 'model ready')
     for (const file of [cid, model.manifest.model.cid, model.manifest.weights.cid])
-      content.provide(file).catch((error: unknown) => log.debug({ error: String(error) }, 'provider record not published'))
+      content
+        .provide(file)
+        .catch((error: unknown) => log.debug({ error: String(error) }, 'provider record not published'))
     return adapt(real)
   }
 

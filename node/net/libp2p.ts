@@ -77,8 +77,9 @@ const isLoopback = (address: Multiaddr): boolean => {
 function gater(init: Pick<NetworkInit, 'devnet' | 'deny'>): ConnectionGater {
   const denied = (peer: { toString(): string }): boolean => init.deny?.(peer.toString()) ?? false
   return {
-    // On a local network nothing may leave the machine, whatever addresses peers tell each other.
+    // On a local network nothing may leave or enter the machine, whatever addresses peers tell each other or listen on.
     denyDialMultiaddr: (address) => init.devnet && !isLoopback(address),
+    denyInboundConnection: ({ remoteAddr }) => init.devnet && !isLoopback(remoteAddr),
     denyDialPeer: denied,
     denyInboundEncryptedConnection: denied,
     denyOutboundEncryptedConnection: denied,
@@ -90,7 +91,10 @@ async function startLibp2p(init: NetworkInit): Promise<Libp2p<Services>> {
   try {
     return await createLibp2p<Services>({
       privateKey: init.identity.libp2pKey,
-      addresses: { listen: init.listen },
+      addresses: {
+        listen: init.listen,
+        ...(devnet ? { announceFilter: (addresses: Multiaddr[]) => addresses.filter(isLoopback) } : {}),
+      },
       ...(init.datastore === undefined ? {} : { datastore: init.datastore }),
       transports: [tcp({ maxConnections: 512 })],
       connectionEncrypters: [noise()],

@@ -1,5 +1,5 @@
+import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
-import { toHex, fromHex } from '../../protocol/bytes.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { AttestationQuerySchema } from '../../protocol/gen/sinter_pb.js'
 import type { judgeAttestation } from '../../protocol/rules/attestation.ts'
@@ -46,6 +46,9 @@ export async function fetchAttestation(components: FetchComponents, anchored: An
       await stream.close()
     }
   } catch (error) {
-    log.debug({ event: 'attestation.unfetched', batch: anchored.id, error: describeError(error) }, 'attestation not fetched')
+    log.debug(
+      { event: 'attestation.unfetched', batch: anchored.id, error: describeError(error) },
+      'attestation not fetched',
+    )
   }
 }

@@ -68,8 +68,7 @@ export function gossipValidators(components: GossipComponents): {
     return fresh
   }
 
-  const judgeSealed = (sealed: Uint8Array) =>
-    judgeAttestation(sealed, { networkId, batch: batchOf, seen: () => false })
+  const judgeSealed = (sealed: Uint8Array) => judgeAttestation(sealed, { networkId, batch: batchOf, seen: () => false })
 
   const topics: Record<Topic, TopicValidator> = {
     async offers(bytes) {
@@ -113,4 +112,3 @@ export function gossipValidators(components: GossipComponents): {
     },
   }
 }
-

@@ -213,12 +213,15 @@ test('a peer is found and dialled by its id alone, and unknown ones are coded er
   assert.is(await late.waitForPeers(50, 100).catch(errorCode), 'PEERS_TOO_FEW')
 })
 
-test('a local network never dials beyond loopback', async () => {
+test('a local network never dials beyond loopback, and tells loopback addresses only', async () => {
   assert.is(
     await nodes[0]!.dial(['/ip4/192.0.2.1/tcp/4001'], { timeoutMs: 3_000 }).catch(errorCode),
     'PEER_UNREACHABLE',
   )
-  for (const node of nodes) for (const address of node.addresses()) assert.match(address, /^\/ip4\/127\.0\.0\.1\//)
+  const open = await start({ tag: 'open-00000000', listen: ['/ip4/0.0.0.0/tcp/0'] })
+  assert.ok(open.addresses().length > 0)
+  for (const node of [...nodes, open])
+    for (const address of node.addresses()) assert.match(address, /^\/ip4\/127\.0\.0\.1\//)
 })
 
 test('a node that lost its bootstrap node still has the others, and a message with no peers is GOSSIP_NO_PEERS', async () => {

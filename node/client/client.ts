@@ -1,0 +1,124 @@
+import { join } from 'node:path'
+import { createCommitter } from '../../circuits/commit.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import { SinterError } from '../../protocol/errors.ts'
+import { type NetworkFile, networkId, networkTag } from '../../protocol/network.ts'
+import { ignore } from '../../protocol/verdict.ts'
+import { type Chain, openChain } from '../chain/chain.ts'
+import { escrowDomain } from '../chain/eip712.ts'
+import { checkCircuits } from '../circuits.ts'
+import type { Identity } from '../identity/identity.ts'
+import { createModelLibrary, type LoadedModel, type ModelLibrary } from '../model/load.ts'
+import { type Content, createContent } from '../net/content.ts'
+import { createNetwork, type Network } from '../net/libp2p.ts'
+import type { Log } from '../net/log.ts'
+import { createStreams } from '../net/streams.ts'
+import { chooseBid, createOfferDesk, type OfferTerms, type ReceivedBid } from './offer.ts'
+import { type ConsumerSession, openConsumerSession } from './session.ts'
+
+export type ClientConfig = {
+  network: NetworkFile
+  rpcUrl: string
+  identity: Identity
+  /** Folder for the blocks of models. */
+  dataDir: string
+  listen: string[]
+  bootstrap: string[]
+  devnet: boolean
+  log: Log
+}
+
+/** What a light client believes without checking, in the words it prints. */
+export const TRUST_STATEMENT =
+  'This light client takes sessions, stakes, batches and balances from its JSON-RPC endpoint as they are told: whoever runs ' +
+  'the endpoint could lie to it about them. It checks by itself: who signed each bid and receipt, the model’s files against their CIDs, ' +
+  'its own input and output roots, and that every price is the one it agreed to.'
+
+export type SessionRequest = Omit<OfferTerms, 'model'> & {
+  model: LoadedModel
+  /** Seconds until the session on chain expires. @default 3_600 */
+  lifeS?: number
+  /** Chooses among the bids. @default the cheapest, then the fastest */
+  choose?(bids: ReceivedBid[]): ReceivedBid
+  onBids?(bids: ReceivedBid[], chosen: ReceivedBid): void
+}
+
+export type LightClient = {
+  network: Network
+  chain: Chain
+  content: Content
+  library: ModelLibrary
+  /** Offer, bids, choice, session on chain, assignment. Throws `NO_BIDS`, `BALANCE_TOO_LOW`, the chain's and the provider's codes. */
+  openSession(request: SessionRequest): Promise<ConsumerSession>
+  stop(): Promise<void>
+}
+
+/** Moves what is missing from the account into the escrow. */
+async function ensureBalance(chain: Chain, needed: bigint): Promise<void> {
+  const address = chain.address!
+  const balance = await chain.balanceOf(address)
+  if (balance >= needed) return
+  const missing = needed - balance
+  const tokens = await chain.tokensOf(address)
+  if (tokens < missing)
+    throw new SinterError('BALANCE_TOO_LOW', `the session needs ${missing} base units more than ${address} has`)
+  await chain.deposit(missing)
+}
+
+/** Starts a client: no stake, DHT client mode, nothing served but the model files it publishes itself. */
+export async function startClient(config: ClientConfig): Promise<LightClient> {
+  const { identity, log, network: file } = config
+  await checkCircuits(file)
+  const id = networkId(file)
+  const chain = await openChain({ network: file, rpcUrl: config.rpcUrl, key: toHex(identity.privateKey) })
+  const committer = await createCommitter()
+  const unheard = async () => ignore('NOT_SUBSCRIBED')
+  const network = await createNetwork({
+    identity,
+    tag: networkTag(file),
+    listen: config.listen,
+    bootstrap: config.bootstrap,
+    mode: 'light',
+    devnet: config.devnet,
+    topics: { offers: unheard, attestations: unheard, votes: unheard },
+    log,
+  })
+  const content = await createContent({ network, folder: join(config.dataDir, 'blocks'), log })
+  const streams = createStreams({ libp2p: network.libp2p, log })
+  const desk = await createOfferDesk({
+    identity,
+    networkId: id,
+    network,
+    streams,
+    staked: async (provider) => ((await chain.node(provider))?.stake ?? 0n) > 0n,
+    now: Date.now,
+    log,
+  })
+  const library = createModelLibrary((cid, options) => content.get(cid, options))
+
+  return {
+    network,
+    chain,
+    content,
+    library,
+    async openSession(request) {
+      const { model, jobs, lifeS = 3_600, choose = chooseBid, onBids } = request
+      const { offer, bids } = await desk.gather(request)
+      const bid = choose(bids)
+      onBids?.(bids, bid)
+      const ceiling = bid.price * jobs
+      await ensureBalance(chain, ceiling)
+      const { timestamp } = await chain.head()
+      const { session } = await chain.openSession(bid.provider, ceiling, timestamp + BigInt(lifeS))
+      return openConsumerSession(
+        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
+        { model, bid, offer: offer.id, session: Uint8Array.from(Buffer.from(session.slice(2), 'hex')), ceiling },
+      )
+    },
+    async stop() {
+      await streams.stop()
+      await content.stop()
+      await network.stop()
+    },
+  }
+}

@@ -1,0 +1,145 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { SinterError } from '../../protocol/errors.ts'
+import type { NetworkFile } from '../../protocol/network.ts'
+import type { Address } from '../../protocol/signature.ts'
+import { type Anvil, startAnvil } from '../chain/anvil.ts'
+import { type Chain, openChain } from '../chain/chain.ts'
+import { deployNetwork } from '../chain/deploy.ts'
+import { devnetParams, type NetworkParams } from '../chain/params.ts'
+import { installedCircuits } from '../circuits.ts'
+import { createKeystore } from '../identity/keystore.ts'
+import { type Actor, type ActorEvent, startActor } from './actor.ts'
+
+/** A chain, a network on it and the processes that take part: what `sinter devnet` and the network tests run on. */
+export type Localnet = {
+  folder: string
+  anvil: Anvil
+  network: NetworkFile
+  networkFile: string
+  /** Reads only. */
+  chain: Chain
+  nodes: LocalNode[]
+  /** Makes a funded key in a folder of its own. */
+  newAccount(name: string): Promise<Account>
+  /** Starts a node and waits until it is ready. The first one is the bootstrap address of all others. */
+  startNode(name: string, options?: NodeOptions): Promise<LocalNode>
+  /** Starts another command of the program on this network. */
+  startCommand(name: string, account: Account, command: string[], args: string[]): Actor
+  /** Ends all processes. */
+  stop(): Promise<void>
+}
+
+export type Account = { name: string; folder: string; address: Address }
+export type LocalNode = { account: Account; actor: Actor; address: Address; multiaddr: string }
+
+export type NodeOptions = {
+  price?: string
+  /** Program instead of the command line, for nodes with one thing changed. */
+  program?: string
+  /** An account that exists, for a node that is started again. */
+  account?: Account
+  args?: string[]
+}
+
+export type LocalnetInit = {
+  folder: string
+  params?: NetworkParams
+  /** Tiles drawn per drawn job. @default 4 */
+  tileDraws?: number
+  onEvent?(event: ActorEvent): void
+}
+
+const READY_MS = 60_000
+
+/** Starts the chain and deploys the network. Throws the codes of anvil and of the deployment. */
+export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
+  const { folder, params = devnetParams, tileDraws = 4, onEvent } = init
+  const logs = join(folder, 'logs')
+  mkdirSync(logs, { recursive: true })
+  const password = randomBytes(16).toString('hex')
+  const passwordFile = join(folder, 'password')
+  writeFileSync(passwordFile, `${password}\n`, { mode: 0o600 })
+  const anvil = await startAnvil()
+  const actors: Actor[] = []
+  const nodes: LocalNode[] = []
+  try {
+    const at = { rpcUrl: anvil.rpcUrl, key: anvil.key }
+    const network = await deployNetwork({
+      ...at,
+      name: 'devnet',
+      params,
+      tileDraws,
+      circuits: await installedCircuits(),
+      faucet: true,
+    })
+    const networkFile = join(folder, 'network.json')
+    writeFileSync(networkFile, `${JSON.stringify(network, null, 2)}\n`)
+    const chain = await openChain({ network, rpcUrl: anvil.rpcUrl })
+    const funder = await openChain({ network, ...at })
+
+    function start(name: string, account: Account, command: string[], args: string[], program?: string): Actor {
+      const bootstrap = nodes[0] === undefined ? [] : ['--bootstrap', nodes[0].multiaddr]
+      const common = ['--network', networkFile, '--rpc', anvil.rpcUrl, '--data', account.folder]
+      const actor = startActor({
+        name,
+        args: [
+          ...command,
+          ...common,
+          ...bootstrap,
+          '--listen',
+          '/ip4/127.0.0.1/tcp/0',
+          '--password-file',
+          passwordFile,
+          '--devnet',
+          ...args,
+        ],
+        env: {},
+        logFile: join(logs, `${name}.log`),
+        ...(onEvent === undefined ? {} : { onEvent }),
+        ...(program === undefined ? {} : { program }),
+      })
+      actors.push(actor)
+      return actor
+    }
+
+    async function newAccount(name: string): Promise<Account> {
+      const data = join(folder, name)
+      mkdirSync(data, { recursive: true })
+      const { address } = await createKeystore(join(data, 'key.json'), password, { cost: 'devnet' })
+      await funder.drip(address)
+      return { name, folder: data, address }
+    }
+
+    return {
+      folder,
+      anvil,
+      network,
+      networkFile,
+      chain,
+      nodes,
+      newAccount,
+      async startNode(name, options = {}) {
+        const account = options.account ?? (await newAccount(name))
+        const args = ['--price', options.price ?? '0.01', '--quiet', '3', ...(options.args ?? [])]
+        const actor = start(name, account, ['up'], args, options.program)
+        const ready = await actor.wait('node.ready', READY_MS)
+        const [multiaddr] = ready.facts.addresses as string[]
+        if (multiaddr === undefined) throw new SinterError('DEVNET_ADDRESS', `${name} listens nowhere`)
+        const node = { account, actor, address: account.address, multiaddr }
+        nodes.push(node)
+        return node
+      },
+      startCommand: (name, account, command, args) => start(name, account, command, args),
+      async stop() {
+        await Promise.all(actors.map((actor) => actor.stop()))
+        await anvil.stop()
+      },
+    }
+  } catch (error) {
+    await Promise.all(actors.map((actor) => actor.stop()))
+    await anvil.stop()
+    throw error
+  }
+}
