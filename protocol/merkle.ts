@@ -57,6 +57,14 @@ export function merklePath(leaves: Uint8Array[], index: number): Uint8Array[] {
   return merkleTree(leaves).path(index)
 }
 
+/** Root of the tree in which `leaf` stands at `index` with this path. */
+export function merkleFold(leaf: Uint8Array, index: number, path: Uint8Array[]): Uint8Array {
+  return path.reduce(
+    (node, sibling, depth) => ((index >> depth) & 1 ? nodeHash(sibling, node) : nodeHash(node, sibling)),
+    leafHash(leaf),
+  )
+}
+
 /** Whether `leaf` stands at `index` of the tree of exactly `count` leaves under `root`. */
 export function merkleVerify(
   root: Uint8Array,
@@ -66,11 +74,6 @@ export function merkleVerify(
   path: Uint8Array[],
 ): boolean {
   if (!Number.isInteger(index) || index < 0 || index >= count || path.length !== merkleDepth(count)) return false
-  let node = leafHash(leaf)
-  for (let depth = 0; depth < path.length; depth++) {
-    const sibling = path[depth]!
-    if (sibling.length !== HASH_BYTES) return false
-    node = (index >> depth) & 1 ? nodeHash(sibling, node) : nodeHash(node, sibling)
-  }
-  return equalBytes(node, root)
+  if (path.some((sibling) => sibling.length !== HASH_BYTES)) return false
+  return equalBytes(merkleFold(leaf, index, path), root)
 }

@@ -34,7 +34,7 @@ export type AssignmentContext = {
   bid(id: Uint8Array): MadeBid | null
   session(id: Uint8Array): Promise<ChainSession | null>
   /** A session that already runs here under this bid may be resumed after the bid's expiry. */
-  resumable(session: Uint8Array, bid: Uint8Array): boolean
+  resumable(session: Uint8Array, bid: Uint8Array): Promise<boolean>
   /** Seconds a session must have left, so that its receipts can still be anchored. */
   minimumLifeS: number
 }
@@ -60,7 +60,7 @@ export async function judgeAssignment(envelope: Envelope, context: AssignmentCon
   const bid = context.bid(message.bid)
   if (bid === null || !equalBytes(bid.offer, message.offer)) return reject('ASSIGNMENT_BID')
   if (bid.consumer !== signer) return reject('ASSIGNMENT_CONSUMER')
-  if (bid.expiryMs <= context.nowMs && !context.resumable(message.session, message.bid)) return reject('BID_EXPIRED')
+  if (bid.expiryMs <= context.nowMs && !(await context.resumable(message.session, message.bid))) return reject('BID_EXPIRED')
   // [REJECT] The session stands on chain between these two, open, and its ceiling still pays for a job.
   const session = await context.session(message.session)
   if (session === null || session.consumer !== signer) return reject('SESSION_UNKNOWN')
