@@ -1,87 +1,8 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { Command, Option } from 'commander'
-import { EXECUTION_PROVIDERS } from '../models/session.ts'
-import { assetPath } from '../protocol/assets.ts'
 import { describeError } from '../protocol/errors.ts'
-import { defaultHome } from './commands/options.ts'
-
-/** The command line. Each command's module is loaded when it is called, so `--help` costs nothing. */
-const { version } = JSON.parse(readFileSync(assetPath('package.json'), 'utf8')) as { version: string }
-const program = new Command('sinter')
-  .description('A peer-to-peer network for AI compute: ONNX jobs, attested by zero-knowledge proofs, settled on chain.')
-  .version(version)
-  .showHelpAfterError()
-
-const home = defaultHome()
-
-/** Options of every command that joins a network. */
-function joining(command: Command, data: string): Command {
-  return command
-    .addOption(new Option('--network <file>', 'network file').env('SINTER_NETWORK').makeOptionMandatory())
-    .addOption(new Option('--rpc <url>', 'JSON-RPC endpoint of the chain').env('SINTER_RPC').makeOptionMandatory())
-    .addOption(
-      new Option('--bootstrap <addresses...>', 'multiaddrs of known nodes; one is enough')
-        .default([])
-        .env('SINTER_BOOTSTRAP'),
-    )
-    .addOption(new Option('--listen <addresses...>', 'multiaddrs to listen on').default(['/ip4/0.0.0.0/tcp/0']))
-    .addOption(new Option('--data <folder>', 'where the key and the state are kept').default(data).env('SINTER_DATA'))
-    .addOption(new Option('--password-file <file>', 'password of the key file (else the variable SINTER_PASSWORD)'))
-    .addOption(new Option('--log-level <level>', 'trace, debug, info, warn, error or silent').default('info'))
-    .addOption(new Option('--devnet', 'a network on this machine only: loopback addresses, quick keys').default(false))
-}
-
-program
-  .command('devnet')
-  .description('run a whole network on this machine with an embedded chain, and the main job on it')
-  .option('--nodes <n>', 'nodes, at least 6', '6')
-  .option('--jobs <n>', 'held-out images to send', '60')
-  .option('--data <folder>', 'folder for keys, stores and logs (default: a temporary one)')
-  .option('--keep', 'leave the network up afterwards', false)
-  .action(async (options) => (await import('./commands/devnet.ts')).devnet(options))
-
-joining(program.command('up').description('run one node'), join(home, 'node'))
-  .option('--price <tokens>', 'price asked per job', '0.01')
-  .option('--stake <tokens>', 'stake to register with; 0 to follow only', '1000')
-  .option('--floor-deposit <tokens>', 'escrow balance kept for verification floors', '10')
-  .option('--hardware-class <name>', 'class this machine is registered under', 'cpu')
-  .addOption(
-    new Option('--ep <provider>', 'ONNX Runtime execution provider').choices(EXECUTION_PROVIDERS).default('cpu'),
-  )
-  .option('--memory <mib>', 'memory one model may use', '2048')
-  .option('--quiet <seconds>', 'anchor a batch when no voucher came for this long', '5')
-  .action(async (options) => (await import('./commands/up.ts')).up(options))
-
-joining(program.command('infer').description('send jobs as a light client and print the answers'), join(home, 'client'))
-  .requiredOption('--model <cid>', 'CID of the manifest')
-  .option('--input <file>', 'JSON list of inputs (default: held-out digits)')
-  .option('--count <n>', 'jobs', '10')
-  .option('--skip <n>', 'inputs to leave out first', '0')
-  .option('--ceiling <tokens>', 'highest price per job', '0.1')
-  .option('--window <ms>', 'how long bids are gathered', '4000')
-  .option('--bids <n>', 'stop gathering when so many are in')
-  .option('--json', 'one JSON object a line', false)
-  .action(async (options) => (await import('./commands/infer.ts')).infer(options))
-
-const model = program.command('model').description('check and publish models')
-model
-  .command('check <file>')
-  .description('say whether an ONNX file (or `digits`) can be served, and what its manifest would fix')
-  .option('--samples <file>', 'float32 calibration samples')
-  .option('--tiles <n>', 'tiles drawn per drawn job', '4')
-  .action(async (file, options) => (await import('./commands/model.ts')).modelCheck(file, options))
-joining(
-  model.command('publish <file>').description('calibrate an ONNX file (or take `digits`) and serve it by content'),
-  join(home, 'publisher'),
-)
-  .option('--samples <file>', 'float32 calibration samples')
-  .option('--once', 'end after announcing', false)
-  .option('--json', 'one JSON object a line', false)
-  .action(async (file, options) => (await import('./commands/model.ts')).modelPublish(file, options))
+import { createProgram } from './program.ts'
 
 try {
-  await program.parseAsync()
+  await createProgram().parseAsync()
   // Worker pools of libraries may hold the process; whatever had to be closed is closed by now.
   process.exit(process.exitCode ?? 0)
 } catch (error) {

@@ -20,7 +20,7 @@ import { type Content, createContent } from './net/content.ts'
 import { createNetwork, type Network } from './net/libp2p.ts'
 import type { Log } from './net/log.ts'
 import { createStreams } from './net/streams.ts'
-import { type Attester, createAttester } from './stages/attest.ts'
+import { type AttestComponents, type Attester, createAttester } from './stages/attest.ts'
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
@@ -63,7 +63,7 @@ export type NodeParts = {
   commit: typeof commitJob
   prove: typeof proveJob
   runtime(real: Runtime): Runtime
-  attester(real: Attester): Attester
+  attester(real: Attester, components: AttestComponents): Attester
 }
 
 const PRODUCTION: NodeParts = { commit: commitJob, prove: proveJob, runtime: (real) => real, attester: (real) => real }
@@ -178,22 +178,21 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     await enterRegistry(chain, config)
     const ledger = createLedger(store)
     const batcher = createBatcher({ address: identity.address, chain, ledger, store, now, log }, config.batch)
-    const attester = adaptAttester(
-      createAttester({
-        identity,
-        networkId: id,
-        chain,
-        library,
-        committer,
-        pool,
-        commit,
-        prove,
-        batcher,
-        store,
-        tileDraws: file.tileDraws,
-        log,
-      }),
-    )
+    const attesting: AttestComponents = {
+      identity,
+      networkId: id,
+      chain,
+      library,
+      committer,
+      pool,
+      commit,
+      prove,
+      batcher,
+      store,
+      tileDraws: file.tileDraws,
+      log,
+    }
+    const attester = adaptAttester(createAttester(attesting), attesting)
     const voter = createVoter(
       {
         identity,

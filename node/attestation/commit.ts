@@ -58,7 +58,17 @@ export type CommittedJob = {
 /** Evaluates the canonical graph on a job's inputs and commits the whole trace with what was served. */
 export function commitJob(committer: Committer, model: LoadedModel, job: ServedJob): CommittedJob {
   const { manifest, weights } = model
-  const trace = withServed(manifest, evaluate(manifest, weights, job.inputs), job.served)
+  return commitTrace(committer, model, job, withServed(manifest, evaluate(manifest, weights, job.inputs), job.served))
+}
+
+/** Commits a trace that already carries what was served. */
+export function commitTrace(
+  committer: Committer,
+  model: LoadedModel,
+  job: Pick<ServedJob, 'receiptHash' | 'jobKey'>,
+  trace: Trace,
+): CommittedJob {
+  const { manifest } = model
   const open: CommittedJob['open'] = (ref) => {
     const limbs = leafLimbs(manifest, trace, ref)
     return limbs === null ? null : { limbs, salt: leafSalt(job.jobKey, ref.tensor, ref.tree, ref.index) }

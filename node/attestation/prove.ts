@@ -10,7 +10,7 @@ import type { LeafRef, PointwiseStatement, RelationStatement, Statement } from '
 import { TREE } from '../../protocol/statement.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { CommittedJob, CommittedTree } from './commit.ts'
-import { planJob, sameTree } from './layout.ts'
+import { type JobPlan, planJob, sameTree } from './layout.ts'
 import { segmentsOf } from './segments.ts'
 
 const EMPTY_LEAF = { limbs: new Uint16Array(64), salt: 0n }
@@ -20,7 +20,7 @@ export type JobProof = Pick<
   MessageInitShape<typeof JobAttestationSchema>,
   'trees' | 'leaves' | 'statements' | 'concede'
 >
-type Segment = { proof: Uint8Array; accumulator: Uint8Array }
+export type Segment = { proof: Uint8Array; accumulator: Uint8Array }
 
 const treeOf = (job: CommittedJob, ref: LeafRef): CommittedTree => job.trees.find(({ spec }) => sameTree(spec, ref))!
 const opened = (job: CommittedJob, ref: LeafRef) => job.open(ref) ?? EMPTY_LEAF
@@ -34,7 +34,7 @@ export function withinTolerance(model: LoadedModel, job: CommittedJob): boolean 
   })
 }
 
-type Prover = { pool: ProverPool; job: CommittedJob; challenge: JobChallenge; signal?: AbortSignal | undefined }
+export type Prover = { pool: ProverPool; job: CommittedJob; challenge: JobChallenge; signal?: AbortSignal | undefined }
 
 /** Proves a relation segment by segment; each intermediate running sum is hidden under a fresh blind. */
 async function proveRelation(statement: RelationStatement, index: number, prover: Prover): Promise<Segment[]> {
@@ -85,6 +85,27 @@ async function provePointwise(statement: PointwiseStatement, index: number, prov
   return [{ proof, accumulator: new Uint8Array() }]
 }
 
+/** Proofs of one statement, segment by segment. Throws `WITNESS_UNSATISFIED` when the trace does not satisfy it. */
+export function proveStatement(statement: Statement, index: number, prover: Prover): Promise<Segment[]> {
+  return statement.kind === 'relation'
+    ? proveRelation(statement, index, prover)
+    : provePointwise(statement, index, prover)
+}
+
+/** Trees and leaves of a plan with their paths, in the order in which they travel. */
+export function openPlan(job: CommittedJob, plan: JobPlan): Pick<JobProof, 'trees' | 'leaves'> {
+  return {
+    trees: plan.trees.map((spec) => {
+      const index = job.trees.findIndex((each) => sameTree(each.spec, spec))
+      return { root: job.trees[index]!.tree.root, path: job.tensors.path(index) }
+    }),
+    leaves: plan.leaves.map((ref) => {
+      const { leaves, tree } = treeOf(job, ref)
+      return { leaf: leaves[ref.index]!, path: tree.path(ref.index) }
+    }),
+  }
+}
+
 /**
  * Opens and proves what the challenge asks of one drawn job. A served output off by more than the tolerance cannot be proven;
  * the provider then concedes, which costs it far less than silence. Throws the prover pool's codes and `WITNESS_UNSATISFIED`.
@@ -102,19 +123,6 @@ export async function proveJob(
     job.open({ tensor, tree: TREE.pre, index: 2 * tile }) !== null
   const plan = planJob(model, challenge, tileDraws, flagged, concede)
   const prover = { pool, job, challenge, signal }
-  const prove = (statement: Statement, index: number): Promise<Segment[]> =>
-    statement.kind === 'relation' ? proveRelation(statement, index, prover) : provePointwise(statement, index, prover)
-  const proofs = await Promise.all(plan.statements.map(prove))
-  return {
-    concede,
-    trees: plan.trees.map((spec) => {
-      const index = job.trees.findIndex((each) => sameTree(each.spec, spec))
-      return { root: job.trees[index]!.tree.root, path: job.tensors.path(index) }
-    }),
-    leaves: plan.leaves.map((ref) => {
-      const { leaves, tree } = treeOf(job, ref)
-      return { leaf: leaves[ref.index]!, path: tree.path(ref.index) }
-    }),
-    statements: proofs.map((segments) => ({ segments })),
-  }
+  const proofs = await Promise.all(plan.statements.map((statement, i) => proveStatement(statement, i, prover)))
+  return { concede, ...openPlan(job, plan), statements: proofs.map((segments) => ({ segments })) }
 }

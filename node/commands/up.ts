@@ -1,5 +1,5 @@
 import type { ExecutionProvider } from '../../models/session.ts'
-import { startNode } from '../node.ts'
+import { type NodeParts, startNode } from '../node.ts'
 import {
   createLog,
   type JoinOptions,
@@ -22,25 +22,28 @@ export type UpOptions = JoinOptions & {
 }
 
 /** Runs one node until it is asked to stop. */
-export async function up(options: UpOptions): Promise<void> {
+export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promise<void> {
   const log = createLog(options.logLevel, 'stdout')
-  const node = await startNode({
-    network: readNetworkFile(options.network),
-    rpcUrl: options.rpc,
-    identity: await openIdentity(options),
-    dataDir: options.data,
-    listen: options.listen,
-    bootstrap: options.bootstrap,
-    devnet: options.devnet,
-    executionProvider: options.ep,
-    hardwareClass: options.hardwareClass,
-    price: parseAmount(options.price),
-    stake: parseAmount(options.stake),
-    floorDeposit: parseAmount(options.floorDeposit),
-    memoryMib: parseCount(options.memory),
-    batch: { quietMs: 1000 * parseCount(options.quiet) },
-    log,
-  })
+  const node = await startNode(
+    {
+      network: readNetworkFile(options.network),
+      rpcUrl: options.rpc,
+      identity: await openIdentity(options),
+      dataDir: options.data,
+      listen: options.listen,
+      bootstrap: options.bootstrap,
+      devnet: options.devnet,
+      executionProvider: options.ep,
+      hardwareClass: options.hardwareClass,
+      price: parseAmount(options.price),
+      stake: parseAmount(options.stake),
+      floorDeposit: parseAmount(options.floorDeposit),
+      memoryMib: parseCount(options.memory),
+      batch: { quietMs: 1000 * parseCount(options.quiet) },
+      log,
+    },
+    parts,
+  )
   const signal = await untilAsked()
   log.info({ event: 'node.stopping', signal }, 'stopping')
   await node.stop()

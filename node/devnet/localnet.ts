@@ -38,6 +38,8 @@ export type NodeOptions = {
   price?: string
   /** Program instead of the command line, for nodes with one thing changed. */
   program?: string
+  /** Environment of the process, beside the inherited one. */
+  env?: Record<string, string>
   /** An account that exists, for a node that is started again. */
   account?: Account
   args?: string[]
@@ -79,7 +81,13 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
     const chain = await openChain({ network, rpcUrl: anvil.rpcUrl })
     const funder = await openChain({ network, ...at })
 
-    function start(name: string, account: Account, command: string[], args: string[], program?: string): Actor {
+    function start(
+      name: string,
+      account: Account,
+      command: string[],
+      args: string[],
+      options: NodeOptions = {},
+    ): Actor {
       const bootstrap = nodes[0] === undefined ? [] : ['--bootstrap', nodes[0].multiaddr]
       const common = ['--network', networkFile, '--rpc', anvil.rpcUrl, '--data', account.folder]
       const actor = startActor({
@@ -95,10 +103,10 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
           '--devnet',
           ...args,
         ],
-        env: {},
+        env: options.env ?? {},
         logFile: join(logs, `${name}.log`),
         ...(onEvent === undefined ? {} : { onEvent }),
-        ...(program === undefined ? {} : { program }),
+        ...(options.program === undefined ? {} : { program: options.program }),
       })
       actors.push(actor)
       return actor
@@ -123,7 +131,7 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       async startNode(name, options = {}) {
         const account = options.account ?? (await newAccount(name))
         const args = ['--price', options.price ?? '0.01', '--quiet', '3', ...(options.args ?? [])]
-        const actor = start(name, account, ['up'], args, options.program)
+        const actor = start(name, account, ['up'], args, options)
         const ready = await actor.wait('node.ready', READY_MS)
         const [multiaddr] = ready.facts.addresses as string[]
         if (multiaddr === undefined) throw new SinterError('DEVNET_ADDRESS', `${name} listens nowhere`)

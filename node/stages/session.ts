@@ -73,6 +73,9 @@ function createSession(
     try {
       const inputs = quantisedInputs(manifest, request.inputs)
       const result = await runtime.serve(inputs)
+      // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
+      if (!runtime.accepts(inputs, result.quantised))
+        throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
       await writeFrame(stream, {
         case: 'result',
         value: { seq, outputs: result.outputs, executionUs: result.executionUs },
