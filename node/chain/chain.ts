@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Hex, PublicClient } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
-import { SinterError } from '../../protocol/errors.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { openClient } from './client.ts'
@@ -26,6 +26,9 @@ import {
  */
 export type ChainOptions = { network: NetworkFile; rpcUrl: string; key?: Hex; pollMs?: number }
 
+/** @param patienceMs time left to others to record the slot and pay for it. @default 0 */
+export type AwaitSlotOptions = { patienceMs?: number; signal?: AbortSignal }
+
 /** The network's contracts as functions. Hashes and ids are `0x` hex, addresses lower case, amounts base units. */
 export type Chain = Views &
   Steps & {
@@ -33,8 +36,11 @@ export type Chain = Views &
     params: NetworkParams
     /** Account of the key, null when read-only. */
     address: Address | null
-    /** Waits until the slot's block is mined, records the slot if nobody has, and returns its value. */
-    awaitSlot(slot: bigint, signal?: AbortSignal): Promise<Hex>
+    /**
+     * Waits until the slot's block is mined, records the slot if nobody does within `patienceMs` (never without a key), and
+     * returns its value.
+     */
+    awaitSlot(slot: bigint, options?: AwaitSlotOptions): Promise<Hex>
     /** Waits until the chain's clock is past `timestamp` (seconds). */
     awaitTime(timestamp: bigint, signal?: AbortSignal): Promise<void>
     watchBatches(handler: (event: BatchEvent) => void | Promise<void>, options?: WatchOptions): Watcher
@@ -54,20 +60,29 @@ export async function openChain({ network, rpcUrl, key, pollMs = 250 }: ChainOpt
     while (!(await condition())) await sleep(pollMs, undefined, { signal })
   }
 
+  /** Some nodes estimate on top of the newest block, others inside it, where its own hash is not known yet. */
+  const retryNextBlock = (height: bigint) => async (error: unknown) => {
+    const { block } = await views.head()
+    if (errorCode(error) !== 'CHAIN_HashUnknown' || block > height + 1n) throw error
+    await sleep(pollMs)
+  }
+
   return {
     ...views,
     ...steps,
     network,
     params,
     address: transactor?.address ?? null,
-    async awaitSlot(slot, signal) {
+    async awaitSlot(slot, { patienceMs = 0, signal } = {}) {
       const height = views.slotHeight(slot)
-      // `blockhash` sees only blocks below the one being mined; gas estimates run on the next one, so mined is enough.
       await until(async () => (await views.head()).block >= height, signal)
-      await steps.recordSlot(slot)
-      const value = await views.beaconValue(slot)
-      if (value === null) throw new SinterError('CHAIN_SLOT', `slot ${slot} was recorded and is not there`)
-      return value
+      const patient = Date.now() + patienceMs
+      for (;;) {
+        const value = await views.beaconValue(slot)
+        if (value !== null) return value
+        if (transactor === null || Date.now() < patient) await sleep(pollMs, undefined, { signal })
+        else await steps.recordSlot(slot).catch(retryNextBlock(height))
+      }
     },
     awaitTime: (timestamp, signal) => until(async () => (await views.head()).timestamp > timestamp, signal),
     watchBatches: (handler, options) => watchBatches(client, network, handler, { pollMs, ...options }),

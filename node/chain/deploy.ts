@@ -35,11 +35,12 @@ function bytecodeOf(name: string): Hex {
 
 /**
  * Deploys all contracts and returns the network's file. Addresses are computed before anything is sent, so the contracts
- * know each other from birth and need no owner to introduce them. Throws `CHAIN_…`, and `DEPLOY_NONCE` if the account sent
- * something else in between.
+ * know each other from birth and need no owner to introduce them. Throws `CHAIN_…`, `NETWORK_PARAMS`, and `DEPLOY_NONCE` if
+ * the account sent something else in between.
  */
 export async function deployNetwork(options: DeployOptions): Promise<NetworkFile> {
   const { rpcUrl, key, name, params, tileDraws, circuits, faucet = true, faucetFund = DEFAULT_FAUCET_FUND } = options
+  checkParams(params)
   const client = openClient(rpcUrl)
   const chainId = await client.getChainId()
   const transactor = openTransactor(client, chainId, privateKeyToAccount(key))
@@ -69,7 +70,6 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   }
   const batchParams = {
     ...p,
-    verificationFloor: p.verificationFloor,
     traceWindow: BigInt(p.traceWindow),
     attestWindow: BigInt(p.attestWindow),
     voteWindow: BigInt(p.voteWindow),
@@ -103,4 +103,12 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     tileDraws,
     circuits,
   })
+}
+
+/** What no single contract can check. Throws `NETWORK_PARAMS`. */
+function checkParams(p: NetworkParams): void {
+  const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow
+  if (p.unbondingDelay <= longest) {
+    throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
+  }
 }

@@ -31,7 +31,11 @@ export async function runForge(filter?: string): Promise<ForgeTest[]> {
 
 function capture(command: string, args: string[]): Promise<{ output: string; errors: string }> {
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, SINTER_NODE: process.execPath, FOUNDRY_CONFIG: assetPath('test/contracts/foundry.toml') }
+    const env = {
+      ...process.env,
+      SINTER_NODE: process.execPath,
+      FOUNDRY_CONFIG: assetPath('test/contracts/foundry.toml'),
+    }
     const child = spawn(command, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     let errors = ''

@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openChain } from '../../node/chain/chain.ts'
+import { deployNetwork } from '../../node/chain/deploy.ts'
 import { signVote, signVoucher } from '../../node/chain/eip712.ts'
+import { devnetParams, paramsFromJson, paramsToJson } from '../../node/chain/params.ts'
 import type { BatchEvent } from '../../node/chain/watch.ts'
 import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { samplePoints } from '../../protocol/draw.ts'
@@ -205,6 +207,27 @@ test('votes of strangers, other attempts and split committees do not settle', as
   )
   await provider.chain.settle(batchId, [one!, two!], [])
   assert.is(await code(provider.chain.settle(batchId, [one!, two!], [])), 'CHAIN_WrongStatus')
+})
+
+test('parameters survive the network file, and bad ones are named', async () => {
+  assert.equal(paramsFromJson(JSON.parse(JSON.stringify(paramsToJson(devnetParams)))), devnetParams)
+  const { quorum: _, ...missing } = paramsToJson(devnetParams)
+  const refused = (json: Parameters<typeof paramsFromJson>[0]) =>
+    code(Promise.resolve().then(() => paramsFromJson(json)))
+  assert.is(await refused(missing), 'NETWORK_PARAMS')
+  assert.is(await refused({ ...paramsToJson(devnetParams), minStake: '-1' }), 'NETWORK_PARAMS')
+  const hasty = { ...devnetParams, unbondingDelay: 285 }
+  const options = { rpcUrl: world.anvil.rpcUrl, key: world.anvil.key, name: 'hasty', tileDraws: 4 }
+  assert.is(
+    await code(deployNetwork({ ...options, params: hasty, circuits: world.network.circuits })),
+    'NETWORK_PARAMS',
+  )
+})
+
+test('a stopped chain leaves nothing behind and its clients say so', async () => {
+  await world.anvil.stop()
+  assert.throws(() => process.kill(world.anvil.pid, 0))
+  assert.is(await code(world.reader.head()), 'CHAIN_RPC')
 })
 
 test.run()
