@@ -1,4 +1,5 @@
 import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import { fromHex } from './bytes.ts'
 import { decode, encode } from './codec.ts'
 import {
   AssignmentSchema,
@@ -12,7 +13,7 @@ import {
   VoteMessageSchema,
 } from './gen/sinter_pb.js'
 import { hash } from './hash.ts'
-import { type Address, addressOf, recoverPublicKey, signDigest } from './signature.ts'
+import { type Address, addressOf, publicKeyOf, recoverPublicKey, signDigest } from './signature.ts'
 
 /** Every signed message type and its schema; the name is the signature's domain. */
 export const SIGNED = {
@@ -28,7 +29,7 @@ export const SIGNED = {
 export type SignedType = keyof typeof SIGNED
 export type Payload<T extends SignedType> = MessageShape<(typeof SIGNED)[T]>
 
-/** A signed message that decoded and whose signer is known. `id` is unique to type, network and content. */
+/** A signed message that decoded and whose signer is known. `id` is unique to type, network, content and signer. */
 export type Opened<T extends SignedType> = {
   message: Payload<T>
   payload: Uint8Array
@@ -40,9 +41,17 @@ export type Opened<T extends SignedType> = {
 
 export type OpenFailure = 'ENVELOPE_MALFORMED' | 'PAYLOAD_MALFORMED' | 'SIGNATURE_INVALID'
 
-/** Id of a signed message, and the digest its signature covers: the type and the network are bound, so nothing replays across them. */
-export function messageId(type: SignedType, networkId: Uint8Array, payload: Uint8Array): Uint8Array {
+/** What the signature of a message covers: type and network are bound, so nothing replays across them. 32 bytes. */
+export function signingDigest(type: SignedType, networkId: Uint8Array, payload: Uint8Array): Uint8Array {
   return hash(`envelope/${type}`, networkId, payload)
+}
+
+/**
+ * Id of a signed message, 32 bytes. The signer is part of it: a copy of somebody's payload under another signature is another
+ * message, so it cannot have the first one dropped as already seen.
+ */
+export function messageId(digest: Uint8Array, signer: Address): Uint8Array {
+  return hash('message', digest, fromHex(signer))
 }
 
 export function seal<T extends SignedType>(
@@ -52,8 +61,9 @@ export function seal<T extends SignedType>(
   init: MessageInitShape<(typeof SIGNED)[T]>,
 ): { envelope: { payload: Uint8Array; signature: Uint8Array }; bytes: Uint8Array; id: Uint8Array } {
   const payload = encode(SIGNED[type] as DescMessage, init as MessageInitShape<DescMessage>)
-  const id = messageId(type, networkId, payload)
-  const envelope = { payload, signature: signDigest(id, privateKey) }
+  const digest = signingDigest(type, networkId, payload)
+  const envelope = { payload, signature: signDigest(digest, privateKey) }
+  const id = messageId(digest, addressOf(publicKeyOf(privateKey)))
   return { envelope, bytes: encode(EnvelopeSchema, envelope), id }
 }
 
@@ -65,11 +75,12 @@ export function openEnvelope<T extends SignedType>(
 ): Opened<T> | OpenFailure {
   const message = decode(SIGNED[type] as DescMessage, envelope.payload) as Payload<T> | null
   if (message === null) return 'PAYLOAD_MALFORMED'
-  const id = messageId(type, networkId, envelope.payload)
-  const signerKey = recoverPublicKey(id, envelope.signature)
+  const digest = signingDigest(type, networkId, envelope.payload)
+  const signerKey = recoverPublicKey(digest, envelope.signature)
   if (signerKey === null) return 'SIGNATURE_INVALID'
+  const signer = addressOf(signerKey)
   const { payload, signature } = envelope
-  return { message, payload, signature, id, signer: addressOf(signerKey), signerKey }
+  return { message, payload, signature, id: messageId(digest, signer), signer, signerKey }
 }
 
 /** Opens the bytes of an envelope. The caller has bounded their length. */

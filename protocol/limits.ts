@@ -6,11 +6,15 @@ export const MAX_BID_BYTES = 8 * 1024
 /** A frame of the job stream: inputs and outputs of one job. */
 export const MAX_JOB_FRAME_BYTES = 16 * 1024 * 1024
 
+/**
+ * Fields of one message, those of its sub-messages and the elements of its packed lists counted. Empty sub-messages take two bytes
+ * each on the wire and some 450 in memory; an attestation of the largest size has room for fewer fields with content.
+ */
+export const MAX_FIELDS = 2 ** 17
+
 export const MAX_ADDRESSES = 8
 export const MAX_ADDRESS_LENGTH = 256
 export const MAX_SESSION_JOBS = 1_000_000n
-export const MAX_TENSORS = 64
-export const MAX_TENSOR_RANK = 8
 /** An offer may ask for bids at most this long ahead. */
 export const MAX_OFFER_LIFE_MS = 10 * 60_000
 /** Difference between two peers' clocks that is forgiven. */

@@ -1,6 +1,5 @@
 import { bytesToBigint, equalBytes, toHex } from '../../protocol/bytes.ts'
 import type { Payload } from '../../protocol/envelope.ts'
-import { messageId } from '../../protocol/envelope.ts'
 import { openReceipt } from '../../protocol/rules/receipt.ts'
 import { VERDICT_CODES } from '../../protocol/vote.ts'
 import type { OpeningInput } from '../chain/steps.ts'
@@ -34,7 +33,7 @@ export function toleranceOpenings(
       range,
       price: receipt.price,
       index: BigInt(job.index),
-      receiptHash: toHex(messageId('receipt', networkId, job.receipt!.payload)),
+      receiptHash: toHex(receipt.hash),
       path: job.sumPath.map(({ hash, sum }) => ({ hash: toHex(hash), sum: bytesToBigint(sum) })),
     })
   }

@@ -55,12 +55,14 @@ export async function judgeAssignment(envelope: Envelope, context: AssignmentCon
   const { message, signer, signerKey } = opened
   // [REJECT] The signer is the peer at the other end of the stream.
   if (!equalBytes(signerKey, context.peerKey)) return reject('ASSIGNMENT_SIGNER')
+  // [REJECT] The session id is 32 bytes.
   if (message.session.length !== 32) return reject('ASSIGNMENT_FIELDS')
   // [REJECT] It takes a bid that this node made, for that offer, to that consumer, in time.
   const bid = context.bid(message.bid)
   if (bid === null || !equalBytes(bid.offer, message.offer)) return reject('ASSIGNMENT_BID')
   if (bid.consumer !== signer) return reject('ASSIGNMENT_CONSUMER')
-  if (bid.expiryMs <= context.nowMs && !(await context.resumable(message.session, message.bid))) return reject('BID_EXPIRED')
+  if (bid.expiryMs <= context.nowMs && !(await context.resumable(message.session, message.bid)))
+    return reject('BID_EXPIRED')
   // [REJECT] The session stands on chain between these two, open, and its ceiling still pays for a job.
   const session = await context.session(message.session)
   if (session === null || session.consumer !== signer) return reject('SESSION_UNKNOWN')

@@ -32,9 +32,9 @@ function judgeReveal(reveal: Exclude<Reveal, Uint8Array>, opened: Opened<'vote'>
   // [IGNORE] The commitment came first.
   const commitment = context.commitment(batch, attempt, opened.signer)
   if (commitment === null) return ignore('VOTE_NOT_COMMITTED')
-  // [REJECT] The reveal is what was committed.
+  // [IGNORE] The reveal is what was committed. A voter may have sent others another commitment: who passes its reveal on is not to blame.
   const vote = { batch, attempt, attestation, verdicts, digest }
-  if (!equalBytes(voteCommitment(vote, signature, salt), commitment)) return reject('VOTE_COMMITMENT')
+  if (!equalBytes(voteCommitment(vote, signature, salt), commitment)) return ignore('VOTE_COMMITMENT')
   // [REJECT] The vote's own signature is the voter's for this chain and this contract.
   if (recoverTyped(voteDigest(context.domain, vote), signature) !== opened.signer) return reject('VOTE_SIGNATURE')
   return accepted({ kind: 'reveal', voter: opened.signer, batch, attempt, vote, signature })

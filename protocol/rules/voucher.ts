@@ -18,6 +18,7 @@ export type SignedVoucher = VoucherFields & { signature: Uint8Array }
 
 /** Judges a voucher, at the provider: only a voucher the escrow will take releases the next job. */
 export function judgeVoucher(voucher: Voucher, { domain, consumer, receipt }: VoucherContext): Judged<SignedVoucher> {
+  // [REJECT] Session and receipt hash have 32 bytes, the amount 16.
   if (voucher.session.length !== 32 || voucher.receipt.length !== 32 || voucher.cumulative.length !== 16)
     return reject('VOUCHER_FIELDS')
   // [REJECT] It acknowledges exactly the receipt that awaits it.
