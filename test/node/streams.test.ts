@@ -227,6 +227,7 @@ test('a peer that drips a frame, and one that says nothing, are cut off in time'
   const drip = setInterval(() => {
     if (dripping.stream.status === 'open') dripping.stream.send(new Uint8Array(1))
   }, 100)
+  drip.unref()
   let from = Date.now()
   assert.is(await seen, 'STREAM_TIMEOUT')
   assert.ok(Date.now() - from < 1_500)
