@@ -32,8 +32,8 @@ export type OfferTerms = {
   jobs: bigint
   /** How long bids are gathered (ms). @default 3_000 */
   windowMs?: number
-  /** Stop as soon as so many bids are in. @default as many as come */
-  enough?: number
+  /** Stop as soon as this holds. @default never: the window decides */
+  enough?(bids: ReceivedBid[]): boolean
   /** @default 'any' */
   hardwareClass?: string
 }
@@ -101,7 +101,7 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
         await new Promise<void>((resolve, reject) => {
           const timer = setTimeout(resolve, windowMs)
           const arrived = (): void => {
-            if (bids.length < (terms.enough ?? Number.POSITIVE_INFINITY)) return
+            if (!terms.enough?.(bids)) return
             clearTimeout(timer)
             resolve()
           }

@@ -84,7 +84,7 @@ export async function infer(options: InferOptions): Promise<void> {
       jobs: BigInt(jobs.length),
       priceCeiling: parseAmount(options.ceiling),
       windowMs: parseCount(options.window),
-      ...(options.bids === undefined ? {} : { enough: parseCount(options.bids) }),
+      ...(options.bids === undefined ? {} : { enough: (bids) => bids.length >= parseCount(options.bids!) }),
       onBids(bids, chosen) {
         const all = bids.map((bid) => ({
           provider: bid.provider,

@@ -29,7 +29,7 @@ export type BidInit = {
   /** MiB that jobs may use. */
   memoryMib: number
   executionProvider: string
-  /** How long a bid stands (ms). @default 60_000 */
+  /** How long a bid stands after the offer's deadline (ms). @default 60_000 */
   lifeMs?: number
   /** Offers worked on at once; more are left to others. @default 8 */
   concurrency?: number
@@ -68,7 +68,7 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
     const expectedLatencyMs = Math.ceil(performance.now() - probe)
     const nowMs = components.now()
     if (nowMs > offer.deadlineMs) throw new SinterError('OFFER_EXPIRED', 'the model was not ready before the deadline')
-    const expiryMs = nowMs + lifeMs
+    const expiryMs = offer.deadlineMs + lifeMs
     const sealed = seal('bid', networkId, identity.privateKey, {
       offer: offer.id,
       price: bigintToBytes(init.price, 16),
