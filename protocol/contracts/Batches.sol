@@ -4,36 +4,24 @@ pragma solidity ^0.8.28;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {BatchParams} from "./BatchParams.sol";
+import {BatchState} from "./BatchState.sol";
 import {IBatches} from "./interfaces/IBatches.sol";
 import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
-import {Draws} from "./libraries/Draws.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
 import {Verdicts} from "./libraries/Verdicts.sol";
 
 /// @title Batches, documented in {IBatches}
-contract Batches is BatchParams, EIP712 {
+contract Batches is BatchState, EIP712 {
     bytes32 private constant VOTE_TYPEHASH =
         keccak256("Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)");
 
-    INodeRegistry public immutable registry;
-    IEscrow public immutable escrow;
-    IBeacon public immutable beacon;
-
-    mapping(bytes32 batchId => Batch) private _batches;
-    mapping(bytes32 batchId => RangeRecord[]) private _ranges;
-    /// @dev Kept only while a slash is pending: its reward is theirs.
-    mapping(bytes32 batchId => address[]) private _voters;
-
     constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, Params memory params_)
+        BatchState(registry_, escrow_, beacon_)
         BatchParams(params_)
         EIP712("Sinter", "1")
-    {
-        registry = registry_;
-        escrow = escrow_;
-        beacon = beacon_;
-    }
+    {}
 
     // ---- steps of the provider
 
@@ -118,7 +106,7 @@ contract Batches is BatchParams, EIP712 {
             _requirePassed(_recorded(b.sampleSlot) + _traceWindow);
             b.status = Status.Untraced;
             emit BatchExpired(batchId, Status.Untraced);
-            uint256 burned = lockFor(b.total) * _untracedSlashBps / BPS;
+            uint256 burned = _untracedSlash(b.total);
             registry.slash(batchId, burned, 0);
             registry.unlock(batchId);
             _returnFloor(batchId, b);
@@ -183,54 +171,6 @@ contract Batches is BatchParams, EIP712 {
         if (paid > 0) escrow.pay(batchId, registry.payoutOf(b.provider), paid);
         if (burned > 0) escrow.burn(batchId, burned);
         if (refunded > 0) escrow.pay(batchId, r.consumer, refunded);
-    }
-
-    // ---- views
-
-    /// @inheritdoc IBatches
-    function batchIdOf(address provider, bytes32 root) public view returns (bytes32) {
-        return keccak256(abi.encode("sinter/batch/1", block.chainid, address(this), provider, root));
-    }
-
-    /// @inheritdoc IBatches
-    function batchOf(bytes32 batchId) external view returns (Batch memory) {
-        return _batches[batchId];
-    }
-
-    /// @inheritdoc IBatches
-    function rangeOf(bytes32 batchId, uint256 index) external view returns (RangeRecord memory) {
-        if (index >= _ranges[batchId].length) revert UnknownRange(index);
-        return _ranges[batchId][index];
-    }
-
-    /// @inheritdoc IBatches
-    function rangeCount(bytes32 batchId) external view returns (uint256) {
-        return _ranges[batchId].length;
-    }
-
-    /// @inheritdoc IBatches
-    function samplePoints(bytes32 batchId) public view returns (uint256[] memory) {
-        Batch storage b = _batches[batchId];
-        if (b.status == Status.None) revert WrongStatus(batchId, b.status);
-        return Draws.points(batchId, beacon.value(b.sampleSlot), b.total, _draws);
-    }
-
-    /// @inheritdoc IBatches
-    function committee(bytes32 batchId) public view returns (address[] memory) {
-        Batch storage b = _batches[batchId];
-        if (b.committeeSlot == 0) revert WrongStatus(batchId, b.status);
-        bytes32 seed =
-            keccak256(abi.encode("sinter/committee/1", beacon.value(b.committeeSlot), batchId, b.attempt));
-        return registry.draw(seed, b.anchorBlock - 1, _seats(b.attempt), b.provider);
-    }
-
-    /// @inheritdoc IBatches
-    function deadlineOf(bytes32 batchId) external view returns (uint64) {
-        Batch storage b = _batches[batchId];
-        if (b.status == Status.Anchored) return _after(b.sampleSlot, _traceWindow);
-        if (b.status == Status.Traced) return _after(b.challengeSlot, _attestWindow);
-        if (b.status == Status.Committed) return _after(b.committeeSlot, _voteWindow);
-        return b.status == Status.SlashPending ? b.slashAt : 0;
     }
 
     // ---- parts
@@ -299,6 +239,15 @@ contract Batches is BatchParams, EIP712 {
         }
     }
 
+    /// @dev Every draw forfeits, and a share of the lock on top: a provider that has seen its sample gains nothing by keeping
+    /// the traces of answers off tolerance to itself. The consumers have all fees back, so all of this burns.
+    function _untracedSlash(uint256 total) private view returns (uint256) {
+        uint256 lock = lockFor(total);
+        uint256 pay = total - total * _nuBps / BPS - total * _betaBps / BPS;
+        uint256 burned = (total * _forfeitBps + BPS - 1) / BPS - pay + lock * _untracedSlashBps / BPS;
+        return burned < lock ? burned : lock;
+    }
+
     function _forfeit(bytes32 batchId, Batch storage b, Opening[] calldata openings)
         private
         returns (uint256 refunds, uint256 burns)
@@ -354,29 +303,6 @@ contract Batches is BatchParams, EIP712 {
             ? _recorded(b.sampleSlot) + _traceWindow
             : _recorded(b.challengeSlot) + _attestWindow;
         if (block.timestamp > deadline) revert DeadlinePassed(deadline);
-    }
-
-    function _in(bytes32 batchId, Status status) private view returns (Batch storage b) {
-        b = _batches[batchId];
-        if (b.status != status) revert WrongStatus(batchId, b.status);
-    }
-
-    function _recorded(uint256 slot) private view returns (uint64 since) {
-        since = beacon.recordedAt(slot);
-        if (since == 0) revert IBeacon.SlotNotRecorded(slot);
-    }
-
-    function _after(uint256 slot, uint64 window) private view returns (uint64) {
-        uint64 since = beacon.recordedAt(slot);
-        return since == 0 ? 0 : since + window;
-    }
-
-    function _requirePassed(uint64 deadline) private view {
-        if (block.timestamp <= deadline) revert DeadlineNotReached(deadline);
-    }
-
-    function _eligible(Batch storage b) private view returns (uint256) {
-        return registry.eligibleCount(b.anchorBlock - 1, b.provider);
     }
 
     function _share(uint256 amount, RangeRecord storage r, uint256 total) private view returns (uint256) {

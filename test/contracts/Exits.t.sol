@@ -10,7 +10,7 @@ contract ExitsTest is World {
         return abi.encodeWithSelector(IBatches.DeadlineNotReached.selector, deadline);
     }
 
-    function test_withoutATraceConsumersAreRefundedAndAShareOfTheLockBurns() public {
+    function test_withoutATraceConsumersAreRefundedAndTheLockPaysForEveryDrawAndMore() public {
         uint256 prepaid = escrow.balanceOf(provider);
         bytes32 batchId = anchor(100 ether);
         recordSlot(batches.batchOf(batchId).sampleSlot);
@@ -25,11 +25,26 @@ contract ExitsTest is World {
         uint256 supply = token.totalSupply();
         batches.expire(batchId);
         requireStatus(batchId, IBatches.Status.Untraced);
-        eq(supply - token.totalSupply(), 20 ether, "a tenth of the lock");
-        eq(registry.freeStake(provider), STAKE - 20 ether, "the rest is free");
+        // 1.5·100 less the 92 it would have been paid, and a tenth of the lock.
+        eq(supply - token.totalSupply(), 58 ether + 20 ether, "slash");
+        eq(registry.freeStake(provider), STAKE - 78 ether, "the rest is free");
         eq(escrow.balanceOf(provider), prepaid, "floor back");
         batches.collect(batchId, 0);
         eq(escrow.balanceOf(consumer), 90_100 ether, "refund");
+        eq(escrow.potOf(batchId), 0, "pot");
+    }
+
+    function test_theSlashForNoTraceIsNeverMoreThanTheLock() public {
+        IBatches.Params memory p = defaults();
+        p.minLock = 0;
+        p.lockBps = 800;
+        rebuild(p);
+        bytes32 batchId = anchor(100 ether);
+        recordSlot(batches.batchOf(batchId).sampleSlot);
+        skip(61);
+        batches.expire(batchId);
+        eq(registry.nodeOf(provider).stake, STAKE - 8 ether, "stake");
+        batches.collect(batchId, 0);
         eq(escrow.potOf(batchId), 0, "pot");
     }
 

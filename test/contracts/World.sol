@@ -34,7 +34,12 @@ abstract contract World is Harness {
     function setUp() public virtual {
         vm.roll(1_000);
         vm.warp(1_000_000);
-        deploy(defaults());
+        rebuild(defaults());
+    }
+
+    /// @dev All contracts and people anew, with other parameters.
+    function rebuild(IBatches.Params memory p) internal {
+        deploy(p);
         for (uint256 key = 1; key <= NODES; key++) enter(key, key + 100, STAKE);
         fund(vm.addr(1), 1_000 ether);
         fund(consumer, 100_000 ether);

@@ -18,7 +18,7 @@ interface IBatches {
     /// @param betaBps share of the fees that is burned.
     /// @param verificationFloor prepaid by the provider at the anchor for the voters, whatever the fees are.
     /// @param forfeitBps a draw off tolerance forfeits at least fees · forfeitBps / draws (15000 = 1.5·F/k).
-    /// @param untracedSlashBps share of the lock that burns when no trace is anchored.
+    /// @param untracedSlashBps share of the lock that burns when no trace is anchored, beside the forfeit of every draw.
     /// @param slashBurnBps share of a whole slashed lock that burns; the rest goes to the voters.
     /// @param traceWindow time to anchor the trace, from the record of the sample slot.
     /// @param attestWindow time to commit the attestation, from the record of the challenge slot.

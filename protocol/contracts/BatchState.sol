@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {BatchParams} from "./BatchParams.sol";
+import {IBatches} from "./interfaces/IBatches.sol";
+import {IBeacon} from "./interfaces/IBeacon.sol";
+import {IEscrow} from "./interfaces/IEscrow.sol";
+import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {Draws} from "./libraries/Draws.sol";
+
+/// @title What `Batches` keeps, what can be read of it, and the guards of its transitions
+abstract contract BatchState is BatchParams {
+    INodeRegistry public immutable registry;
+    IEscrow public immutable escrow;
+    IBeacon public immutable beacon;
+
+    mapping(bytes32 batchId => Batch) internal _batches;
+    mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
+    /// @dev Kept only while a slash is pending: its reward is theirs.
+    mapping(bytes32 batchId => address[]) internal _voters;
+
+    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_) {
+        registry = registry_;
+        escrow = escrow_;
+        beacon = beacon_;
+    }
+
+    // ---- views
+
+    /// @inheritdoc IBatches
+    function batchIdOf(address provider, bytes32 root) public view returns (bytes32) {
+        return keccak256(abi.encode("sinter/batch/1", block.chainid, address(this), provider, root));
+    }
+
+    /// @inheritdoc IBatches
+    function batchOf(bytes32 batchId) external view returns (Batch memory) {
+        return _batches[batchId];
+    }
+
+    /// @inheritdoc IBatches
+    function rangeOf(bytes32 batchId, uint256 index) external view returns (RangeRecord memory) {
+        if (index >= _ranges[batchId].length) revert UnknownRange(index);
+        return _ranges[batchId][index];
+    }
+
+    /// @inheritdoc IBatches
+    function rangeCount(bytes32 batchId) external view returns (uint256) {
+        return _ranges[batchId].length;
+    }
+
+    /// @inheritdoc IBatches
+    function samplePoints(bytes32 batchId) public view returns (uint256[] memory) {
+        Batch storage b = _batches[batchId];
+        if (b.status == Status.None) revert WrongStatus(batchId, b.status);
+        return Draws.points(batchId, beacon.value(b.sampleSlot), b.total, _draws);
+    }
+
+    /// @inheritdoc IBatches
+    function committee(bytes32 batchId) public view returns (address[] memory) {
+        Batch storage b = _batches[batchId];
+        if (b.committeeSlot == 0) revert WrongStatus(batchId, b.status);
+        bytes32 seed =
+            keccak256(abi.encode("sinter/committee/1", beacon.value(b.committeeSlot), batchId, b.attempt));
+        return registry.draw(seed, b.anchorBlock - 1, _seats(b.attempt), b.provider);
+    }
+
+    /// @inheritdoc IBatches
+    function deadlineOf(bytes32 batchId) external view returns (uint64) {
+        Batch storage b = _batches[batchId];
+        if (b.status == Status.Anchored) return _after(b.sampleSlot, _traceWindow);
+        if (b.status == Status.Traced) return _after(b.challengeSlot, _attestWindow);
+        if (b.status == Status.Committed) return _after(b.committeeSlot, _voteWindow);
+        return b.status == Status.SlashPending ? b.slashAt : 0;
+    }
+
+    // ---- guards
+
+    function _in(bytes32 batchId, Status status) internal view returns (Batch storage b) {
+        b = _batches[batchId];
+        if (b.status != status) revert WrongStatus(batchId, b.status);
+    }
+
+    function _recorded(uint256 slot) internal view returns (uint64 since) {
+        since = beacon.recordedAt(slot);
+        if (since == 0) revert IBeacon.SlotNotRecorded(slot);
+    }
+
+    function _after(uint256 slot, uint64 window) internal view returns (uint64) {
+        uint64 since = beacon.recordedAt(slot);
+        return since == 0 ? 0 : since + window;
+    }
+
+    function _requirePassed(uint64 deadline) internal view {
+        if (block.timestamp <= deadline) revert DeadlineNotReached(deadline);
+    }
+
+    function _eligible(Batch storage b) internal view returns (uint256) {
+        return registry.eligibleCount(b.anchorBlock - 1, b.provider);
+    }
+}
