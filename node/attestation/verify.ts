@@ -11,7 +11,7 @@ import type { DrawVerdict } from '../../protocol/vote.ts'
 import type { LoadedModel } from '../model/load.ts'
 import { ZERO_LEAF_BYTES } from './commit.ts'
 import { batchDigest, coefficientDigest } from './digest.ts'
-import { check, FaultFound, type Finding } from './faults.ts'
+import { check, type Fault, FaultFound, type Finding } from './faults.ts'
 import { flagLeaves, type JobPlan, leafKey, planJob } from './layout.ts'
 import { openLeaves, openTrees } from './openings.ts'
 import { type BatchFacts, type PlacedReceipt, placeReceipt } from './place.ts'
@@ -36,14 +36,31 @@ export type VerifyContext = {
 export type AttestationResult = {
   /** One per draw. */
   verdicts: DrawVerdict[]
-  /** One per opened job, and one for each thing wrong with the whole. */
+  /** One per opened job; or, where the jobs are not exactly the drawn ones, one for each thing wrong with that. */
   findings: Finding[]
   digest: Uint8Array
   proofs: number
   leaves: number
 }
 
-type JobOutcome = { finding: Finding; placed: PlacedReceipt | null; digest: Uint8Array; proofs: number; leaves: number }
+type JobOutcome = { finding: Finding; digest: Uint8Array; proofs: number; leaves: number }
+
+const forged = (index: number | null, fault: Fault, detail = ''): Finding => ({
+  index,
+  verdict: 'forged',
+  fault,
+  detail,
+})
+
+/** What `work` gives, or the fault that it found. */
+async function found<T>(index: number, work: () => T | Promise<T>): Promise<T | Finding> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof FaultFound) return forged(index, error.fault, error.message)
+    throw error
+  }
+}
 
 /** The job's plan under the flags that it shows; that these are the committed ones is checked with all other leaves. */
 function planShown(
@@ -64,46 +81,74 @@ function planShown(
   return planJob(model, challenge, tileDraws, flagged, job.concede)
 }
 
+type PlacedJob = PlacedReceipt & { job: JobAttestation; position: number }
+
+/** The job's receipt in its place, which a point of the sample must have named. */
+function placeDrawn(facts: BatchFacts, job: JobAttestation, position: number, context: VerifyContext): PlacedJob {
+  const placed = placeReceipt(facts, job, context.networkId, context.vouchers)
+  check(
+    facts.points.some((point) => point >= placed.start && point < placed.end),
+    'JOB_NOT_DRAWN',
+  )
+  return { ...placed, job, position }
+}
+
+/** Steps 2 to 5 of DESIGN §5.6 for one placed job; `count` jobs stand in the trace's tree. */
 async function verifyJob(
   facts: BatchFacts,
-  attestation: Attestation,
-  position: number,
+  { job, receipt, position }: PlacedJob,
+  count: number,
   context: VerifyContext,
 ): Promise<JobOutcome> {
-  const job = attestation.jobs[position]!
   const outcome: JobOutcome = {
     finding: { index: job.index, verdict: 'forged', fault: null, detail: '' },
-    placed: null,
     digest: new Uint8Array(32),
     proofs: 0,
     leaves: 0,
   }
-  try {
-    const placed = placeReceipt(facts, job, context.networkId, context.vouchers)
-    outcome.placed = placed
-    check(
-      facts.points.some((point) => point >= placed.start && point < placed.end),
-      'JOB_NOT_DRAWN',
-    )
-    const model = await context.model(placed.receipt.manifest)
-    check(placed.receipt.units === BigInt(model.manifest.units), 'RECEIPT_UNITS')
-    const challenge = jobChallenge(facts.challenge, placed.receipt.hash, model.cid.bytes)
+  const proven = await found(job.index, async () => {
+    const model = await context.model(receipt.manifest)
+    check(receipt.units === BigInt(model.manifest.units), 'RECEIPT_UNITS')
+    const challenge = jobChallenge(facts.challenge, receipt.hash, model.cid.bytes)
     const plan = planShown(model, job, challenge, context.tileDraws)
     outcome.digest = coefficientDigest(challenge.seed, context.voter, plan.statements)
-    const place = { root: facts.challenge.traceRoot, index: position, count: attestation.jobs.length }
-    const records = openTrees(model, placed.receipt, job, plan, place)
+    const records = openTrees(model, receipt, job, plan, { root: facts.challenge.traceRoot, index: position, count })
     const leaf = openLeaves(job, plan, records)
     outcome.leaves = plan.leaves.length
-    const claims = { leaf, challenge, chain: context.committer.chain }
-    outcome.proofs = await checkProofs(context.verifier, plan.statements, job, claims)
-    outcome.finding.verdict = job.concede ? 'tolerance' : 'valid'
-    outcome.finding.fault = job.concede ? 'TOLERANCE_CONCEDED' : null
-  } catch (error) {
-    if (!(error instanceof FaultFound)) throw error
-    outcome.finding.fault = error.fault
-    outcome.finding.detail = error.message
-  }
+    return checkProofs(context.verifier, plan.statements, job, { leaf, challenge, chain: context.committer.chain })
+  })
+  if (typeof proven !== 'number') return { ...outcome, finding: proven }
+  outcome.proofs = proven
+  outcome.finding.verdict = job.concede ? 'tolerance' : 'valid'
+  outcome.finding.fault = job.concede ? 'TOLERANCE_CONCEDED' : null
   return outcome
+}
+
+/**
+ * The opened jobs, which must be the drawn ones, each once, in the order of the sum tree. Only then is a job's place in the
+ * trace's tree fixed by the sample: a job too many would let the prover shift the others after the challenge and choose
+ * between several traces that it anchored for one job. So anything wrong here condemns the whole.
+ */
+async function placeJobs(
+  facts: BatchFacts,
+  { batch, jobs }: Attestation,
+  context: VerifyContext,
+): Promise<{ placed: PlacedJob[]; findings: Finding[] }> {
+  const findings: Finding[] = []
+  if (!equalBytes(batch, facts.challenge.batch)) findings.push(forged(null, 'ATTESTATION_BATCH'))
+  if (jobs.some((job, i) => i > 0 && job.index <= jobs[i - 1]!.index) || jobs.length > facts.points.length)
+    findings.push(forged(null, 'JOBS_ORDER'))
+  if (findings.length > 0) return { placed: [], findings }
+  const placed: PlacedJob[] = []
+  for (const [position, job] of jobs.entries()) {
+    const result = await found(job.index, () => placeDrawn(facts, job, position, context))
+    if ('fault' in result) findings.push(result)
+    else placed.push(result)
+  }
+  for (const point of facts.points)
+    if (!placed.some(({ start, end }) => point >= start && point < end))
+      findings.push(forged(null, 'DRAW_NOT_OPENED', `point ${point}`))
+  return { placed, findings }
 }
 
 /**
@@ -115,28 +160,18 @@ export async function verifyAttestation(
   attestation: Attestation,
   context: VerifyContext,
 ): Promise<AttestationResult> {
-  const findings: Finding[] = []
-  const whole = (fault: Finding['fault'], detail = ''): void => {
-    findings.push({ index: null, verdict: 'forged', fault, detail })
-  }
-  const { jobs } = attestation
-  if (!equalBytes(attestation.batch, facts.challenge.batch)) whole('ATTESTATION_BATCH')
-  if (jobs.some((job, i) => i > 0 && job.index <= jobs[i - 1]!.index) || jobs.length > facts.points.length)
-    whole('JOBS_ORDER')
+  const { placed, findings } = await placeJobs(facts, attestation, context)
   const outcomes: JobOutcome[] = []
   if (findings.length === 0)
-    for (let i = 0; i < jobs.length; i++) outcomes.push(await verifyJob(facts, attestation, i, context))
-  findings.push(...outcomes.map(({ finding }) => finding))
+    for (const job of placed) outcomes.push(await verifyJob(facts, job, placed.length, context))
   const verdicts = facts.points.map((point): DrawVerdict => {
-    const hit = outcomes.find(({ placed }) => placed !== null && point >= placed.start && point < placed.end)
-    if (hit) return hit.finding.verdict
-    whole('DRAW_NOT_OPENED', `point ${point}`)
-    return 'forged'
+    const at = placed.findIndex(({ start, end }) => point >= start && point < end)
+    return outcomes[at]?.finding.verdict ?? 'forged'
   })
   const sum = (pick: (outcome: JobOutcome) => number): number => outcomes.reduce((total, each) => total + pick(each), 0)
   return {
     verdicts,
-    findings,
+    findings: [...findings, ...outcomes.map(({ finding }) => finding)],
     digest: batchDigest(
       fromHex(context.voter),
       outcomes.map(({ digest }) => digest),
