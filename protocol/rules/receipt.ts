@@ -27,9 +27,11 @@ export type Receipt = ReceiptFields & { hash: Uint8Array; provider: Address }
 
 /** Opens a receipt and checks the widths of its fields; whose it must be and what it must say is the caller's to check. */
 export function openReceipt(envelope: Pick<Envelope, 'payload' | 'signature'>, networkId: Uint8Array): Judged<Receipt> {
+  // [REJECT] The envelope and the receipt are canonically encoded and the signature recovers a key.
   const opened: Opened<'receipt'> | string = openEnvelope('receipt', networkId, envelope)
   if (typeof opened === 'string') return reject(opened)
   const m = opened.message
+  // [REJECT] Ids, roots and hashes have 32 bytes, amounts 16.
   if (m.price.length !== 16 || m.cumulative.length !== 16) return reject('RECEIPT_FIELDS')
   for (const field of [m.session, m.inputRoot, m.outputRoot, m.previous])
     if (field.length !== 32) return reject('RECEIPT_FIELDS')
@@ -63,11 +65,11 @@ const sameShapes = (a: number[][], b: number[][]): boolean => JSON.stringify(a) 
 
 /** Judges a receipt, at the consumer, before it is acknowledged with a voucher. */
 export function judgeReceipt(envelope: Envelope, context: ReceiptContext): Judged<Receipt> {
-  // [REJECT] The receipt is canonically encoded and signed by the provider of the session.
   const judged = openReceipt(envelope, context.networkId)
   if (judged.action !== 'accept') return judged
   const receipt = judged.value
   const { before, expected } = context
+  // [REJECT] It is signed by the provider of the session, and of this session.
   if (receipt.provider !== context.provider) return reject('RECEIPT_SIGNER')
   if (!equalBytes(receipt.session, expected.session)) return reject('RECEIPT_SESSION')
   // [REJECT] It follows the last one: next sequence number, its hash, and the sum of prices.

@@ -12,6 +12,11 @@ import { addressOf, publicKeyOf } from '../signature.ts'
 import { sumTree } from '../sum-tree.ts'
 import { ioRoot, jobRoot, jobTree } from '../trace.ts'
 import { packVerdicts, voteCommitment, voterSeed } from '../vote.ts'
+import { NETWORK_ID } from './cases.ts'
+import { batchCases } from './cases-batch.ts'
+import { offerCases } from './cases-offer.ts'
+import { receiptCases } from './cases-receipt.ts'
+import { sessionCases } from './cases-session.ts'
 
 const bytes = (label: string, index = 0): Uint8Array => hash('vector', new TextEncoder().encode(label), u32(index))
 const hexes = (list: Uint8Array[]): string[] => list.map(toHex)
@@ -57,7 +62,13 @@ function trees(): unknown {
 function typed(): unknown {
   const voucher = { session: bytes('session'), seq: 7n, cumulative: 7_000_000_000n, receipt: bytes('receipt') }
   const verdicts = packVerdicts(['valid', 'valid', 'tolerance', 'forged'])
-  const vote = { batch: bytes('batch'), attempt: 1, attestation: bytes('attestation'), verdicts, digest: bytes('digest') }
+  const vote = {
+    batch: bytes('batch'),
+    attempt: 1,
+    attestation: bytes('attestation'),
+    verdicts,
+    digest: bytes('digest'),
+  }
   return {
     domain,
     voucher: {
@@ -105,8 +116,16 @@ function challenges(): unknown {
       [0, 0],
       [0, 1],
       [3, 0],
-    ].map(([statement, segment]) => ({ statement, segment, value: challenge.binding(statement!, segment!).toString() })),
-    random: [1, 2, 10, 1_000_003].map((bound) => ({ domain: `tile/${bound}`, bound, value: challenge.random(`tile/${bound}`, bound) })),
+    ].map(([statement, segment]) => ({
+      statement,
+      segment,
+      value: challenge.binding(statement!, segment!).toString(),
+    })),
+    random: [1, 2, 10, 1_000_003].map((bound) => ({
+      domain: `tile/${bound}`,
+      bound,
+      value: challenge.random(`tile/${bound}`, bound),
+    })),
   }
 }
 
@@ -121,7 +140,12 @@ function jobs(): unknown {
     outputRoot: toHex(ioRoot('output', records.slice(1))),
     tensors: toHex(jobTree(records).root),
     jobRoot: toHex(jobRoot(bytes('receipt'), fromHex('0x0155'), jobTree(records).root)),
-    salts: [0, 1, 2, 3].map((tree) => ({ tree, tensor: 5, leaf: 9, salt: leafSalt(bytes('job-key'), 5, tree as 0, 9).toString() })),
+    salts: [0, 1, 2, 3].map((tree) => ({
+      tree,
+      tensor: 5,
+      leaf: 9,
+      salt: leafSalt(bytes('job-key'), 5, tree as 0, 9).toString(),
+    })),
   }
 }
 
@@ -145,6 +169,14 @@ function envelopes(): unknown {
   }
 }
 
+/** What each rule must say to sequences of messages; see README.md in this folder. */
+function rules(): unknown {
+  return {
+    networkId: toHex(NETWORK_ID),
+    cases: [...offerCases(), ...sessionCases(), ...receiptCases(), ...batchCases()],
+  }
+}
+
 /** File name → content, all derived from fixed labels. */
 export const VECTORS: Record<string, () => unknown> = {
   'sum-tree.json': sumTrees,
@@ -154,6 +186,7 @@ export const VECTORS: Record<string, () => unknown> = {
   'challenge.json': challenges,
   'job.json': jobs,
   'envelope.json': envelopes,
+  'rules.json': rules,
 }
 
 if (import.meta.main)

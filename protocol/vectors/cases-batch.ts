@@ -1,0 +1,263 @@
+import { type Hex, toHex } from '../bytes.ts'
+import { type SigningDomain, signTyped, type VoteFields, voteDigest } from '../eip712.ts'
+import { seal } from '../envelope.ts'
+import { MAX_ATTESTATION_BYTES, MAX_VOTE_BYTES } from '../limits.ts'
+import { attestationDigest } from '../rules/attestation.ts'
+import { packVerdicts, voteCommitment } from '../vote.ts'
+import {
+  brokenEnvelopes,
+  bytes,
+  type Case,
+  CHAIN_ID,
+  contract,
+  type Expectation,
+  hex,
+  NETWORK_ID,
+  OTHER_NETWORK_ID,
+  type Person,
+  person,
+  type Step,
+} from './cases.ts'
+
+const provider = person('provider')
+const stranger = person('stranger')
+const members = [person('voter/0'), person('voter/1'), person('voter/2')] as const
+
+const sizes = (limit: number): Step[] => [
+  { name: 'the largest size', bytes: { zeros: limit }, expect: 'reject ENVELOPE_MALFORMED' },
+  { name: 'one byte more', bytes: { zeros: limit + 1 }, expect: 'reject TOO_LARGE' },
+]
+
+function attestations(): Case[] {
+  const attestation = (index: number) => ({ batch: bytes('batch'), jobs: [{ index, concede: false }] })
+  const sealed = seal('attestation', NETWORK_ID, provider.key, attestation(3))
+  const good = toHex(sealed.bytes)
+  const known = (digest: Hex | null, who: Person = provider): Record<string, unknown> => ({
+    batches: [{ id: hex('batch'), provider: who.address, digest }],
+  })
+  const context = known(toHex(attestationDigest(sealed.envelope.payload)))
+  const by = (key: Uint8Array, index: number, network = NETWORK_ID): Hex =>
+    toHex(seal('attestation', network, key, attestation(index)).bytes)
+  return [
+    {
+      rule: 'attestation',
+      name: 'only the one that its provider committed',
+      context,
+      steps: [
+        {
+          name: 'another attestation by the provider',
+          bytes: by(provider.key, 4),
+          expect: 'reject ATTESTATION_DIGEST',
+        },
+        {
+          name: 'the committed one, signed by somebody else',
+          bytes: by(stranger.key, 3),
+          expect: 'reject ATTESTATION_SIGNER',
+        },
+        {
+          name: 'the committed one, signed for another network',
+          bytes: by(provider.key, 3, OTHER_NETWORK_ID),
+          expect: 'reject ATTESTATION_SIGNER',
+        },
+        {
+          name: 'a batch id of 31 bytes',
+          bytes: toHex(
+            seal('attestation', NETWORK_ID, provider.key, { batch: bytes('batch').subarray(1), jobs: [] }).bytes,
+          ),
+          expect: 'reject ATTESTATION_FIELDS',
+        },
+        { name: 'the committed one', bytes: good, expect: 'accept' },
+        { name: 'again', bytes: good, expect: 'ignore DUPLICATE' },
+      ],
+    },
+    {
+      rule: 'attestation',
+      name: 'a peer may be a block ahead of us',
+      context: { batches: [] },
+      steps: [
+        { name: 'before the batch is known', bytes: good, expect: 'ignore BATCH_UNKNOWN' },
+        {
+          name: 'before the digest is on chain',
+          bytes: good,
+          context: known(null),
+          expect: 'ignore ATTESTATION_EARLY',
+        },
+        { name: 'then', bytes: good, context, expect: 'accept' },
+      ],
+    },
+    {
+      rule: 'attestation',
+      name: 'sizes and encodings',
+      context,
+      steps: [...brokenEnvelopes(sealed.envelope), ...sizes(MAX_ATTESTATION_BYTES)],
+    },
+  ]
+}
+
+const domain: SigningDomain = { chainId: CHAIN_ID, contract: contract('batches') }
+
+type Ballot = { vote: VoteFields; signature: Uint8Array; salt: Uint8Array }
+
+function ballot(voter: Person, changes: Partial<VoteFields> = {}, under: SigningDomain = domain): Ballot {
+  const vote: VoteFields = {
+    batch: bytes('batch'),
+    attempt: 0,
+    attestation: bytes('attestation'),
+    verdicts: packVerdicts(['valid', 'valid', 'valid', 'forged']),
+    digest: bytes('digest'),
+    ...changes,
+  }
+  return { vote, signature: signTyped(voteDigest(under, vote), voter.key), salt: bytes('salt') }
+}
+
+const committed = ({ vote, signature, salt }: Ballot): Uint8Array => voteCommitment(vote, signature, salt)
+
+const commitment = (voter: Person, value: Uint8Array, batch = bytes('batch'), attempt = 0, network = NETWORK_ID): Hex =>
+  toHex(seal('vote', network, voter.key, { batch, attempt, body: { case: 'commitment', value } }).bytes)
+
+function reveal(voter: Person, { vote, signature, salt }: Ballot): Hex {
+  const { batch, attempt, attestation, verdicts, digest } = vote
+  return toHex(
+    seal('vote', NETWORK_ID, voter.key, {
+      batch,
+      attempt,
+      body: { case: 'reveal', value: { attestation, verdicts, digest, signature, salt } },
+    }).bytes,
+  )
+}
+
+function votes(): Case[] {
+  const [a, b, c] = members
+  const context = {
+    domain,
+    panels: [
+      {
+        batch: hex('batch'),
+        attempt: 0,
+        committee: members.map(({ address }) => address),
+        attestation: hex('attestation'),
+      },
+    ],
+  }
+  const second = { panels: [{ ...context.panels[0]!, attempt: 1 }] }
+  const mine = ballot(a)
+  const step = (name: string, content: Hex, expect: Expectation, changed?: Record<string, unknown>): Step => ({
+    name,
+    bytes: content,
+    ...(changed && { context: changed }),
+    expect,
+  })
+  const elsewhere = ballot(b, {}, { ...domain, contract: contract('escrow') })
+  const otherChain = ballot(c, {}, { ...domain, chainId: 1 })
+  const short = { ...ballot(b), salt: bytes('salt').subarray(1) }
+  return [
+    {
+      rule: 'vote',
+      name: 'commit, then reveal',
+      context,
+      steps: [
+        step('a reveal before its commitment', reveal(a, mine), 'ignore VOTE_NOT_COMMITTED'),
+        step('the commitment', commitment(a, committed(mine)), 'accept'),
+        step('again', commitment(a, committed(mine)), 'ignore DUPLICATE'),
+        step('a second commitment', commitment(a, bytes('other')), 'ignore VOTE_COMMITTED_BEFORE'),
+        step(
+          'a reveal of other verdicts',
+          reveal(a, ballot(a, { verdicts: packVerdicts(['valid', 'valid', 'valid', 'valid']) })),
+          'ignore VOTE_COMMITMENT',
+        ),
+        step('a reveal under another salt', reveal(a, { ...mine, salt: bytes('salt', 1) }), 'ignore VOTE_COMMITMENT'),
+        step(
+          'a reveal about another attestation',
+          reveal(a, ballot(a, { attestation: bytes('attestation', 1) })),
+          'reject VOTE_ATTESTATION',
+        ),
+        step('the reveal', reveal(a, mine), 'accept'),
+        step('again', reveal(a, mine), 'ignore DUPLICATE'),
+      ],
+    },
+    {
+      rule: 'vote',
+      name: 'a copied commitment helps nobody',
+      context,
+      steps: [
+        step(
+          'a member copies the payload of another’s commitment before it arrives',
+          commitment(b, committed(mine)),
+          'accept',
+        ),
+        step('the commitment itself', commitment(a, committed(mine)), 'accept'),
+        step('its reveal', reveal(a, mine), 'accept'),
+        step('the copier reveals the same', reveal(b, mine), 'reject VOTE_SIGNATURE'),
+      ],
+    },
+    {
+      rule: 'vote',
+      name: 'votes for another contract or chain',
+      context,
+      steps: [
+        step('committed to a vote for another contract', commitment(b, committed(elsewhere)), 'accept'),
+        step('revealed', reveal(b, elsewhere), 'reject VOTE_SIGNATURE'),
+        step('committed to a vote for another chain', commitment(c, committed(otherChain)), 'accept'),
+        step('revealed', reveal(c, otherChain), 'reject VOTE_SIGNATURE'),
+      ],
+    },
+    {
+      rule: 'vote',
+      name: 'who may vote, on what, when',
+      context: { domain, panels: [] },
+      steps: [
+        step('before the committee is drawn', commitment(a, committed(mine)), 'ignore COMMITTEE_UNKNOWN'),
+        step('in time', commitment(a, committed(mine)), 'accept', context),
+        step(
+          'on a batch that is not known',
+          commitment(a, committed(mine), bytes('batch', 1)),
+          'ignore COMMITTEE_UNKNOWN',
+        ),
+        step('by a node without a seat', commitment(stranger, committed(mine)), 'reject VOTE_NOT_ON_COMMITTEE'),
+        step(
+          'signed for another network',
+          commitment(b, committed(mine), bytes('batch'), 0, OTHER_NETWORK_ID),
+          'reject VOTE_NOT_ON_COMMITTEE',
+        ),
+        step(
+          'for an attempt that is not yet',
+          commitment(b, committed(mine), bytes('batch'), 1),
+          'ignore VOTE_ATTEMPT',
+        ),
+        step('for an attempt that is over', commitment(b, committed(mine)), 'ignore VOTE_ATTEMPT', second),
+        step('for the present attempt', commitment(b, committed(mine), bytes('batch'), 1), 'accept'),
+      ],
+    },
+    {
+      rule: 'vote',
+      name: 'sizes and encodings',
+      context,
+      steps: [
+        step(
+          'a batch id of 31 bytes',
+          commitment(a, committed(mine), bytes('batch').subarray(1)),
+          'reject VOTE_FIELDS',
+        ),
+        step('a commitment of 31 bytes', commitment(a, committed(mine).subarray(1)), 'reject VOTE_FIELDS'),
+        step(
+          'neither commitment nor reveal',
+          toHex(seal('vote', NETWORK_ID, a.key, { batch: bytes('batch'), attempt: 0 }).bytes),
+          'reject VOTE_FIELDS',
+        ),
+        step('a salt of 31 bytes', reveal(b, short), 'reject VOTE_FIELDS'),
+        ...brokenEnvelopes(
+          seal('vote', NETWORK_ID, a.key, {
+            batch: bytes('batch'),
+            attempt: 0,
+            body: { case: 'commitment', value: committed(mine) },
+          }).envelope,
+        ),
+        ...sizes(MAX_VOTE_BYTES),
+      ],
+    },
+  ]
+}
+
+export function batchCases(): Case[] {
+  return [...attestations(), ...votes()]
+}
