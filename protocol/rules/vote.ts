@@ -28,6 +28,7 @@ type Reveal = NonNullable<Opened<'vote'>['message']['body']['value']>
 function judgeReveal(reveal: Exclude<Reveal, Uint8Array>, opened: Opened<'vote'>, context: VoteContext): Judged<Vote> {
   const { batch, attempt } = opened.message
   const { attestation, verdicts, digest, signature, salt } = reveal
+  // [REJECT] Attestation, verdicts, digest and salt have 32 bytes.
   for (const field of [attestation, verdicts, digest, salt]) if (field.length !== 32) return reject('VOTE_FIELDS')
   // [IGNORE] The commitment came first.
   const commitment = context.commitment(batch, attempt, opened.signer)
@@ -49,6 +50,7 @@ export async function judgeVote(bytes: Uint8Array, context: VoteContext): Promis
   const opened = open('vote', context.networkId, bytes)
   if (typeof opened === 'string') return reject(opened)
   const { message, signer, id } = opened
+  // [REJECT] The batch id is 32 bytes.
   if (message.batch.length !== 32) return reject('VOTE_FIELDS')
   // [IGNORE] The vote was not seen before.
   if (context.seen(id)) return ignore('DUPLICATE')
@@ -60,6 +62,7 @@ export async function judgeVote(bytes: Uint8Array, context: VoteContext): Promis
   if (!panel.committee.includes(signer)) return reject('VOTE_NOT_ON_COMMITTEE')
   const { body } = message
   if (body.case === 'commitment') {
+    // [REJECT] A commitment has 32 bytes.
     if (body.value.length !== 32) return reject('VOTE_FIELDS')
     // [IGNORE] A voter commits once; whatever comes later does not replace it.
     if (context.commitment(message.batch, message.attempt, signer) !== null) return ignore('VOTE_COMMITTED_BEFORE')
@@ -72,6 +75,7 @@ export async function judgeVote(bytes: Uint8Array, context: VoteContext): Promis
       id,
     })
   }
+  // [REJECT] What is no commitment is a reveal.
   if (body.case !== 'reveal') return reject('VOTE_FIELDS')
   // [REJECT] It is about the attestation committed on chain.
   if (!equalBytes(body.value.attestation, panel.attestation)) return reject('VOTE_ATTESTATION')
