@@ -12,7 +12,8 @@ contract Actors is World {
     uint256 public immutable genesis = 100_000_000 ether;
     bytes32[] public batchIds;
     bytes32[] public sessions;
-    mapping(bytes32 batchId => bytes32 receipt) private _receipts;
+    /// @dev Every batch has two receipts, the first for a third of the fees.
+    mapping(bytes32 batchId => IBatches.Sibling[2]) private _leaves;
     mapping(bytes32 batchId => uint256) private _collected;
     uint256 public unbonding;
     uint256[] private _unbonds;
@@ -94,17 +95,25 @@ contract Actors is World {
     function anchorOne(uint256 which, uint256 fee) external {
         (bytes32 id, IEscrow.Session memory s) = pick(which);
         uint256 left = s.ceiling - s.anchored;
-        if (s.closed || left == 0 || batchIds.length > 12) return;
-        fee = bound(fee, 1, left > 300 ether ? 300 ether : left);
+        if (s.closed || left < 3 || batchIds.length > 12) return;
+        fee = bound(fee, 3, left > 300 ether ? 300 ether : left);
         if (registry.freeStake(s.provider) < batches.lockFor(fee) || escrow.balanceOf(s.provider) < 1 ether) return;
         IEscrow.Range[] memory list = new IEscrow.Range[](1);
         list[0] = nextRange(s.consumer == consumer ? CONSUMER : OTHER_CONSUMER, id, 1, fee);
-        bytes32 receipt = keccak256(abi.encode("receipt", batchIds.length));
-        bytes32 root = keccak256(abi.encodePacked(hex"00", receipt, uint128(fee)));
+        IBatches.Sibling[2] memory leaves;
+        for (uint256 i = 0; i < 2; i++) {
+            leaves[i].sum = uint128(i == 0 ? fee / 3 : fee - fee / 3);
+            leaves[i].hash = keccak256(abi.encodePacked(hex"00", receiptOf(i), leaves[i].sum));
+        }
+        bytes32 root = keccak256(
+            abi.encodePacked(hex"01", leaves[0].hash, leaves[0].sum, leaves[1].hash, leaves[1].sum)
+        );
+        // The same root again would be the same batch.
+        if (status(batches.batchIdOf(s.provider, root)) != IBatches.Status.None) return;
         vm.prank(s.provider);
         bytes32 batchId = batches.anchorBatch(root, list);
         batchIds.push(batchId);
-        _receipts[batchId] = receipt;
+        for (uint256 i = 0; i < 2; i++) _leaves[batchId][i] = leaves[i];
         recordSlot(batches.batchOf(batchId).sampleSlot);
     }
 
@@ -148,15 +157,41 @@ contract Actors is World {
 
     function judge(bytes32 batchId, IBatches.Batch memory b, uint256 choice) private {
         if (choice == 4) return nobodyVotes(batchId, b);
-        bytes32[4] memory verdicts = [VALID, FORGED, bytes32(hex"01020102"), bytes32(hex"02020202")];
-        IBatches.Opening[] memory openings = new IBatches.Opening[](choice < 2 ? 0 : 1);
-        if (choice >= 2) {
-            openings[0].price = b.total;
-            openings[0].receiptHash = _receipts[batchId];
-        }
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts[choice]);
+        bytes32 verdicts = choice == 1 ? FORGED : VALID;
+        IBatches.Opening[] memory openings = new IBatches.Opening[](0);
+        if (choice >= 2) (verdicts, openings) = offTolerance(batchId, choice == 3);
+        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
         vm.prank(b.provider);
         batches.settle(batchId, votes, openings);
+    }
+
+    /// @dev All draws off tolerance, or those of the first receipt only.
+    function offTolerance(bytes32 batchId, bool all)
+        private
+        view
+        returns (bytes32 verdicts, IBatches.Opening[] memory openings)
+    {
+        uint256[] memory points = batches.samplePoints(batchId);
+        bool[2] memory hit;
+        for (uint256 draw = 0; draw < points.length; draw++) {
+            uint256 leaf = points[draw] < _leaves[batchId][0].sum ? 0 : 1;
+            bool off = all || leaf == 0;
+            if (off) hit[leaf] = true;
+            verdicts |= bytes32((off ? 2 : uint256(1)) << (248 - 8 * draw));
+        }
+        openings = new IBatches.Opening[]((hit[0] ? 1 : 0) + (hit[1] ? 1 : 0));
+        for (uint256 i = 0; i < openings.length; i++) {
+            uint256 leaf = hit[0] && i == 0 ? 0 : 1;
+            openings[i].index = uint64(leaf);
+            openings[i].price = _leaves[batchId][leaf].sum;
+            openings[i].receiptHash = receiptOf(leaf);
+            openings[i].path = new IBatches.Sibling[](1);
+            openings[i].path[0] = _leaves[batchId][1 - leaf];
+        }
+    }
+
+    function receiptOf(uint256 leaf) private pure returns (bytes32) {
+        return keccak256(abi.encode("receipt", leaf));
     }
 
     function nobodyVotes(bytes32 batchId, IBatches.Batch memory b) private {

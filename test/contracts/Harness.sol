@@ -19,6 +19,7 @@ interface Vm {
     function chainId(uint256 id) external;
     function getBlockNumber() external view returns (uint256);
     function getBlockTimestamp() external view returns (uint256);
+    function etch(address target, bytes calldata code) external;
     function setBlockhash(uint256 height, bytes32 hash) external;
     function expectRevert(bytes calldata data) external;
     function expectPartialRevert(bytes4 selector) external;

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {HeaderBeacon} from "../../protocol/contracts/HeaderBeacon.sol";
 import {IBeacon} from "../../protocol/contracts/interfaces/IBeacon.sol";
 import {IHeaderBeacon} from "../../protocol/contracts/interfaces/IHeaderBeacon.sol";
+import {Headers} from "../../protocol/contracts/libraries/Headers.sol";
 import {Harness} from "./Harness.sol";
 
 contract HeaderBeaconTest is Harness {
@@ -69,6 +70,17 @@ contract HeaderBeaconTest is Harness {
         headers[30] = kept;
         beacon.recordWithHeaders(200, headers);
         eq(beacon.value(200), expected(200, hash), "value");
+    }
+
+    function test_theHistoryContractAnswersBeyond256Blocks() public {
+        vm.roll(3_000);
+        // PUSH32 hash, MSTORE at 0, RETURN 32 bytes.
+        vm.etch(Headers.HISTORY, abi.encodePacked(hex"7f", keccak256("old"), hex"5f5260205ff3"));
+        beacon.record(200);
+        eq(beacon.value(200), expected(200, keccak256("old")), "value");
+        // Not for blocks that do not exist yet.
+        vm.expectRevert(abi.encodeWithSelector(IHeaderBeacon.HashUnknown.selector, 3_000));
+        beacon.record(600);
     }
 
     function test_aLongGapIsWalkedInSteps() public {
