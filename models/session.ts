@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import ort from 'onnxruntime-node'
+import type ort from 'onnxruntime-node'
 import { SinterError } from '../protocol/errors.ts'
 
 /**
@@ -37,12 +37,28 @@ function libraryFolder(): string {
   return join(entry, '..', '..', 'bin', 'napi-v6', process.platform, process.arch)
 }
 
+/**
+ * ONNX Runtime, loaded on first use. It is an optional dependency: its install script fetches CUDA files on Linux, and where
+ * that fails npm leaves the package out rather than fail to install ours.
+ */
+async function loadRuntime(): Promise<typeof ort> {
+  try {
+    return (await import('onnxruntime-node')).default
+  } catch (cause) {
+    throw new SinterError(
+      'RUNTIME_MISSING',
+      'ONNX Runtime is not installed. Install it with `npm install onnxruntime-node@1.30.0 --onnxruntime-node-install=skip`',
+      { cause },
+    )
+  }
+}
+
 const unavailable = (message: string, cause?: unknown): SinterError =>
   new SinterError('EP_UNAVAILABLE', message, { cause })
 
 /** [refuse] A GPU that was asked for and cannot be used is an error with its remedy, never a quiet fall back to the CPU. */
-function checkProvider(provider: ExecutionProvider): void {
-  if (!ort.listSupportedBackends().some(({ name }) => name === provider))
+function checkProvider(runtime: typeof ort, provider: ExecutionProvider): void {
+  if (!runtime.listSupportedBackends().some(({ name }) => name === provider))
     throw unavailable(
       `execution provider ${provider} does not exist on ${process.platform} ${process.arch}; choose another with --ep`,
     )
@@ -64,11 +80,11 @@ const REMEDY: Record<ExecutionProvider, string> = {
   webgpu: 'check that a Vulkan, Metal or Direct3D 12 driver is installed, or run with --ep cpu',
 }
 
-async function create(model: Uint8Array, options: SessionOptions): Promise<ort.InferenceSession> {
+async function create(runtime: typeof ort, model: Uint8Array, options: SessionOptions): Promise<ort.InferenceSession> {
   const { executionProvider, threads } = options
   const gpu = executionProvider !== 'cpu'
   try {
-    return await ort.InferenceSession.create(model, {
+    return await runtime.InferenceSession.create(model, {
       executionProviders: [executionProvider],
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
       // ONNX Runtime would run what the GPU cannot on the CPU; with this it fails instead.
@@ -81,7 +97,11 @@ async function create(model: Uint8Array, options: SessionOptions): Promise<ort.I
 }
 
 /** Feeds for ONNX Runtime; exactly the model's inputs, each with as many values as its shape says. */
-function feedsOf(names: readonly string[], inputs: Record<string, FloatTensor>): Record<string, ort.Tensor> {
+function feedsOf(
+  runtime: typeof ort,
+  names: readonly string[],
+  inputs: Record<string, FloatTensor>,
+): Record<string, ort.Tensor> {
   for (const name of Object.keys(inputs))
     if (!names.includes(name)) throw new SinterError('INPUT_NAME', `the model has no input ${name}`)
   return Object.fromEntries(
@@ -90,7 +110,7 @@ function feedsOf(names: readonly string[], inputs: Record<string, FloatTensor>):
       if (input === undefined) throw new SinterError('INPUT_NAME', `input ${name} is missing`)
       if (input.shape.reduce((product, dim) => product * dim, 1) !== input.data.length)
         throw new SinterError('INPUT_SHAPE', `input ${name} has ${input.data.length} values, not [${input.shape}]`)
-      return [name, new ort.Tensor('float32', input.data, input.shape)]
+      return [name, new runtime.Tensor('float32', input.data, input.shape)]
     }),
   )
 }
@@ -98,11 +118,12 @@ function feedsOf(names: readonly string[], inputs: Record<string, FloatTensor>):
 /**
  * Loads a model on exactly one execution provider.
  * @param model the ONNX file, already admitted by `parseModel`
- * Throws `EP_UNAVAILABLE` with the remedy when the provider cannot be used, `MODEL_LOAD` when the CPU cannot load the model.
+ * Throws `RUNTIME_MISSING` when ONNX Runtime is not installed, `EP_UNAVAILABLE` with the remedy when the provider cannot be used, `MODEL_LOAD` when the CPU cannot load the model.
  */
 export async function openSession(model: Uint8Array, options: SessionOptions): Promise<ModelSession> {
-  checkProvider(options.executionProvider)
-  const session = await create(model, options)
+  const runtime = await loadRuntime()
+  checkProvider(runtime, options.executionProvider)
+  const session = await create(runtime, model, options)
   let open = true
   return {
     executionProvider: options.executionProvider,
@@ -110,7 +131,7 @@ export async function openSession(model: Uint8Array, options: SessionOptions): P
     outputNames: session.outputNames,
     async run(inputs) {
       if (!open) throw new SinterError('RUN_FAILED', 'the session is closed')
-      const feeds = feedsOf(session.inputNames, inputs)
+      const feeds = feedsOf(runtime, session.inputNames, inputs)
       let results: ort.InferenceSession.OnnxValueMapType
       try {
         results = await session.run(feeds)
