@@ -46,13 +46,13 @@ const forgedOperator: Forgery = ({ manifest, weights }, inputs) => {
   return { tensors: honest.tensors.map((tensor, id) => (id === output ? forged : (behind.tensors[id] ?? tensor))) }
 }
 
-/** One bit of one weight of the last linear op: the highest that keeps its sign. */
+/** One bit of one weight of the last linear op: 2^17, a thousandth of the range of a weight. */
 const flippedBit: Forgery = ({ manifest, weights }, inputs) => {
   const last = manifest.ops.findLast(
     (op): op is Exclude<LinearOp, { kind: 'averagepool' }> => isLinear(op) && op.kind !== 'averagepool',
   )!
   const copy = weights.slice()
-  copy[last.weights.offset + 2]! ^= 0x80
+  copy[last.weights.offset + 2]! ^= 0x02
   return evaluate(manifest, copy, inputs)
 }
 
