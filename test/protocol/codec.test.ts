@@ -1,0 +1,129 @@
+import type { DescMessage } from '@bufbuild/protobuf'
+import fc from 'fast-check'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { decode, encode } from '../../protocol/codec.ts'
+import * as wire from '../../protocol/gen/sinter_pb.js'
+import { MAX_FIELDS } from '../../protocol/limits.ts'
+
+const SCHEMAS = Object.entries(wire).filter(([name]) => name.endsWith('Schema')) as [string, DescMessage][]
+
+const amount = fc.uint8Array({ minLength: 16, maxLength: 16 })
+const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 })
+const u32 = fc.nat(2 ** 32 - 1)
+const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })
+const text = fc.string({ unit: 'grapheme', maxLength: 20 })
+const envelope = fc.record({ payload: fc.uint8Array(), signature: fc.uint8Array() })
+const tensor = fc.record({ name: text, type: text, shape: fc.array(u32), data: fc.uint8Array() })
+const opening = fc.record({ leaf: bytes32, path: fc.array(bytes32, { maxLength: 4 }) })
+
+/** Arbitrary messages of the types that have most structure. */
+const MESSAGES: Record<string, [DescMessage, fc.Arbitrary<object>]> = {
+  offer: [
+    wire.OfferSchema,
+    fc.record({
+      manifest: fc.uint8Array(),
+      hardwareClass: text,
+      memoryMib: u32,
+      priceCeiling: amount,
+      jobs: u64,
+      deadlineMs: u64,
+      policy: text,
+      addresses: fc.array(text, { maxLength: 9 }),
+      nonce: fc.uint8Array(),
+    }),
+  ],
+  receipt: [
+    wire.ReceiptSchema,
+    fc.record({ session: bytes32, seq: u64, shapes: fc.array(fc.record({ dims: fc.array(u32) })), price: amount }),
+  ],
+  request: [
+    wire.JobFrameSchema,
+    fc.record({
+      frame: fc.record({
+        case: fc.constant('request'),
+        value: fc.record({ seq: u64, jobKey: bytes32, inputs: fc.array(tensor, { maxLength: 3 }) }),
+      }),
+    }),
+  ],
+  attestation: [
+    wire.AttestationSchema,
+    fc.record({
+      batch: bytes32,
+      jobs: fc.array(
+        fc.record({
+          receipt: envelope,
+          voucher: fc.uint8Array(),
+          index: u32,
+          sumPath: fc.array(fc.record({ hash: bytes32, sum: amount }), { maxLength: 3 }),
+          leaves: fc.array(opening, { maxLength: 3 }),
+          concede: fc.boolean(),
+        }),
+        { maxLength: 3 },
+      ),
+    }),
+  ],
+}
+
+for (const [name, [schema, arbitrary]] of Object.entries(MESSAGES))
+  test(`${name}: what is encoded decodes to the same message and the same bytes`, () => {
+    fc.assert(
+      fc.property(arbitrary, (init) => {
+        const bytes = encode(schema, init)
+        const message = decode(schema, bytes)
+        assert.ok(message)
+        assert.equal(encode(schema, message), bytes)
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+test('random bytes decode to null or to the message they encode, for every type', () => {
+  for (const [name, schema] of SCHEMAS)
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
+        const message = decode(schema, bytes)
+        if (message !== null) assert.equal(encode(schema, message), bytes, name)
+      }),
+      { numRuns: 200 },
+    )
+})
+
+test('the empty message decodes for every type', () => {
+  for (const [name, schema] of SCHEMAS) assert.ok(decode(schema, new Uint8Array()), name)
+})
+
+/** `count` empty sub-messages under a field number: two bytes each on the wire. */
+const empties = (tag: number, count: number): Uint8Array => {
+  const bytes = new Uint8Array(2 * count)
+  for (let i = 0; i < count; i++) bytes[2 * i] = tag
+  return bytes
+}
+
+const delimited = (tag: number, content: Uint8Array): Uint8Array => {
+  const length: number[] = []
+  for (let rest = content.length; ; rest = Math.floor(rest / 128)) {
+    length.push(rest > 127 ? (rest % 128) + 128 : rest)
+    if (rest <= 127) break
+  }
+  const out = new Uint8Array(1 + length.length + content.length)
+  out.set([tag, ...length])
+  out.set(content, 1 + length.length)
+  return out
+}
+
+test('a message of MAX_FIELDS fields is read, one of more is refused before anything is built', () => {
+  assert.ok(decode(wire.AttestationSchema, empties(0x12, MAX_FIELDS)))
+  assert.is(decode(wire.AttestationSchema, empties(0x12, MAX_FIELDS + 1)), null)
+  // Nested: the request's own field and the frame's count too.
+  assert.ok(decode(wire.JobFrameSchema, delimited(0x1a, empties(0x1a, MAX_FIELDS - 1))))
+  assert.is(decode(wire.JobFrameSchema, delimited(0x1a, empties(0x1a, MAX_FIELDS))), null)
+})
+
+test('elements of packed lists count as fields', () => {
+  const dims = (count: number): Uint8Array => delimited(0x0a, new Uint8Array(count).fill(1))
+  assert.ok(decode(wire.ShapeSchema, dims(MAX_FIELDS - 1)))
+  assert.is(decode(wire.ShapeSchema, dims(MAX_FIELDS)), null)
+})
+
+test.run()
