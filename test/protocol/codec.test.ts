@@ -18,7 +18,7 @@ const tensor = fc.record({ name: text, type: text, shape: fc.array(u32), data: f
 const opening = fc.record({ leaf: bytes32, path: fc.array(bytes32, { maxLength: 4 }) })
 
 /** Arbitrary messages of the types that have most structure. */
-const MESSAGES: Record<string, [DescMessage, fc.Arbitrary<object>]> = {
+const MESSAGES: Record<string, [DescMessage, fc.Arbitrary<Record<string, unknown>>]> = {
   offer: [
     wire.OfferSchema,
     fc.record({

@@ -1,0 +1,57 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { toHex } from '../../protocol/bytes.ts'
+import type { VoteFields } from '../../protocol/eip712.ts'
+import { errorCode } from '../../protocol/errors.ts'
+import { hash } from '../../protocol/hash.ts'
+import { type DrawVerdict, MAX_DRAWS, packVerdicts, voteCommitment, voterSeed } from '../../protocol/vote.ts'
+
+test('verdicts are one byte per draw, then zeros', () => {
+  const all: DrawVerdict[] = ['valid', 'tolerance', 'input', 'untraced', 'forged']
+  assert.is(toHex(packVerdicts(all)), `0x0102030405${'00'.repeat(27)}`)
+  assert.equal(packVerdicts([]), new Uint8Array(32))
+  assert.equal(packVerdicts(new Array<DrawVerdict>(MAX_DRAWS).fill('valid')), new Uint8Array(32).fill(1))
+})
+
+test('more draws than a word has bytes are refused', () => {
+  try {
+    packVerdicts(new Array<DrawVerdict>(MAX_DRAWS + 1).fill('valid'))
+    assert.unreachable()
+  } catch (error) {
+    assert.is(errorCode(error), 'TOO_MANY_DRAWS')
+  }
+})
+
+test('a commitment binds the whole vote, its signature and its salt', () => {
+  const vote: VoteFields = {
+    batch: hash('batch'),
+    attempt: 0,
+    attestation: hash('attestation'),
+    verdicts: packVerdicts(['valid']),
+    digest: hash('digest'),
+  }
+  const signature = new Uint8Array(65).fill(1)
+  const salt = hash('salt')
+  const commitments = [
+    voteCommitment(vote, signature, salt),
+    voteCommitment({ ...vote, batch: hash('other') }, signature, salt),
+    voteCommitment({ ...vote, attempt: 1 }, signature, salt),
+    voteCommitment({ ...vote, attestation: hash('other') }, signature, salt),
+    voteCommitment({ ...vote, verdicts: packVerdicts(['forged']) }, signature, salt),
+    voteCommitment({ ...vote, digest: hash('other') }, signature, salt),
+    voteCommitment(vote, new Uint8Array(65).fill(2), salt),
+    voteCommitment(vote, signature, hash('other')),
+  ].map(toHex)
+  assert.is(new Set(commitments).size, commitments.length)
+})
+
+test('every voter has a combination of its own for every challenge', () => {
+  const seeds = [
+    voterSeed(hash('seed'), `0x${'11'.repeat(20)}`),
+    voterSeed(hash('seed'), `0x${'12'.repeat(20)}`),
+    voterSeed(hash('other'), `0x${'11'.repeat(20)}`),
+  ].map(toHex)
+  assert.is(new Set(seeds).size, 3)
+})
+
+test.run()
