@@ -15,7 +15,7 @@ export type ProverReply = { id: number; rss: number } & (
 export type ProverPoolInit = {
   /** Child processes, each proving on one core and holding about 0.3 GB. @default 1 */
   workers?: number
-  /** Milliseconds one proof may take from the moment a worker takes it, its start and key loading included. @default 60000 */
+  /** Milliseconds one proof may take from the moment a worker takes it, its start and key loading included. @default 120000 */
   timeoutMs?: number
   /** Resident memory in MiB above which a worker is stopped. @default 1024 */
   memoryMb?: number
@@ -55,7 +55,7 @@ async function residentBytes(pid: number): Promise<number | null> {
 
 /** Starts no process until the first job. Throws `POOL_SIZE` for fewer than one worker. */
 export function createProverPool(init: ProverPoolInit = {}): ProverPool {
-  const { workers: size = 1, timeoutMs = 60_000, memoryMb = 1024 } = init
+  const { workers: size = 1, timeoutMs = 120_000, memoryMb = 1024 } = init
   if (!Number.isInteger(size) || size < 1) throw new SinterError('POOL_SIZE', 'a prover pool has at least one worker')
   const queue: Pending[] = []
   const workers = new Set<Worker>()

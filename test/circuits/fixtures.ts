@@ -116,6 +116,17 @@ export const pointwiseHolds = (committer: Committer, witness: WitnessCalculator,
 export const relationHolds = (committer: Committer, witness: WitnessCalculator, input: RelationInput): boolean =>
   satisfied(() => witness.calculate(relationWitnessInput(committer, input).input))
 
+/**
+ * Milliseconds of processor time that this process itself spent during `run`, children not counted. Unlike the longest
+ * pause of the event loop it does not depend on what else the machine is doing.
+ */
+export async function ownWork(run: () => Promise<unknown>): Promise<number> {
+  const before = process.cpuUsage()
+  await run()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}
+
 /** Process ids of this process's children, where the system tells (Linux). */
 export function childIds(): number[] {
   const file = `/proc/self/task/${process.pid}/children`

@@ -1,51 +1,70 @@
 import { spawnSync } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createProverPool } from '../../circuits/pool.ts'
+import { createProverPool, type ProverPool, type ProverPoolInit } from '../../circuits/pool.ts'
 import { createVerifier } from '../../circuits/verify.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { childIds, clampInput, codeOf, leaf, pointwiseInput, relationInput } from './fixtures.ts'
+import { childIds, clampInput, codeOf, leaf, ownWork, pointwiseInput, relationInput } from './fixtures.ts'
 
-test('proves both kinds in a child while the event loop stays free', async () => {
-  const pool = createProverPool()
-  const verifier = await createVerifier()
-  let longest = 0
-  let last = performance.now()
-  const timer = setInterval(() => {
-    longest = Math.max(longest, performance.now() - last)
-    last = performance.now()
-  }, 2)
-  const [relation, table, clamp] = await Promise.all([
-    pool.prove('relation', relationInput()),
-    pool.prove('pointwise', pointwiseInput()),
-    pool.prove('pointwise', clampInput()),
-  ])
-  clearInterval(timer)
-  assert.ok(longest < 200, `${longest} ms`)
-  assert.equal(await verifier.verify('relation', relation.publicSignals, relation.proof), { ok: true })
-  assert.is(relation.publicSignals[11], relation.accOut)
-  for (const { publicSignals, proof } of [table, clamp])
-    assert.equal(await verifier.verify('pointwise', publicSignals, proof), { ok: true })
+const pools: ProverPool[] = []
+/** A pool that is closed after the test, however that ends: a leftover child would keep this process alive. */
+const openPool = (init: ProverPoolInit = {}): ProverPool => {
+  const pool = createProverPool(init)
+  pools.push(pool)
+  return pool
+}
+test.after.each(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.close()))
+})
+
+/** Brings up `workers` children with the pointwise key loaded, so that what follows is running at once. */
+const warm = (pool: ProverPool, workers: number) =>
+  Promise.all(Array.from({ length: workers }, () => pool.prove('pointwise', pointwiseInput())))
+/** Longer than handing a job to a waiting child takes, shorter than any proof. */
+const SHORT_MS = 50
+
+const verifier = await createVerifier()
+test.after(() => verifier.close())
+
+test('proves both kinds in a child and not in the calling process', async () => {
+  const pool = openPool()
+  const work = await ownWork(async () => {
+    const [relation, table, clamp] = await Promise.all([
+      pool.prove('relation', relationInput()),
+      pool.prove('pointwise', pointwiseInput()),
+      pool.prove('pointwise', clampInput()),
+    ])
+    assert.equal(await verifier.verify('relation', relation.publicSignals, relation.proof), { ok: true })
+    assert.is(relation.publicSignals[11], relation.accOut)
+    for (const { publicSignals, proof } of [table, clamp])
+      assert.equal(await verifier.verify('pointwise', publicSignals, proof), { ok: true })
+  })
+  // The three proofs are more than three seconds of computing.
+  assert.ok(work < 500, `${work} ms`)
   // A false statement fails its own job; the same child goes on.
   const lie = pool.prove('pointwise', pointwiseInput({ b: leaf('lie', () => 1) }))
   const truth = pool.prove('pointwise', pointwiseInput())
   assert.is(await codeOf(() => lie), 'WITNESS_UNSATISFIED')
   assert.is((await truth).proof.length, 256)
   await pool.close()
-  await verifier.close()
   assert.is(await codeOf(() => pool.prove('pointwise', pointwiseInput())), 'PROVER_CLOSED')
 })
 
 test('a timeout, an abort and the memory limit cost one job each', async () => {
-  const quick = createProverPool({ timeoutMs: 50 })
+  const quick = openPool({ timeoutMs: 50 })
   assert.is(await codeOf(() => quick.prove('pointwise', pointwiseInput())), 'PROOF_TIMEOUT')
   await quick.close()
 
-  const small = createProverPool({ memoryMb: 50 })
-  assert.is(await codeOf(() => small.prove('relation', relationInput())), 'PROVER_MEMORY')
-  await small.close()
+  // Elsewhere a worker is only asked for its memory when it answers.
+  if (process.platform === 'linux') {
+    const small = openPool({ memoryMb: 50 })
+    assert.is(await codeOf(() => small.prove('relation', relationInput())), 'PROVER_MEMORY')
+    await small.close()
+  }
 
-  const pool = createProverPool()
+  const pool = openPool()
+  await warm(pool, 1)
   const running = new AbortController()
   const queued = new AbortController()
   const first = codeOf(() => pool.prove('relation', relationInput(), running.signal))
@@ -53,8 +72,7 @@ test('a timeout, an abort and the memory limit cost one job each', async () => {
   const third = pool.prove('pointwise', pointwiseInput())
   queued.abort()
   assert.is(await second, 'PROOF_ABORTED')
-  // Long enough for the child to have started, shorter than its first proof.
-  setTimeout(() => running.abort(), 900)
+  setTimeout(() => running.abort(), SHORT_MS)
   assert.is(await first, 'PROOF_ABORTED')
   assert.is((await third).proof.length, 256)
   assert.is(await codeOf(() => pool.prove('relation', relationInput(), AbortSignal.abort())), 'PROOF_ABORTED')
@@ -63,9 +81,10 @@ test('a timeout, an abort and the memory limit cost one job each', async () => {
 
 test('a child that is killed costs its job, and close leaves none behind', async () => {
   const before = childIds()
-  const pool = createProverPool({ workers: 2 })
+  const pool = openPool({ workers: 2 })
+  await warm(pool, 2)
   const jobs = [0, 1, 2].map(() => codeOf(() => pool.prove('pointwise', pointwiseInput())))
-  await new Promise((resolve) => setTimeout(resolve, 1200))
+  await sleep(SHORT_MS)
   const [pid] = childIds().filter((id) => !before.includes(id))
   if (pid !== undefined) {
     process.kill(pid, 'SIGKILL')
@@ -80,9 +99,10 @@ test('a child that is killed costs its job, and close leaves none behind', async
 })
 
 test('closing rejects what is queued and running', async () => {
-  const pool = createProverPool()
+  const pool = openPool()
+  await warm(pool, 1)
   const jobs = [0, 1, 2].map(() => codeOf(() => pool.prove('pointwise', pointwiseInput())))
-  await new Promise((resolve) => setTimeout(resolve, 900))
+  await sleep(SHORT_MS)
   await pool.close()
   assert.equal(await Promise.all(jobs), ['PROVER_CLOSED', 'PROVER_CLOSED', 'PROVER_CLOSED'])
 })
@@ -108,7 +128,7 @@ test('a process that closed its pool and left an idle verifier ends by itself', 
   `
   const result = spawnSync(process.execPath, ['--input-type=module-typescript', '-e', script], {
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: 120_000,
   })
   assert.is(result.stderr, '')
   assert.is(result.stdout.trim(), '{"ok":true}')

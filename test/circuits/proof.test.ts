@@ -9,7 +9,7 @@ import { CIRCUIT_KINDS, type CircuitKind } from '../../circuits/signals.ts'
 import { createVerifier } from '../../circuits/verify.ts'
 import { bigintToBytes, bytesToBigint, concat } from '../../protocol/bytes.ts'
 import { FIELD_PRIME, mod } from '../../protocol/field.ts'
-import { childIds, clampInput, codeOf, leaf, pointwiseInput, relationInput } from './fixtures.ts'
+import { childIds, clampInput, codeOf, leaf, ownWork, pointwiseInput, relationInput } from './fixtures.ts'
 
 const curve = await snarkjs.curves.getCurveFromName('bn128', { singleThread: true })
 const prover = await createProver()
@@ -209,18 +209,13 @@ test('a verifier whose child dies loses the proofs in flight and nothing else', 
   assert.equal(new Set(childIds()), before)
 })
 
-test('a verification does not hold the event loop', async () => {
-  let longest = 0
-  let last = performance.now()
-  const timer = setInterval(() => {
-    longest = Math.max(longest, performance.now() - last)
-    last = performance.now()
-  }, 1)
-  const all = Array.from({ length: 12 }, () => judge('relation', relation.publicSignals, relation.proof))
-  assert.equal(await Promise.all(all), new Array(12).fill('OK'))
-  clearInterval(timer)
-  // Twelve proofs are about half a second of computing.
-  assert.ok(longest < 150, `${longest} ms`)
+test('verifying is not done in the calling process', async () => {
+  const work = await ownWork(async () => {
+    const all = Array.from({ length: 12 }, () => judge('relation', relation.publicSignals, relation.proof))
+    assert.equal(await Promise.all(all), new Array(12).fill('OK'))
+  })
+  // Twelve proofs are about 450 ms of computing.
+  assert.ok(work < 200, `${work} ms`)
 })
 
 test.run()
