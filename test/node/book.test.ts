@@ -1,0 +1,108 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { BatchEvent } from '../../node/chain/watch.ts'
+import { createBallotBox } from '../../node/stages/ballot.ts'
+import { createBatchBook } from '../../node/stages/book.ts'
+import { bounded } from '../../node/stages/seen.ts'
+import { type Hex, toHex } from '../../protocol/bytes.ts'
+import { bytes32, keyOf, PROVIDER } from './attestation-world.ts'
+
+const ID = toHex(bytes32('batch'))
+const event = (name: string, args: object): BatchEvent =>
+  ({ name, args: { batchId: ID, ...args }, block: 7n, logIndex: 0, tx: ID }) as unknown as BatchEvent
+const range = (index: bigint, cumulative: bigint, fee: bigint): BatchEvent =>
+  event('RangeAnchored', {
+    index,
+    session: toHex(bytes32(`session ${index}`)),
+    consumer: keyOf('consumer').address,
+    ...{ fromSeq: 4n, toSeq: 9n, cumulative, fee },
+  })
+const anchored = event('BatchAnchored', { provider: PROVIDER.address, root: toHex(bytes32('root')), total: 90n })
+
+test('the book knows a batch by its events, in either order and more than once', () => {
+  for (const events of [
+    [range(0n, 100n, 60n), range(1n, 30n, 30n), anchored],
+    [anchored, range(1n, 30n, 30n), range(0n, 100n, 60n), range(0n, 100n, 60n), anchored],
+  ]) {
+    const book = createBatchBook()
+    for (const each of events) book.apply(each)
+    const batch = book.get(bytes32('batch'))!
+    assert.equal(batch, book.get(ID))
+    assert.equal([batch.provider, batch.total, batch.block], [PROVIDER.address, 90n, 7n])
+    assert.equal(
+      batch.ranges.map(({ session, start, fee }) => [toHex(session), start, fee]),
+      [
+        [toHex(bytes32('session 0')), 40n, 60n],
+        [toHex(bytes32('session 1')), 0n, 30n],
+      ],
+    )
+    assert.is(book.open().length, 1)
+  }
+})
+
+test('ranges of a batch that is not anchored yet make no batch, and a closed batch is known but not open', () => {
+  const book = createBatchBook()
+  book.apply(range(0n, 100n, 60n))
+  assert.equal([book.get(ID), book.open()], [null, []])
+  book.apply(anchored)
+  book.close(ID)
+  book.apply(anchored)
+  assert.equal(book.open(), [])
+  assert.is(book.get(ID)!.total, 90n)
+  assert.is(book.get(`0x${'00'.repeat(32)}` as Hex), null)
+})
+
+test('a ballot box holds one commitment and one vote of each voter, by batch and attempt', () => {
+  const box = createBallotBox()
+  const batch = bytes32('batch')
+  const place = (name: string, attempt = 0) => ({ voter: keyOf(name).address, batch, attempt })
+  box.record({ kind: 'commitment', ...place('a'), commitment: bytes32('first') })
+  box.record({ kind: 'commitment', ...place('a'), commitment: bytes32('second') })
+  box.record({ kind: 'commitment', ...place('b'), commitment: bytes32('first') })
+  box.record({ kind: 'commitment', ...place('c', 1), commitment: bytes32('first') })
+  assert.equal(box.commitment(batch, 0, place('a').voter), bytes32('first'))
+  assert.equal([box.commitments(batch, 0), box.commitments(batch, 1), box.commitments(batch, 2)], [2, 1, 0])
+  assert.is(box.commitment(bytes32('other'), 0, place('a').voter), null)
+})
+
+test('the majority is of equal verdicts, whatever the digests', () => {
+  const box = createBallotBox()
+  const batch = bytes32('batch')
+  const reveal = (name: string, verdicts: Uint8Array, of = batch, attempt = 0) => {
+    const vote = { batch: of, attempt, attestation: bytes32('attestation'), verdicts, digest: bytes32(name) }
+    box.record({ kind: 'reveal', voter: keyOf(name).address, batch: of, attempt, vote, signature: bytes32(name) })
+  }
+  assert.equal(box.majority(batch, 0), [])
+  reveal('a', bytes32('no'))
+  reveal('b', bytes32('yes'))
+  reveal('c', bytes32('yes'))
+  reveal('c', bytes32('yes'))
+  reveal('d', bytes32('no'), batch, 1)
+  reveal('e', bytes32('no'), bytes32('other'))
+  assert.equal(
+    box.majority(batch, 0).map(({ voter }) => voter),
+    [keyOf('b').address, keyOf('c').address],
+  )
+  assert.is(box.revealed(batch, 0).length, 3)
+  box.forget(batch)
+  assert.equal([box.revealed(batch, 0), box.revealed(batch, 1)], [[], []])
+  assert.is(box.revealed(bytes32('other'), 0).length, 1)
+})
+
+test('a bounded memory forgets the oldest, and what is set again is young again', () => {
+  const memory = bounded<number>(2)
+  memory.set(bytes32('a'), 1)
+  memory.set(bytes32('b'), 2)
+  memory.set(bytes32('a'), 3)
+  memory.set(bytes32('c'), 4)
+  assert.equal(
+    ['a', 'b', 'c'].map((name) => memory.get(bytes32(name))),
+    [3, null, 4],
+  )
+  assert.equal(
+    ['a', 'b', 'c'].map((name) => memory.has(bytes32(name))),
+    [true, false, true],
+  )
+})
+
+test.run()

@@ -1,0 +1,102 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type BatchView, type Move, nextMove } from '../../node/stages/move.ts'
+
+/** A batch whose slots are recorded, seen in time by a node that has no part in it. */
+const base: BatchView = {
+  batch: { status: 'committed', sampleSlot: 10n, challengeSlot: 20n, committeeSlot: 30n, slashAt: 0n },
+  mine: false,
+  turnS: 8,
+  now: 1_000n,
+  headBlock: 100n,
+  slotHeight: (slot) => slot * 2n,
+  deadline: 1_060n,
+  voteWindowS: 60,
+  pokeGraceS: 10,
+  seated: false,
+  votes: 0,
+  quorum: 2,
+  exhausted: false,
+  uncollected: 0,
+}
+
+type Status = BatchView['batch']['status']
+type Change = Partial<Omit<BatchView, 'batch'>> & { slashAt?: bigint }
+const at = (status: Status, { slashAt = 0n, ...change }: Change = {}): Move =>
+  nextMove({ ...base, ...change, batch: { ...base.batch, status, slashAt } })
+
+type Row = [what: string, status: Status, change: Change, expected: Move['do'] | `record ${number}`]
+const late = { now: 1_061n }
+const turn = { now: 1_069n }
+const unrecorded = { deadline: 0n }
+
+const TABLE: Row[] = [
+  ['nothing is known', 'none', {}, 'wait'],
+
+  ['the slot lies ahead', 'anchored', { ...unrecorded, headBlock: 19n, mine: true }, 'wait'],
+  [
+    'the provider records its slot as soon as it is there',
+    'anchored',
+    { ...unrecorded, headBlock: 20n, mine: true },
+    'record 10',
+  ],
+  ['others let it go first', 'anchored', { ...unrecorded, headBlock: 30n }, 'wait'],
+  ['and take over when it does not', 'anchored', { ...unrecorded, headBlock: 31n }, 'record 10'],
+  ['the provider traces', 'anchored', { mine: true }, 'trace'],
+  ['to the last second', 'anchored', { mine: true, now: 1_060n }, 'trace'],
+  ['others wait for the trace', 'anchored', {}, 'wait'],
+  ['too late, the provider itself expires it', 'anchored', { ...late, mine: true }, 'expire'],
+  ['others in turn', 'anchored', { now: 1_068n }, 'wait'],
+  ['others in turn', 'anchored', turn, 'expire'],
+
+  ['the challenge slot lies ahead', 'traced', { ...unrecorded, headBlock: 39n, mine: true }, 'wait'],
+  ['the provider records it', 'traced', { ...unrecorded, headBlock: 40n, mine: true }, 'record 20'],
+  ['others take over', 'traced', { ...unrecorded, headBlock: 51n }, 'record 20'],
+  ['the provider attests', 'traced', { mine: true }, 'attest'],
+  ['others wait for it', 'traced', {}, 'wait'],
+  ['silence ends', 'traced', turn, 'expire'],
+
+  ['the committee slot lies ahead', 'committed', { ...unrecorded, headBlock: 59n }, 'wait'],
+  ['the provider records it', 'committed', { ...unrecorded, headBlock: 60n, mine: true }, 'record 30'],
+  ['others take over', 'committed', { ...unrecorded, headBlock: 71n }, 'record 30'],
+  ['a member votes', 'committed', { seated: true }, 'vote'],
+  ['whoever has no seat waits', 'committed', {}, 'wait'],
+  ['so does the provider, whose seat there is none', 'committed', { mine: true }, 'wait'],
+  ['a quorum lacks one vote', 'committed', { mine: true, votes: 1 }, 'wait'],
+  ['the provider settles with a quorum', 'committed', { mine: true, votes: 2 }, 'settle'],
+  ['others leave it the grace', 'committed', { votes: 2, now: 1_010n }, 'wait'],
+  ['and their turn', 'committed', { votes: 2, now: 1_018n }, 'wait'],
+  ['then settle', 'committed', { votes: 3, now: 1_019n }, 'settle'],
+  ['a member that could not settle yet goes on voting', 'committed', { votes: 2, now: 1_010n, seated: true }, 'vote'],
+  ['a member votes to the last second', 'committed', { seated: true, now: 1_060n }, 'vote'],
+  ['no quorum in time: another committee', 'committed', turn, 'redraw'],
+  ['the provider at once', 'committed', { ...late, mine: true }, 'redraw'],
+  ['nobody left to draw', 'committed', { ...turn, exhausted: true }, 'abandon'],
+  ['too late for a vote', 'committed', { seated: true, now: 1_061n }, 'wait'],
+
+  ['the slash is pending', 'slashPending', { slashAt: 1_000n, mine: true }, 'wait'],
+  ['anybody ends it in turn', 'slashPending', { slashAt: 992n }, 'wait'],
+  ['anybody ends it in turn', 'slashPending', { slashAt: 991n }, 'finalize'],
+  ['whoever it concerns too', 'slashPending', { slashAt: 999n, mine: true }, 'finalize'],
+]
+for (const status of ['paid', 'untraced', 'slashed', 'abandoned'] as const) {
+  TABLE.push(['money waits', status, { uncollected: 1 }, 'collect'])
+  TABLE.push(['all is done', status, {}, 'finish'])
+}
+
+for (const [what, status, change, expected] of TABLE)
+  test(`${status}: ${what} (${expected})`, () => {
+    const move = at(status, change)
+    assert.is(move.do === 'record' ? `record ${move.slot}` : move.do, expected)
+  })
+
+test('a batch that nobody else touches never waits for ever: its provider, or another node, ends every state', () => {
+  const open: Status[] = ['anchored', 'traced', 'committed', 'slashPending']
+  for (const status of open)
+    for (const mine of [true, false])
+      for (const deadline of [0n, 1_060n])
+        for (const exhausted of [true, false])
+          assert.is.not(at(status, { mine, deadline, exhausted, now: 10n ** 9n, headBlock: 10n ** 9n }).do, 'wait')
+})
+
+test.run()
