@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { createCommitter } from '../circuits/commit.ts'
 import { createProverPool } from '../circuits/pool.ts'
@@ -11,6 +12,7 @@ import { proveJob } from './attestation/prove.ts'
 import { type Chain, openChain } from './chain/chain.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
 import { checkCircuits } from './circuits.ts'
+import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
 import { createLedger } from './jobs/ledger.ts'
 import { createModelLibrary } from './model/load.ts'
@@ -51,6 +53,8 @@ export type NodeConfig = {
   /** Escrow balance to keep for verification floors. */
   floorDeposit: bigint
   memoryMib: number
+  /** Proofs made at once, each on one core with about 0.3 GB. @default half of the cores */
+  provers?: number
   batch?: BatchInit
   vote?: VoteInit
   /** Milliseconds between looks at what is due. @default 500 */
@@ -123,6 +127,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
   const now = Date.now
   try {
     await checkCircuits(file)
+    if (config.executionProvider !== 'cpu') await probeExecutionProvider(config.executionProvider, log)
     const id = networkId(file)
     const chain = await openChain({ network: file, rpcUrl: config.rpcUrl, key: toHex(identity.privateKey) })
     const store = await openStore(join(dataDir, 'store'))
@@ -130,7 +135,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const committer = await createCommitter()
     const verifier = await createVerifier()
     cleanup.push(() => verifier.close())
-    const pool = createProverPool()
+    const pool = createProverPool({ workers: config.provers ?? Math.max(1, Math.floor(availableParallelism() / 2)) })
     cleanup.push(() => pool.close())
 
     const book = createBatchBook()

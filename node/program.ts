@@ -55,6 +55,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
       new Option('--ep <provider>', 'ONNX Runtime execution provider').choices(EXECUTION_PROVIDERS).default('cpu'),
     )
     .option('--memory <mib>', 'memory one model may use', '2048')
+    .option('--provers <n>', 'proofs made at once (default: half of the cores)')
     .option('--quiet <seconds>', 'anchor a batch when no voucher came for this long', '5')
     .action(async (options) => (await import('./commands/up.ts')).up(options, parts))
 

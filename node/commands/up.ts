@@ -17,6 +17,7 @@ export type UpOptions = JoinOptions & {
   hardwareClass: string
   ep: ExecutionProvider
   memory: string
+  provers?: string
   quiet: string
   logLevel: string
 }
@@ -39,6 +40,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       stake: parseAmount(options.stake),
       floorDeposit: parseAmount(options.floorDeposit),
       memoryMib: parseCount(options.memory),
+      ...(options.provers === undefined ? {} : { provers: parseCount(options.provers) }),
       batch: { quietMs: 1000 * parseCount(options.quiet) },
       log,
     },
