@@ -52,7 +52,8 @@ export function describeWork(events: ActorEvent[], network: NetworkFile, jobs: n
   const proven = first(events, 'attest.proven')
   const verified = events.filter(({ event }) => event === 'attestation.verified')
   const last = verified.at(-1)?.facts ?? {}
-  const perBatch = (d: number): string => percent(1 - (1 - d) ** draws)
+  const distinct = Number(proven.jobs)
+  const perBatch = (d: number): string => percent(1 - (1 - d) ** distinct)
   return [
     'what was checked',
     `  ${draws} points were drawn over the ${jobs} receipts of the batch, in proportion to price: ${proven.jobs} distinct jobs.`,
@@ -63,7 +64,7 @@ export function describeWork(events: ActorEvent[], network: NetworkFile, jobs: n
     `  verified by ${verified.length} committee members in ${verified.map(({ facts }) => `${Number(facts.seconds).toFixed(1)} s`).join(', ')}; no input or output was revealed.`,
     '  The rest was not looked at. The odds of catching, in one drawn job,',
     `  a whole broken op: d1 = ${percent(odds.d1)}; one edited leaf: d2 = ${percent(odds.d2)};`,
-    `  and in ${draws} draws, for a provider that cheats on every job: ${perBatch(odds.d1)} and ${perBatch(odds.d2)}.`,
+    `  and in these ${distinct}, for a provider that cheats on every job: ${perBatch(odds.d1)} and ${perBatch(odds.d2)}.`,
   ]
 }
 
