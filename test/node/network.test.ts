@@ -47,7 +47,7 @@ const message = (kind: number, size = 64): Uint8Array => {
   return bytes
 }
 
-const until = async (what: string, condition: () => boolean, timeoutMs = 10_000): Promise<void> => {
+const until = async (what: string, condition: () => boolean, timeoutMs = 20_000): Promise<void> => {
   const deadline = Date.now() + timeoutMs
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`never happened: ${what}`)
@@ -77,7 +77,7 @@ test('nodes that know one address find all the others', () => {
 })
 
 test('a message reaches every node once, from any of them, and not its author', async () => {
-  await Promise.all(nodes.map((node) => node.waitForSubscribers('votes', NODES - 1, 10_000)))
+  await Promise.all(nodes.map((node) => node.waitForSubscribers('votes', NODES - 1, 20_000)))
   const got = new Map<string, number>()
   const stops = nodes.map((node) =>
     node.onMessage('votes', () => got.set(node.peerId, (got.get(node.peerId) ?? 0) + 1)),
@@ -123,8 +123,8 @@ test('invalid and ignored messages are delivered to nobody and passed on by nobo
       start({ ...chain, bootstrap, identity, deny: (peer) => peer === ends[1 - i]!.peerId.toString() }),
     ),
   )) as [Network, Network]
-  await Promise.all([a, c].map((node) => node.waitForSubscribers('offers', 1, 5_000)))
-  await b.waitForSubscribers('offers', 2, 5_000)
+  await Promise.all([a, c].map((node) => node.waitForSubscribers('offers', 1, 20_000)))
+  await b.waitForSubscribers('offers', 2, 20_000)
   const heard: string[] = []
   b.onMessage('offers', () => heard.push('b'))
   c.onMessage('offers', () => heard.push('c'))
@@ -192,7 +192,7 @@ test('a light client finds the peers, publishes, and finds who provides a class;
   const providers = await light.findProviders(wanted)
   assert.equal(new Set(providers), new Set([nodes[2]!.peerId, nodes[5]!.peerId]))
   assert.equal(await light.findProviders(await classCid(TAG, 'nobody-has-this'), { timeoutMs: 3_000 }), [])
-  await light.waitForSubscribers('offers', NODES, 5_000)
+  await light.waitForSubscribers('offers', NODES, 20_000)
   let arrived = 0
   const stops = nodes.map((node) => node.onMessage('offers', () => arrived++))
   await light.publish('offers', message(0))
@@ -205,7 +205,7 @@ test('a light client finds the peers, publishes, and finds who provides a class;
 
 test('a peer is found and dialled by its id alone, and unknown ones are coded errors', async () => {
   const late = await start({ bootstrap: nodes[0]!.addresses().slice(0, 1) })
-  await late.waitForPeers(1, 10_000)
+  await late.waitForPeers(1, 20_000)
   const target = nodes[6]!
   const addresses = await late.findPeer(target.peerId)
   assert.ok(addresses.length > 0)
@@ -220,11 +220,11 @@ test('a peer is found and dialled by its id alone, and unknown ones are coded er
 test('a node whose connections were all cut finds everybody again', async () => {
   const node = await start({ bootstrap: nodes[0]!.addresses().slice(0, 1) })
   const others = NODES
-  await node.waitForPeers(others, 15_000)
+  await node.waitForPeers(others, 20_000)
   await Promise.all(node.libp2p.getPeers().map((peer) => node.libp2p.hangUp(peer)))
   // Some may be on their way back already.
   assert.ok(node.peers().length < others)
-  await node.waitForPeers(others, 15_000)
+  await node.waitForPeers(others, 20_000)
 })
 
 test('a local network never dials beyond loopback, and tells loopback addresses only', async () => {
