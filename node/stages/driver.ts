@@ -48,6 +48,7 @@ export type Driver = { tick(): Promise<void> }
 export function createDriver(components: DriverComponents): Driver {
   const { address, networkId, chain, book, ballots, batcher, attester, voter, log } = components
   const exhausted = new Set<Hex>()
+  const finalSince = new Map<Hex, bigint>()
   const published = new Set<Hex>()
 
   const turnOf = (id: Hex): number =>
@@ -59,6 +60,7 @@ export function createDriver(components: DriverComponents): Driver {
     const members = seats ? await chain.committee(anchored.id) : []
     const final = ['paid', 'untraced', 'slashed', 'abandoned'].includes(batch.status)
     const ranges = final ? await chain.ranges(anchored.id) : []
+    if (final && !finalSince.has(anchored.id)) finalSince.set(anchored.id, head.timestamp)
     const view: BatchView = {
       batch,
       mine: anchored.provider === address,
@@ -74,6 +76,7 @@ export function createDriver(components: DriverComponents): Driver {
       quorum: seats ? await chain.quorum(members.length) : 0,
       exhausted: exhausted.has(anchored.id),
       uncollected: ranges.filter(({ collected }) => !collected).length,
+      finalSince: finalSince.get(anchored.id) ?? head.timestamp,
     }
     return { view, members }
   }
@@ -126,6 +129,7 @@ export function createDriver(components: DriverComponents): Driver {
 
   async function finish(anchored: AnchoredBatch, batch: Batch): Promise<void> {
     book.close(anchored.id)
+    finalSince.delete(anchored.id)
     ballots.forget(fromHex(anchored.id))
     const record = anchored.provider === address ? await batcher.record(anchored.id) : null
     if (record !== null) {

@@ -22,6 +22,8 @@ export type BatchView = {
   /** Committees cannot grow any more. */
   exhausted: boolean
   uncollected: number
+  /** When this node first saw the batch in a final state. */
+  finalSince: bigint
 }
 
 /** The next thing this node should do for a batch. */
@@ -86,6 +88,6 @@ export function nextMove(view: BatchView): Move {
     case 'slashed':
     case 'abandoned':
       if (view.uncollected === 0) return { do: 'finish' }
-      return { do: 'collect' }
+      return mayPoke(view, view.finalSince) ? { do: 'collect' } : wait
   }
 }

@@ -18,6 +18,7 @@ const base: BatchView = {
   quorum: 2,
   exhausted: false,
   uncollected: 0,
+  finalSince: 1_000n,
 }
 
 type Status = BatchView['batch']['status']
@@ -80,7 +81,9 @@ const TABLE: Row[] = [
   ['whoever it concerns too', 'slashPending', { slashAt: 999n, mine: true }, 'finalize'],
 ]
 for (const status of ['paid', 'untraced', 'slashed', 'abandoned'] as const) {
-  TABLE.push(['money waits', status, { uncollected: 1 }, 'collect'])
+  TABLE.push(['the provider collects at once', status, { uncollected: 1, mine: true }, 'collect'])
+  TABLE.push(['others let it go first', status, { uncollected: 1, finalSince: 992n }, 'wait'])
+  TABLE.push(['and collect when it does not', status, { uncollected: 1, finalSince: 991n }, 'collect'])
   TABLE.push(['all is done', status, {}, 'finish'])
 }
 
