@@ -103,6 +103,12 @@ export function jobCost(manifest: Manifest, tileDraws: number): JobCost {
   }
 }
 
+/**
+ * Most multiply-adds (`JobCost`) of a model that verifiers look at, about fifteen seconds of one core for each drawn job. A manifest
+ * beyond it is invalid: else a stranger's manifest of a few kilobytes could keep a committee busy past its deadline.
+ */
+export const MAX_JOB_MULTIPLY_ADDS = 2 ** 26
+
 export type ProvableLimits = {
   /** Draws of a batch, all of which may fall on this model. */
   draws: number
@@ -129,5 +135,5 @@ export function checkProvable(manifest: Manifest, limits: ProvableLimits): void 
   }
   refuse('bytes of attestation', cost.bytes, MAX_ATTESTATION_BYTES - 1024)
   refuse('proofs', cost.proofs, limits.proofs)
-  refuse('multiply-adds', cost.multiplyAdds, limits.multiplyAdds)
+  refuse('multiply-adds', cost.multiplyAdds, Math.min(limits.multiplyAdds, draws * MAX_JOB_MULTIPLY_ADDS))
 }

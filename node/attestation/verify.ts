@@ -10,6 +10,7 @@ import { TREE } from '../../protocol/statement.ts'
 import type { DrawVerdict } from '../../protocol/vote.ts'
 import type { LoadedModel } from '../model/load.ts'
 import { ZERO_LEAF_BYTES } from './commit.ts'
+import { jobCost, MAX_JOB_MULTIPLY_ADDS } from './cost.ts'
 import { batchDigest, coefficientDigest } from './digest.ts'
 import { check, type Fault, FaultFound, type Finding } from './faults.ts'
 import { flagLeaves, type JobPlan, leafKey, planJob } from './layout.ts'
@@ -34,7 +35,7 @@ export type VerifyContext = {
 }
 
 export type AttestationResult = {
-  /** One per draw. */
+  /** One per draw; all `forged` when any is. */
   verdicts: DrawVerdict[]
   /** One per opened job; or, where the jobs are not exactly the drawn ones, one for each thing wrong with that. */
   findings: Finding[]
@@ -109,6 +110,8 @@ async function verifyJob(
   const proven = await found(job.index, async () => {
     const model = await context.model(receipt.manifest)
     check(receipt.units === BigInt(model.manifest.units), 'RECEIPT_UNITS')
+    const { multiplyAdds } = jobCost(model.manifest, context.tileDraws)
+    check(multiplyAdds <= MAX_JOB_MULTIPLY_ADDS, 'MANIFEST_INVALID', `${multiplyAdds} multiply-adds to verify`)
     const challenge = jobChallenge(facts.challenge, receipt.hash, model.cid.bytes)
     const plan = planShown(model, job, challenge, context.tileDraws)
     outcome.digest = coefficientDigest(challenge.seed, context.voter, plan.statements)
@@ -164,10 +167,13 @@ export async function verifyAttestation(
   const outcomes: JobOutcome[] = []
   if (findings.length === 0)
     for (const job of placed) outcomes.push(await verifyJob(facts, job, placed.length, context))
-  const verdicts = facts.points.map((point): DrawVerdict => {
+  const drawn = facts.points.map((point): DrawVerdict => {
     const at = placed.findIndex(({ start, end }) => point >= start && point < end)
     return outcomes[at]?.finding.verdict ?? 'forged'
   })
+  // One forged draw loses the lock whatever the others are. Were they told apart, a prover that is caught could hand its
+  // attestation or its models to a part of the committee, so that votes differ and no quorum ever slashes it.
+  const verdicts = drawn.includes('forged') ? drawn.map((): DrawVerdict => 'forged') : drawn
   const sum = (pick: (outcome: JobOutcome) => number): number => outcomes.reduce((total, each) => total + pick(each), 0)
   return {
     verdicts,

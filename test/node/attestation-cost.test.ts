@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import type { Manifest } from '../../models/manifest.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { commitJob } from '../../node/attestation/commit.ts'
-import { checkProvable, jobCost } from '../../node/attestation/cost.ts'
+import { checkProvable, jobCost, MAX_JOB_MULTIPLY_ADDS } from '../../node/attestation/cost.ts'
 import { planJob } from '../../node/attestation/layout.ts'
 import { openPlan } from '../../node/attestation/prove.ts'
 import { segmentsOf } from '../../node/attestation/segments.ts'
@@ -12,7 +12,19 @@ import { encode } from '../../protocol/codec.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { JobAttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import { randomModel } from '../models/random-model.ts'
-import { bytes32, committer, DIGITS, factsOf, image, makeWorld, modelOf, nearly } from './attestation-world.ts'
+import {
+  attest,
+  bytes32,
+  committer,
+  DIGITS,
+  factsOf,
+  idealProofs,
+  image,
+  makeWorld,
+  modelOf,
+  nearly,
+  verify,
+} from './attestation-world.ts'
 
 const world = makeWorld({ receipts: [2, 0] })
 
@@ -111,6 +123,26 @@ test('a model that cannot be attested within the limits is refused, each limit b
   assert.is(code(wide(2 ** 12), { ...roomy, proofs: 8 * proofs - 1 }), 'MODEL_UNPROVABLE')
   assert.is(code(wide(2 ** 12), { ...roomy, multiplyAdds: 8 * multiplyAdds }), 'none')
   assert.is(code(wide(2 ** 12), { ...roomy, multiplyAdds: 8 * multiplyAdds - 1 }), 'MODEL_UNPROVABLE')
+})
+
+test('a manifest that would keep verifiers busy for minutes is invalid, and found to be so at once', async () => {
+  // 16 tiles of the last op, each row of 2^17 taps: 2^27 multiply-adds, all rows on the same weights.
+  const heavy: Manifest = {
+    ...wide(2 ** 17),
+    tensors: [
+      { name: 'x', shape: [2 ** 17], exponent: 0, viewOf: null },
+      { name: 'y', shape: [1024], exponent: 0, viewOf: null },
+    ],
+  }
+  assert.ok(jobCost(heavy, 2).multiplyAdds > MAX_JOB_MULTIPLY_ADDS)
+  const started = performance.now()
+  const { pool, verifier } = await idealProofs()
+  const attested = await attest(world, pool, { points: [0n, 0n] })
+  const { units } = DIGITS.manifest
+  const model = { ...DIGITS, manifest: { ...heavy, units } }
+  const { findings, verdicts } = await verify(attested, verifier, { model })
+  assert.equal([findings[0]!.fault, verdicts], ['MANIFEST_INVALID', ['forged', 'forged']])
+  assert.ok(performance.now() - started < 10_000)
 })
 
 test.run()
