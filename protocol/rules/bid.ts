@@ -44,6 +44,7 @@ export function judgeBid(bytes: Uint8Array, context: BidContext): Judged<Bid> {
   const price = bytesToBigint(message.price)
   if (price === 0n) return reject('BID_PRICE')
   if (price > context.offer.priceCeiling) return reject('PRICE_ABOVE_CEILING')
+  // [REJECT] The name of the execution provider has at most 32 characters.
   if (message.executionProvider.length > 32) return reject('BID_FIELDS')
   // [IGNORE] The bid was not seen before, came before the offer's deadline and has not expired.
   if (context.seen(id)) return ignore('DUPLICATE')

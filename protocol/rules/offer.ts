@@ -65,10 +65,11 @@ export function judgeOffer(bytes: Uint8Array, context: OfferContext): Judged<Off
   // [REJECT] The policy is one of the network's.
   const policy = POLICIES.find((known) => known === message.policy)
   if (policy === undefined) return reject('OFFER_POLICY')
-  // [REJECT] There are 1 to MAX_ADDRESSES addresses of bounded length, and a 16-byte nonce.
+  // [REJECT] There are 1 to MAX_ADDRESSES addresses of at most MAX_ADDRESS_LENGTH characters.
   const { addresses, nonce, hardwareClass, memoryMib } = message
   if (addresses.length < 1 || addresses.length > MAX_ADDRESSES) return reject('OFFER_ADDRESSES')
   if (addresses.some((text) => text.length > MAX_ADDRESS_LENGTH)) return reject('OFFER_ADDRESSES')
+  // [REJECT] The nonce has 16 bytes, the hardware class at most 64 characters.
   if (nonce.length !== 16 || hardwareClass.length > 64) return reject('OFFER_FIELDS')
   return accepted({
     id,
