@@ -42,12 +42,18 @@ function libraryFolder(): string {
  * that fails npm leaves the package out rather than fail to install ours.
  */
 async function loadRuntime(): Promise<typeof ort> {
+  checkRuntime()
+  return (await import('onnxruntime-node')).default
+}
+
+/** Throws `RUNTIME_MISSING` with the remedy when ONNX Runtime is not installed; loads nothing. */
+export function checkRuntime(): void {
   try {
-    return (await import('onnxruntime-node')).default
+    import.meta.resolve('onnxruntime-node')
   } catch (cause) {
     throw new SinterError(
       'RUNTIME_MISSING',
-      'ONNX Runtime is not installed. Install it with `npm install onnxruntime-node@1.30.0 --onnxruntime-node-install=skip`',
+      'ONNX Runtime is not installed: install it with `npm install onnxruntime-node@1.30.0 --onnxruntime-node-install=skip`',
       { cause },
     )
   }

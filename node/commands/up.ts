@@ -1,4 +1,4 @@
-import type { ExecutionProvider } from '../../models/session.ts'
+import { checkRuntime, type ExecutionProvider } from '../../models/session.ts'
 import { type NodeParts, startNode } from '../node.ts'
 import {
   createLog,
@@ -22,8 +22,9 @@ export type UpOptions = JoinOptions & {
   logLevel: string
 }
 
-/** Runs one node until it is asked to stop. */
+/** Runs one node until it is asked to stop. Throws `RUNTIME_MISSING` and the codes of `startNode`. */
 export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promise<void> {
+  checkRuntime()
   const log = createLog(options.logLevel, 'stdout')
   const node = await startNode(
     {
