@@ -73,7 +73,7 @@ contract Batches is BatchState, EIP712 {
         if (msg.sender != b.provider && block.timestamp < graceEnd) revert ProvidersGrace(graceEnd);
         (bytes32 verdicts, address[] memory voters) = _tally(batchId, b, votes);
         b.verdicts = verdicts;
-        bool forged = Verdicts.has(verdicts, _draws, Verdicts.FORGED);
+        bool forged = Verdicts.forged(verdicts, _draws);
         b.status = forged ? Status.SlashPending : Status.Paid;
         emit BatchSettled(batchId, b.status, verdicts, voters);
         if (forged) {
@@ -191,7 +191,9 @@ contract Batches is BatchState, EIP712 {
         return uint128(total);
     }
 
-    /// @dev Equal votes by distinct members of the current committee, enough of them.
+    /// @dev Votes with one consequence by distinct members of the current committee, enough of them. Whether one draw is forged or
+    /// all are, the lock is gone: a provider that hands its attestation to half of the committee, so that one half finds the
+    /// forgery and the other half nothing, must not divide it.
     function _tally(bytes32 batchId, Batch storage b, SignedVote[] calldata votes)
         private
         view
@@ -202,9 +204,14 @@ contract Batches is BatchState, EIP712 {
         if (votes.length < needed) revert NoQuorum(votes.length, needed);
         verdicts = votes[0].verdicts;
         Verdicts.check(verdicts, _draws);
+        bool forged = Verdicts.forged(verdicts, _draws);
         voters = new address[](votes.length);
         for (uint256 i = 0; i < votes.length; i++) {
-            if (votes[i].verdicts != verdicts) revert VerdictsDiffer(i);
+            bytes32 own = votes[i].verdicts;
+            if (own != verdicts) {
+                if (!forged || !Verdicts.forged(own, _draws)) revert VerdictsDiffer(i);
+                Verdicts.check(own, _draws);
+            }
             voters[i] = _signer(batchId, b, votes[i]);
             _takeSeat(seats, voters, i);
         }

@@ -19,6 +19,10 @@ contract NodeRegistry is INodeRegistry, EIP712 {
 
     bytes32 private constant CONSENT_TYPEHASH = keccak256("PayoutConsent(address operator,address payout)");
     uint256 private constant MAX_CLASS_BYTES = 64;
+    /// @inheritdoc INodeRegistry
+    /// @dev A draw reads every place. With this many, even the last committee of all places is drawn and its votes are counted
+    /// within the 2^24 gas of one transaction (EIP-7825).
+    uint256 public constant MAX_PLACES = 128;
 
     SinterToken public immutable token;
     IEscrow public immutable escrow;
@@ -31,6 +35,10 @@ contract NodeRegistry is INodeRegistry, EIP712 {
     mapping(bytes32 lockId => Lock) private _locks;
     Unbond[] private _unbonds;
     address[] private _operators;
+    /// @dev Who held each place in the draws, by block. Bounded, so that nobody can make a draw too expensive to run.
+    Checkpoints.Trace208[] private _places;
+    /// @dev Place + 1; 0 for a node without.
+    mapping(address operator => uint256) private _placeOf;
 
     modifier onlyBatches() {
         if (msg.sender != batches) revert NotBatches(msg.sender);
@@ -207,20 +215,20 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         return StakeDraw.pick(seed, candidates, weights, n);
     }
 
-    /// @dev In order of registration, which only ever grows, and payout addresses never change: a draw on a past block
-    /// sees the same list for ever.
+    /// @dev In order of places, each as of the block, and payout addresses never change: a draw on a past block sees the same
+    /// list for ever.
     function _eligible(uint256 atBlock, address excludedOperator)
         private
         view
         returns (address[] memory candidates, uint256[] memory weights)
     {
         address excludedPayout = _nodes[excludedOperator].payout;
-        uint256 length = _operators.length;
+        uint256 length = _places.length;
         candidates = new address[](length);
         weights = new uint256[](length);
         uint256 count = 0;
         for (uint256 i = 0; i < length; i++) {
-            address operator = _operators[i];
+            address operator = address(uint160(_places[i].upperLookupRecent(uint48(atBlock))));
             uint256 weight = stakeAt(operator, atBlock);
             if (weight < minStake || _nodes[operator].payout == excludedPayout) continue;
             candidates[count] = operator;
@@ -230,6 +238,33 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         assembly ("memory-safe") {
             mstore(candidates, count)
             mstore(weights, count)
+        }
+    }
+
+    /// @dev Gives a node a place: a new one, or that of the node with the least stake when it has less.
+    function _takePlace(address operator, uint256 stake) private {
+        if (_placeOf[operator] != 0 || stake < minStake) return;
+        uint256 place = _places.length;
+        address replaced = address(0);
+        if (place < MAX_PLACES) {
+            _places.push();
+        } else {
+            uint256 least;
+            (place, replaced, least) = _weakest();
+            if (stake <= least) return;
+            delete _placeOf[replaced];
+        }
+        _placeOf[operator] = place + 1;
+        _places[place].push(uint48(block.number), uint160(operator));
+        emit PlaceTaken(operator, place, replaced);
+    }
+
+    function _weakest() private view returns (uint256 place, address operator, uint256 least) {
+        least = type(uint256).max;
+        for (uint256 i = 0; i < _places.length; i++) {
+            address holder = address(uint160(_places[i].latest()));
+            uint256 stake = _nodes[holder].stake;
+            if (stake < least) (place, operator, least) = (i, holder, stake);
         }
     }
 
@@ -246,6 +281,7 @@ contract NodeRegistry is INodeRegistry, EIP712 {
     function _addStake(Node storage node, address operator, uint256 amount) private {
         node.stake = (node.stake + amount).toUint128();
         _checkpoint(operator, node.stake);
+        _takePlace(operator, node.stake);
         emit StakeAdded(operator, msg.sender, amount, node.stake);
         token.safeTransferFrom(msg.sender, address(this), amount);
     }

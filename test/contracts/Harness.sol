@@ -19,6 +19,8 @@ interface Vm {
     function chainId(uint256 id) external;
     function getBlockNumber() external view returns (uint256);
     function getBlockTimestamp() external view returns (uint256);
+    /// @dev Storage costs as in a transaction of its own.
+    function cool(address target) external;
     function etch(address target, bytes calldata code) external;
     function setBlockhash(uint256 height, bytes32 hash) external;
     function expectRevert(bytes calldata data) external;

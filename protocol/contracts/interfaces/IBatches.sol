@@ -11,7 +11,7 @@ interface IBatches {
     /// @notice Immutable parameters. Shares are in basis points (1/10000), windows in seconds, amounts in base units.
     /// @param draws k, receipts drawn per batch, 1 to 32.
     /// @param committeeSize members of the first committee; attempt a has (committeeSize + 1)·2^a − 1.
-    /// @param quorum equal votes that settle in the first committee; larger ones keep the same share.
+    /// @param quorum agreeing votes that settle in the first committee; larger ones keep the same share.
     /// @param maxRanges most ranges in a batch.
     /// @param lockBps the lock is fees · lockBps, at least `minLock`. At least betaBps + nuBps.
     /// @param nuBps share of the fees for the voters of the settling quorum.
@@ -193,7 +193,8 @@ interface IBatches {
     function commitAttestation(bytes32 batchId, bytes32 digest) external;
 
     /// @notice Applies the verdict of a quorum. The provider's alone to call during `pokeGrace`, then anyone's.
-    /// @param votes equal verdicts of distinct members of the current committee, at least `quorumOf`.
+    /// @param votes of distinct members of the current committee, at least `quorumOf`: equal verdicts, or any that say of some draw
+    /// that it is forged (the first is then the one that is kept).
     /// @param openings one per distinct receipt whose draw has the verdict `tolerance`; otherwise empty.
     function settle(bytes32 batchId, SignedVote[] calldata votes, Opening[] calldata openings) external;
 
@@ -232,7 +233,7 @@ interface IBatches {
     /// @notice Members of the current committee. Reverts until its slot is recorded.
     function committee(bytes32 batchId) external view returns (address[] memory members);
 
-    /// @notice Equal votes needed from a committee of `members`.
+    /// @notice Agreeing votes needed from a committee of `members`.
     function quorumOf(uint256 members) external view returns (uint256);
 
     /// @notice Timestamp (seconds) at which the current state's window ends; 0 while its slot is not recorded or when final.

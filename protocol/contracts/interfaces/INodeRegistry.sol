@@ -32,6 +32,8 @@ interface INodeRegistry {
 
     event NodeRegistered(address indexed operator, address indexed payout, bytes publicKey, string hardwareClass);
     event StakeAdded(address indexed operator, address indexed from, uint256 amount, uint256 stake);
+    /// @param replaced node that lost the place, zero for a new one.
+    event PlaceTaken(address indexed operator, uint256 place, address indexed replaced);
     event UnbondRequested(address indexed operator, uint256 indexed unbondId, uint256 amount, uint64 releaseAt);
     event StakeWithdrawn(address indexed operator, uint256 indexed unbondId, address indexed payout, uint256 amount);
     event StakeLocked(bytes32 indexed lockId, address indexed operator, uint256 amount);
@@ -108,6 +110,10 @@ interface INodeRegistry {
 
     /// @notice Operators in order of registration, at most `limit` from `offset` on.
     function operators(uint256 offset, uint256 limit) external view returns (address[] memory);
+
+    /// @notice Most nodes that a draw chooses from. When all places are held, a node that registers or adds to its stake takes that
+    /// of the node with the least stake, if it has more; the other stays a node, and takes a place in the same way.
+    function MAX_PLACES() external view returns (uint256);
 
     /// @notice Stake of a node at the end of a past block.
     function stakeAt(address operator, uint256 atBlock) external view returns (uint256);

@@ -26,8 +26,9 @@ library Verdicts {
         if (draws < 32 && verdicts << (8 * draws) != 0) revert IBatches.VerdictBeyondDraws();
     }
 
-    function has(bytes32 verdicts, uint256 draws, uint8 wanted) internal pure returns (bool) {
-        for (uint256 i = 0; i < draws; i++) if (byDraw(verdicts, i) == wanted) return true;
+    /// @notice Whether any draw is forged.
+    function forged(bytes32 verdicts, uint256 draws) internal pure returns (bool) {
+        for (uint256 i = 0; i < draws; i++) if (byDraw(verdicts, i) == FORGED) return true;
         return false;
     }
 }

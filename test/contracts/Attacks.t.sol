@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {World} from "./World.sol";
+
+/// @dev Attacks that succeeded against earlier versions of the contracts, kept so that they never do again.
+contract AttacksTest is World {
+    /// @dev EIP-7825: no transaction gets more gas than this, whatever a block could hold.
+    uint256 private constant TRANSACTION_GAS = 1 << 24;
+
+    mapping(address operator => uint256) private _keys;
+
+    /// @dev Registers nodes with the least stake.
+    function crowd(uint256 count) private {
+        for (uint256 key = 1_000; key < 1_000 + count; key++) {
+            enter(key, 7, 1_000 ether);
+            _keys[vm.addr(key)] = key;
+        }
+        for (uint256 key = 1; key <= NODES; key++) _keys[vm.addr(key)] = key;
+    }
+
+    function chill() private {
+        address[5] memory all =
+            [address(registry), address(batches), address(escrow), address(token), address(beacon)];
+        for (uint256 i = 0; i < all.length; i++) vm.cool(all[i]);
+    }
+
+    function underTheLimit(uint256 used) private pure {
+        if (used > TRANSACTION_GAS) revert Differs("gas", used, TRANSACTION_GAS);
+    }
+
+    function crowdVotes(bytes32 batchId, bytes32 verdicts) private view returns (IBatches.SignedVote[] memory votes) {
+        address[] memory members = batches.committee(batchId);
+        votes = new IBatches.SignedVote[](batches.quorumOf(members.length));
+        for (uint256 i = 0; i < votes.length; i++) votes[i] = vote(batchId, _keys[members[i]], verdicts);
+    }
+
+    /// @dev A forger whose batch is before its committee registers nodes until nobody can pay for a draw any more: no
+    /// verdict, no redraw, no abandonment, for its batch and for all others, for ever. Each node cost every draw 7,200 gas and
+    /// the forger 280,000 once; its stake came back after the unbonding delay.
+    function test_aCrowdOfRegistrationsCannotStopABatchFromEnding() public {
+        bytes32 batchId = judged(100 ether);
+        crowd(registry.MAX_PLACES() + 50);
+        skip(61);
+        chill();
+        uint256 before = gasleft();
+        batches.redraw(batchId);
+        underTheLimit(before - gasleft());
+        // The crowd came after the anchor: the five of then are all there is.
+        recordSlot(batches.batchOf(batchId).committeeSlot);
+        eq(batches.committee(batchId).length, NODES - 1, "members");
+        IBatches.SignedVote[] memory votes = quorumVotes(batchId, FORGED);
+        vm.prank(provider);
+        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        requireStatus(batchId, IBatches.Status.SlashPending);
+    }
+
+    function test_theLargestCommitteeStillSettlesInOneTransaction() public {
+        IBatches.Params memory p = defaults();
+        (p.committeeSize, p.quorum) = (3, 2);
+        rebuild(p);
+        crowd(registry.MAX_PLACES() - NODES);
+        mine(1);
+        bytes32 batchId = judged(100 ether);
+        while (batches.committee(batchId).length < registry.MAX_PLACES() - 1) {
+            skip(61);
+            batches.redraw(batchId);
+            recordSlot(batches.batchOf(batchId).committeeSlot);
+        }
+        IBatches.SignedVote[] memory votes = crowdVotes(batchId, FORGED);
+        eq(votes.length, 85, "quorum");
+        chill();
+        vm.prank(provider);
+        uint256 before = gasleft();
+        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        underTheLimit(before - gasleft());
+        skip(31);
+        chill();
+        before = gasleft();
+        batches.finalize(batchId);
+        underTheLimit(before - gasleft());
+    }
+
+    function test_aPlaceGoesToMoreStakeAndTheDrawsOfThePastDoNotChange() public {
+        crowd(registry.MAX_PLACES() - NODES);
+        mine(1);
+        uint256 frozen = vm.getBlockNumber() - 1;
+        uint256 all = registry.MAX_PLACES() - 1;
+        bytes32 past = keccak256(abi.encode(registry.draw("seed", frozen, all, provider)));
+        // As much as the least is not more.
+        enter(500, 600, 1_000 ether);
+        mine(1);
+        assert(!drawn(500));
+        token.approve(address(registry), 2);
+        registry.addStake(vm.addr(500), 1);
+        mine(1);
+        assert(drawn(500));
+        assert(!drawn(1_000));
+        eq(registry.eligibleCount(vm.getBlockNumber() - 1, provider), all, "places");
+        // Whoever lost its place comes back with more stake than the next.
+        registry.addStake(vm.addr(1_000), 1);
+        mine(1);
+        assert(drawn(1_000) && drawn(500));
+        assert(!drawn(1_001));
+        eq(keccak256(abi.encode(registry.draw("seed", frozen, all, provider))), past, "the past");
+    }
+
+    function drawn(uint256 key) private view returns (bool) {
+        address[] memory now_ = registry.draw("seed", vm.getBlockNumber() - 1, registry.MAX_PLACES(), provider);
+        for (uint256 i = 0; i < now_.length; i++) if (now_[i] == vm.addr(key)) return true;
+        return false;
+    }
+
+    /// @dev A forger shows its attestation to one member only: that one finds draw 1 forged, the other finds nothing and
+    /// calls all draws forged. Their votes never agreed, the batch was abandoned, and the lock went free.
+    function test_anAttestationShownToHalfOfTheCommitteeDoesNotDivideIt() public {
+        bytes32 batchId = judged(100 ether);
+        address[] memory members = batches.committee(batchId);
+        IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](2);
+        votes[0] = vote(batchId, keyOf(members[0]), FORGED);
+        votes[1] = vote(batchId, keyOf(members[1]), hex"05050505");
+        vm.prank(provider);
+        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        requireStatus(batchId, IBatches.Status.SlashPending);
+        eq(batches.batchOf(batchId).verdicts, FORGED, "the first vote's");
+        uint256 supply = token.totalSupply();
+        skip(31);
+        batches.finalize(batchId);
+        eq(supply - token.totalSupply(), 180 ether, "burned");
+        eq(registry.freeStake(provider), STAKE - 200 ether, "the lock is gone");
+    }
+
+    function test_onlyForgedVotesAgreeWithoutBeingEqual() public {
+        bytes32 batchId = judged(100 ether);
+        address[] memory members = batches.committee(batchId);
+        IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](2);
+        votes[0] = vote(batchId, keyOf(members[0]), FORGED);
+        refused(batchId, votes, members[1], VALID, abi.encodeWithSelector(IBatches.VerdictsDiffer.selector, 1));
+        refused(batchId, votes, members[1], hex"05040101", abi.encodeWithSelector(IBatches.BadVerdict.selector, 1));
+        votes[0] = vote(batchId, keyOf(members[0]), VALID);
+        refused(batchId, votes, members[1], FORGED, abi.encodeWithSelector(IBatches.VerdictsDiffer.selector, 1));
+        votes[0] = vote(batchId, keyOf(members[0]), hex"02010101");
+        refused(batchId, votes, members[1], VALID, abi.encodeWithSelector(IBatches.VerdictsDiffer.selector, 1));
+        // The same member in two words is still one member.
+        votes[0] = vote(batchId, keyOf(members[0]), FORGED);
+        bytes memory twice = abi.encodeWithSelector(IBatches.VotedTwice.selector, members[0]);
+        refused(batchId, votes, members[0], hex"05050505", twice);
+    }
+
+    function refused(
+        bytes32 batchId,
+        IBatches.SignedVote[] memory votes,
+        address member,
+        bytes32 verdicts,
+        bytes memory err
+    ) private {
+        votes[1] = vote(batchId, keyOf(member), verdicts);
+        vm.prank(provider);
+        vm.expectRevert(err);
+        batches.settle(batchId, votes, new IBatches.Opening[](0));
+    }
+}
