@@ -146,6 +146,23 @@ test('every imported package is declared, and shipped code needs no development 
   assert.equal(missing.map(describe), [])
 })
 
+test('the lock file serves every platform and names no registry', () => {
+  type Locked = { resolved?: string; optionalDependencies?: Record<string, string> }
+  const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, Locked> }
+  // npm on one platform leaves out what only others install if its registry has no copy, and `npm ci` then refuses everywhere.
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter((name) => {
+      for (let at = path; ; at = at.slice(0, Math.max(0, at.lastIndexOf('/node_modules/')))) {
+        if (packages[`${at === '' ? '' : `${at}/`}node_modules/${name}`] !== undefined) return false
+        if (at === '') return true
+      }
+    }),
+  )
+  assert.equal(missing, [])
+  const resolved = Object.values(packages).flatMap((each) => each.resolved ?? [])
+  assert.equal(resolved, [])
+})
+
 test('no file is longer than a few screens', () => {
   const counted = files.filter(
     (file) =>
