@@ -7,6 +7,7 @@ import { voteDigest, voucherDigest } from '../eip712.ts'
 import { seal } from '../envelope.ts'
 import { hash } from '../hash.ts'
 import { merkleTree } from '../merkle.ts'
+import { jobKeyDigest, tensorsDigest } from '../rules/input.ts'
 import { leafSalt } from '../salt.ts'
 import { addressOf, publicKeyOf } from '../signature.ts'
 import { sumTree } from '../sum-tree.ts'
@@ -139,6 +140,10 @@ function jobs(): unknown {
     inputRoot: toHex(ioRoot('input', records.slice(0, 1))),
     outputRoot: toHex(ioRoot('output', records.slice(1))),
     tensors: toHex(jobTree(records).root),
+    tensorsDigest: toHex(
+      tensorsDigest([{ name: 'image', type: 'float32', shape: [1, 2], data: bytes('data').subarray(0, 8) }]),
+    ),
+    jobKeyDigest: toHex(jobKeyDigest(bytes('job-key'))),
     jobRoot: toHex(jobRoot(bytes('receipt'), fromHex('0x0155'), jobTree(records).root)),
     salts: [0, 1, 2, 3].map((tree) => ({
       tree,

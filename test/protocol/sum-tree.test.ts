@@ -134,6 +134,7 @@ test('a path that was changed anywhere opens nothing', () => {
   assert.not(opens({ leaf: { ...leaves[2]!, price: U128_MAX + 1n } }))
   assert.not(opens({ leaf: { ...leaves[2]!, receiptHash: hash('other') } }))
   for (const index of [-1, 1.5, 8, Number.NaN]) assert.not(opens({ index }))
+  for (const index of [-1, 1.5, 5]) assert.throws(() => tree.path(index), /index/)
 })
 
 test('pads hold no money and cannot be opened', () => {
