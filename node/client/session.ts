@@ -206,43 +206,52 @@ export async function openConsumerSession(
     await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
   }
 
+  async function run(values: Float32Array[], timeoutMs: number): Promise<InferResult> {
+    if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
+    const wire = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
+    const inputs = quantisedInputs(manifest, wire)
+    const seq = next
+    const job: PendingJob = {
+      jobKey: randomBytes(32),
+      inputRoot: null,
+      outputRoot: null,
+      result: deferred(),
+      receipt: deferred(),
+    }
+    pending.set(seq, job)
+    const started = performance.now()
+    const timer = setTimeout(
+      () => job.result.reject(new SinterError('JOB_TIMEOUT', `no answer within ${timeoutMs} ms`)),
+      timeoutMs,
+    )
+    try {
+      await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, inputs: wire } })
+      const { outputs, executionUs } = await job.result.promise
+      const latencyMs = performance.now() - started
+      next = seq + 1n
+      const named = outputValues(manifest, outputs)
+      finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
+      return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: job.receipt.promise }
+    } catch (error) {
+      pending.delete(seq)
+      // Whether the provider has served the job is unknown, so the two sides no longer agree on what comes next.
+      if (errorCode(error) === 'JOB_TIMEOUT') stream.abort(error as SinterError)
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Jobs asked for at once go one after the other: each takes the number after the last answered one. */
+  let turn: Promise<unknown> = Promise.resolve()
+
   return {
     session,
     provider: bid,
-    async infer(values, { timeoutMs = 30_000 } = {}) {
-      if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
-      const wire = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
-      const inputs = quantisedInputs(manifest, wire)
-      const seq = next
-      const job: PendingJob = {
-        jobKey: randomBytes(32),
-        inputRoot: null,
-        outputRoot: null,
-        result: deferred(),
-        receipt: deferred(),
-      }
-      pending.set(seq, job)
-      const started = performance.now()
-      const timer = setTimeout(
-        () => job.result.reject(new SinterError('JOB_TIMEOUT', `no answer within ${timeoutMs} ms`)),
-        timeoutMs,
-      )
-      try {
-        await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, inputs: wire } })
-        const { outputs, executionUs } = await job.result.promise
-        const latencyMs = performance.now() - started
-        next = seq + 1n
-        const named = outputValues(manifest, outputs)
-        finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
-        return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: job.receipt.promise }
-      } catch (error) {
-        pending.delete(seq)
-        // Whether the provider has served the job is unknown, so the two sides no longer agree on what comes next.
-        if (errorCode(error) === 'JOB_TIMEOUT') stream.abort(error as SinterError)
-        throw error
-      } finally {
-        clearTimeout(timer)
-      }
+    infer(values, { timeoutMs = 30_000 } = {}) {
+      const mine = turn.then(() => run(values, timeoutMs))
+      turn = mine.catch(() => {})
+      return mine
     },
     async close() {
       const open = [...pending.values()].map(({ receipt }) => receipt.promise)

@@ -12,6 +12,8 @@ export type SessionRecord = {
   price: bigint
   ceiling: bigint
   acknowledged: SessionHead
+  /** Answers for which no voucher came before their stream ended: given away for good. */
+  unpaid: number
 }
 
 /** One served job, kept until its batch is done: enough to evaluate, open and prove it again after a restart. */
@@ -42,12 +44,14 @@ export const bytesInt16 = (bytes: Uint8Array): Int16Array => new Int16Array(Uint
 export type Ledger = {
   session(id: Uint8Array): Promise<SessionRecord | null>
   sessions(): Promise<SessionRecord[]>
-  openSession(record: Omit<SessionRecord, 'acknowledged'>): Promise<SessionRecord>
+  openSession(record: Omit<SessionRecord, 'acknowledged' | 'unpaid'>): Promise<SessionRecord>
   job(session: Uint8Array, seq: bigint): Promise<JobRecord | null>
   /** Keeps a job whose receipt is about to be sent. */
   issue(job: JobRecord): Promise<void>
   /** Job and session head move together: a voucher is either on disk with both or not at all. */
   acknowledge(job: JobRecord, voucher: Uint8Array): Promise<SessionHead>
+  /** Counts answers that the consumer had and did not acknowledge. */
+  addUnpaid(session: Uint8Array, count: number): Promise<void>
   /** Forgets receipts that were issued after the acknowledged one: nobody can be paid for them. */
   dropUnacknowledged(session: Uint8Array): Promise<number>
   /** Deletes the jobs of a finished range. */
@@ -68,7 +72,7 @@ export function createLedger(store: Store): Ledger {
       return all
     },
     async openSession(fields) {
-      const record = { ...fields, acknowledged: SESSION_START }
+      const record = { ...fields, acknowledged: SESSION_START, unpaid: 0 }
       await sessions.put(sessionKey(fields.session), record)
       return record
     },
@@ -82,6 +86,10 @@ export function createLedger(store: Store): Ledger {
         sessions.putOp(sessionKey(job.session), { ...record, acknowledged }),
       ])
       return acknowledged
+    },
+    async addUnpaid(session, count) {
+      const record = (await sessions.get(sessionKey(session)))!
+      await sessions.put(sessionKey(session), { ...record, unpaid: record.unpaid + count })
     },
     async dropUnacknowledged(session) {
       const record = await sessions.get(sessionKey(session))

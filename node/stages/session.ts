@@ -5,7 +5,12 @@ import type { SigningDomain } from '../../protocol/eip712.ts'
 import { seal } from '../../protocol/envelope.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import { type Envelope, EnvelopeSchema, type Request, type Voucher } from '../../protocol/gen/sinter_pb.js'
-import { type AssignmentContext, judgeAssignment } from '../../protocol/rules/assignment.ts'
+import {
+  type Assignment,
+  type AssignmentContext,
+  type ChainSession,
+  judgeAssignment,
+} from '../../protocol/rules/assignment.ts'
 import { jobKeyDigest, judgeInput, tensorsDigest } from '../../protocol/rules/input.ts'
 import type { SessionHead } from '../../protocol/rules/receipt.ts'
 import { judgeVoucher } from '../../protocol/rules/voucher.ts'
@@ -19,6 +24,7 @@ import type { Runtime, Served } from '../model/runtime.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { StreamHandler } from '../net/streams.ts'
+import { watchSession } from './session-watch.ts'
 
 export type SessionComponents = {
   identity: Identity
@@ -36,53 +42,65 @@ export type SessionComponents = {
 }
 
 export type SessionInit = {
-  /** Receipts that may await their voucher: with the price, the most a vanished consumer can owe. @default 8 */
+  /**
+   * Answers of a session that may go without their voucher: with the price, the most a vanished consumer can owe. Those it
+   * left unpaid when its stream ended count for ever, so coming back does not open a new window. @default 8
+   */
   window?: number
   /** A session without a frame for this long is closed (ms). @default 120_000 */
   idleMs?: number
   /** Seconds a session must have left on chain. @default 60 */
   minimumLifeS?: number
+  /** How often a session in use is looked up on chain (ms): its consumer may be closing it. @default 10_000 */
+  recheckMs?: number
 }
 
-/** A job that has been served and awaits the consumer's statement of its input. */
-type Unreceipted = { request: Request; inputs: Int16Array[]; served: Served }
+/** A job that has been served and awaits the consumer's statement of its input. The request's own bytes are not kept. */
+type Unreceipted = { jobKey: Uint8Array; inputDigest: Uint8Array; inputs: Int16Array[]; quantised: Served['quantised'] }
 
 /** One session on one stream. Frames are handled in order, so receipts are too. */
 function createSession(
   components: SessionComponents,
   stream: FrameStream,
   record: SessionRecord,
-  runtime: Runtime,
+  { model }: Runtime,
+  chainSession: () => ChainSession,
   window: number,
 ) {
   const { identity, networkId, vouchers, ledger, committer, log } = components
-  const { manifest } = runtime.model
+  const { manifest } = model
   let acknowledged: SessionHead = record.acknowledged
   let issued: SessionHead = acknowledged
   let served = acknowledged.seq
+  const allowed = BigInt(window - record.unpaid)
   const awaiting = new Map<bigint, Unreceipted>()
 
   async function onRequest(request: Request): Promise<void> {
     const { seq } = request
     if (seq !== served + 1n) throw new SinterError('REQUEST_SEQUENCE', `job ${served + 1n} expected, not ${seq}`)
     if (request.jobKey.length !== 32) throw new SinterError('REQUEST_JOB_KEY', 'a job key has 32 bytes')
-    if (seq - acknowledged.seq > BigInt(window))
-      return writeFailure(stream, seq, 'WINDOW_FULL', `${window} receipts await their vouchers`)
-    if (issued.cumulative + BigInt(awaiting.size + 1) * record.price > record.ceiling)
+    if (seq - acknowledged.seq > allowed)
+      return writeFailure(stream, seq, 'WINDOW_FULL', `${window} answers have no voucher`)
+    const { closing, ceiling } = chainSession()
+    if (closing) return writeFailure(stream, seq, 'SESSION_CLOSING', 'the session ends too soon to be paid')
+    if (issued.cumulative + BigInt(awaiting.size + 1) * record.price > ceiling)
       return writeFailure(stream, seq, 'SESSION_CEILING', 'the session cannot pay for another job')
     try {
       const inputs = quantisedInputs(manifest, request.inputs)
+      const runtime = await components.runtime(record.manifest)
       const result = await runtime.serve(inputs)
       // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
       if (!runtime.accepts(inputs, result.quantised))
         throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
-      await writeFrame(stream, {
-        case: 'result',
-        value: { seq, outputs: result.outputs, executionUs: result.executionUs },
+      const frame = { seq, outputs: result.outputs, executionUs: result.executionUs }
+      await writeFrame(stream, { case: 'result', value: frame }).finally(() => {
+        // Also when the stream broke: the answer may have arrived.
+        served = seq
       })
-      served = seq
-      awaiting.set(seq, { request, inputs, served: result })
+      const inputDigest = tensorsDigest(request.inputs)
+      awaiting.set(seq, { jobKey: request.jobKey, inputDigest, inputs, quantised: result.quantised })
     } catch (error) {
+      if (served === seq) throw error
       // One job fails; the session and the node go on.
       log.warn(
         { event: 'job.failed', session: toHex(record.session), seq: Number(seq), error: describeError(error) },
@@ -97,23 +115,23 @@ function createSession(
     const seq = issued.seq + 1n
     const job = awaiting.get(seq)
     if (job === undefined) throw new SinterError('INPUT_UNEXPECTED', 'no served job awaits its input statement')
-    const { request, inputs } = job
-    const inputRoot = commitSide(committer, runtime.model, 'input', request.jobKey, inputs)
+    const { jobKey, inputDigest, inputs, quantised } = job
+    const inputRoot = commitSide(committer, model, 'input', jobKey, inputs)
     const judged = judgeInput(envelope, {
       networkId,
       consumer: record.consumer,
       session: record.session,
       seq,
-      received: { inputDigest: tensorsDigest(request.inputs), jobKeyDigest: jobKeyDigest(request.jobKey), inputRoot },
+      received: { inputDigest, jobKeyDigest: jobKeyDigest(jobKey), inputRoot },
     })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the input statement does not match the job')
     const cumulative = issued.cumulative + record.price
     const receipt = seal('receipt', networkId, identity.privateKey, {
       session: record.session,
       seq,
-      manifest: runtime.model.cid.bytes,
+      manifest: model.cid.bytes,
       inputRoot,
-      outputRoot: commitSide(committer, runtime.model, 'output', request.jobKey, job.served.quantised),
+      outputRoot: commitSide(committer, model, 'output', jobKey, quantised),
       shapes: jobShapes(manifest).map((dims) => ({ dims })),
       units: BigInt(manifest.units),
       price: bigintToBytes(record.price, 16),
@@ -129,9 +147,9 @@ function createSession(
       signature: receipt.envelope.signature,
       price: record.price,
       cumulative,
-      jobKey: request.jobKey,
+      jobKey,
       inputs: inputs.map(int16Bytes),
-      served: job.served.quantised.map(int16Bytes),
+      served: quantised.map(int16Bytes),
       inputStatement: encode(EnvelopeSchema, { payload: envelope.payload, signature: envelope.signature }),
       voucher: null,
     })
@@ -153,64 +171,104 @@ function createSession(
     )
   }
 
-  return async function onFrame(frame: Frame): Promise<void> {
-    switch (frame.case) {
-      case 'request':
-        return onRequest(frame.value)
-      case 'inputStatement':
-        return onInputStatement(frame.value)
-      case 'voucher':
-        return onVoucher(frame.value)
-      default:
-        throw new SinterError('FRAME_UNEXPECTED', `a provider does not take ${frame.case} frames`)
-    }
+  return {
+    async onFrame(frame: Frame): Promise<void> {
+      switch (frame.case) {
+        case 'request':
+          return onRequest(frame.value)
+        case 'inputStatement':
+          return onInputStatement(frame.value)
+        case 'voucher':
+          return onVoucher(frame.value)
+        default:
+          throw new SinterError('FRAME_UNEXPECTED', `a provider does not take ${frame.case} frames`)
+      }
+    },
+    /** Answers given for which there is no voucher. */
+    unpaid: (): number => Number(served - acknowledged.seq),
   }
 }
 
 /** Serves the job protocol: assignment, then jobs until the consumer closes. Errors reach the consumer with their code. */
 export function jobHandler(components: SessionComponents, init: SessionInit = {}): StreamHandler {
   const { identity, networkId, ledger, log } = components
-  const { window = 8, idleMs = 120_000, minimumLifeS = 60 } = init
+  const limits: Required<SessionInit> = {
+    window: 8,
+    idleMs: 120_000,
+    minimumLifeS: 60,
+    recheckMs: 10_000,
+    ...init,
+  }
   const active = new Set<string>()
 
-  async function open(stream: FrameStream, peerKey: Uint8Array): Promise<SessionRecord> {
+  async function assigned(stream: FrameStream, peerKey: Uint8Array): Promise<Assignment & { onChain: ChainSession }> {
     const first = await readFrame(stream, 10_000)
     if (first.case !== 'assignment') throw new SinterError('FRAME_UNEXPECTED', 'a session begins with an assignment')
+    let onChain: ChainSession | null = null
     const judged = await judgeAssignment(first.value, {
       networkId,
       nowMs: components.now(),
       provider: identity.address,
       peerKey,
       bid: components.bid,
-      session: components.chainSession,
+      session: async (session) => {
+        onChain = await components.chainSession(session)
+        return onChain
+      },
       resumable: async (session, bid) => {
         const record = await ledger.session(session)
         return record !== null && equalBytes(record.bid, bid)
       },
-      minimumLifeS,
+      minimumLifeS: limits.minimumLifeS,
     })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the assignment is refused')
-    const { session, bid, consumer, ceiling } = judged.value
-    const record =
-      (await ledger.session(session)) ??
-      (await ledger.openSession({ session, consumer, bid: bid.id, manifest: bid.manifest, price: bid.price, ceiling }))
-    return { ...record, ceiling }
+    return { ...judged.value, onChain: onChain! }
+  }
+
+  /** Only with the session marked as active: what another stream of it was writing is then on disk. */
+  async function open({ session, bid, consumer, ceiling, onChain }: Assignment & { onChain: ChainSession }) {
+    const record = await ledger.session(session)
+    if (record !== null) {
+      if (!equalBytes(record.bid, bid.id))
+        throw new SinterError('SESSION_BID', 'the session was begun under another bid')
+      await ledger.dropUnacknowledged(session)
+      return record
+    }
+    // Receipts that we have lost cannot be followed by new ones: the contract would refuse them.
+    if (onChain.spent > 0n) throw new SinterError('SESSION_LOST', 'this node has no memory of the session')
+    return ledger.openSession({ session, consumer, bid: bid.id, manifest: bid.manifest, price: bid.price, ceiling })
+  }
+
+  async function serve(stream: FrameStream, assignment: Assignment & { onChain: ChainSession }): Promise<void> {
+    const record = await open(assignment)
+    const runtime = await components.runtime(record.manifest)
+    const { seq, cumulative, head } = record.acknowledged
+    const { onFrame, unpaid } = createSession(
+      components,
+      stream,
+      record,
+      runtime,
+      watchSession(components, record.session, assignment.onChain, limits),
+      limits.window,
+    )
+    await writeFrame(stream, { case: 'accepted', value: { seq, cumulative: bigintToBytes(cumulative, 16), head } })
+    log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.consumer }, 'session opened')
+    try {
+      for (;;) await onFrame(await readFrame(stream, limits.idleMs))
+    } finally {
+      if (unpaid() > 0) await ledger.addUnpaid(record.session, unpaid())
+    }
   }
 
   return async (stream, peer) => {
     let key: string | null = null
     try {
-      const record = await open(stream, publicKeyOfPeer(peer))
-      key = toHex(record.session)
-      if (active.has(key)) throw new SinterError('SESSION_BUSY', 'the session is already served on another stream')
+      const assignment = await assigned(stream, publicKeyOfPeer(peer))
+      const session = toHex(assignment.session)
+      if (active.has(session)) throw new SinterError('SESSION_BUSY', 'the session is already served on another stream')
+      key = session
       active.add(key)
-      await ledger.dropUnacknowledged(record.session)
-      const runtime = await components.runtime(record.manifest)
-      const { seq, cumulative, head } = record.acknowledged
-      await writeFrame(stream, { case: 'accepted', value: { seq, cumulative: bigintToBytes(cumulative, 16), head } })
-      log.info({ event: 'session.opened', session: key, consumer: record.consumer }, 'session opened')
-      const onFrame = createSession(components, stream, record, runtime, window)
-      for (;;) await onFrame(await readFrame(stream, idleMs))
+      await serve(stream, assignment)
     } catch (error) {
       const code = errorCode(error)
       if (code === 'STREAM_CLOSED') return

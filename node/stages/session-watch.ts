@@ -1,0 +1,35 @@
+import { describeError } from '../../protocol/errors.ts'
+import type { AssignmentContext, ChainSession } from '../../protocol/rules/assignment.ts'
+import type { Log } from '../net/log.ts'
+
+/**
+ * A session as the chain has it, from time to time: looked up beside the jobs, never in their way. `closing` says that a job
+ * served now might not be paid: the consumer has asked for the end, or less than `minimumLifeS` is left.
+ */
+export function watchSession(
+  components: { chainSession: AssignmentContext['session']; now(): number; log: Log },
+  id: Uint8Array,
+  first: ChainSession,
+  init: { recheckMs: number; minimumLifeS: number },
+): () => ChainSession {
+  let latest = first
+  let at = components.now()
+  let asking = false
+  async function ask(): Promise<void> {
+    asking = true
+    at = components.now()
+    try {
+      latest = (await components.chainSession(id)) ?? { ...latest, closing: true }
+    } catch (error) {
+      components.log.debug({ event: 'session.unseen', error: describeError(error) }, 'the chain does not answer')
+    } finally {
+      asking = false
+    }
+  }
+  return (): ChainSession => {
+    const now = components.now()
+    if (!asking && now - at >= init.recheckMs) void ask()
+    const ending = latest.expiry * 1000 < now + init.minimumLifeS * 1000
+    return ending ? { ...latest, closing: true } : latest
+  }
+}
