@@ -7,13 +7,14 @@ import { voteDigest, voucherDigest } from '../eip712.ts'
 import { seal } from '../envelope.ts'
 import { hash } from '../hash.ts'
 import { merkleTree } from '../merkle.ts'
+import { canonicalJson, networkId, networkTag, parseNetwork } from '../network.ts'
 import { jobKeyDigest, tensorsDigest } from '../rules/input.ts'
 import { leafSalt } from '../salt.ts'
 import { addressOf, publicKeyOf } from '../signature.ts'
 import { sumTree } from '../sum-tree.ts'
 import { ioRoot, jobRoot, jobTree } from '../trace.ts'
 import { packVerdicts, voteCommitment, voterSeed } from '../vote.ts'
-import { NETWORK_ID } from './cases.ts'
+import { contract, NETWORK_ID } from './cases.ts'
 import { batchCases } from './cases-batch.ts'
 import { offerCases } from './cases-offer.ts'
 import { receiptCases } from './cases-receipt.ts'
@@ -24,7 +25,6 @@ const hexes = (list: Uint8Array[]): string[] => list.map(toHex)
 
 const domain = { chainId: 31337, contract: toHex(bytes('contract').subarray(0, 20)) }
 const privateKey = bytes('key')
-const networkId = bytes('network')
 
 function sumTrees(): unknown {
   return [1, 2, 3, 5, 8, 13].map((count) => {
@@ -155,7 +155,7 @@ function jobs(): unknown {
 }
 
 function envelopes(): unknown {
-  const sealed = seal('bid', networkId, privateKey, {
+  const sealed = seal('bid', NETWORK_ID, privateKey, {
     offer: bytes('offer'),
     price: bytes('price').subarray(0, 16),
     expectedLatencyMs: 12,
@@ -166,12 +166,31 @@ function envelopes(): unknown {
   return {
     privateKey: toHex(privateKey),
     address: addressOf(publicKeyOf(privateKey)),
-    networkId: toHex(networkId),
+    networkId: toHex(NETWORK_ID),
     type: 'bid',
     payload: toHex(sealed.envelope.payload),
     signature: toHex(sealed.envelope.signature),
     id: toHex(sealed.id),
   }
+}
+
+function networks(): unknown {
+  const file = parseNetwork({
+    name: 'vectors',
+    chainId: 31337,
+    deployBlock: 4,
+    contracts: {
+      token: contract('token'),
+      registry: contract('registry'),
+      escrow: contract('escrow'),
+      beacon: contract('beacon'),
+      batches: contract('batches'),
+    },
+    params: { draws: 4, minStake: '1000000000000000000000' },
+    tileDraws: 8,
+    circuits: { relation: toHex(bytes('relation')).slice(2), pointwise: toHex(bytes('pointwise')).slice(2) },
+  })
+  return { file, canonical: canonicalJson(file), id: toHex(networkId(file)), tag: networkTag(file) }
 }
 
 /** What each rule must say to sequences of messages; see README.md in this folder. */
@@ -191,6 +210,7 @@ export const VECTORS: Record<string, () => unknown> = {
   'challenge.json': challenges,
   'job.json': jobs,
   'envelope.json': envelopes,
+  'network.json': networks,
   'rules.json': rules,
 }
 
