@@ -1,4 +1,4 @@
-import { fromHex, u32 } from './bytes.ts'
+import { fromHex, toHex, u32 } from './bytes.ts'
 import type { VoteFields } from './eip712.ts'
 import { SinterError } from './errors.ts'
 import { hash } from './hash.ts'
@@ -17,6 +17,25 @@ export function packVerdicts(verdicts: DrawVerdict[]): Uint8Array {
   const out = new Uint8Array(32)
   for (const [i, verdict] of verdicts.entries()) out[i] = VERDICT_CODES[verdict]
   return out
+}
+
+/** Verdicts that a committee may give; whether a trace is missing is a fact of the chain and not voted. */
+const VOTED: readonly number[] = [
+  VERDICT_CODES.valid,
+  VERDICT_CODES.tolerance,
+  VERDICT_CODES.input,
+  VERDICT_CODES.forged,
+]
+
+/**
+ * Votes with the same consequence settle together (`Batches.settle`): equal ones, and all that find any draw forged, since the lock
+ * is lost in either case. Returns a name for the consequence of a 32-byte word over `draws` draws, null for one that the contract
+ * refuses.
+ */
+export function consequence(verdicts: Uint8Array, draws: number): string | null {
+  const given = [...verdicts.subarray(0, draws)]
+  if (!given.every((code) => VOTED.includes(code)) || verdicts.subarray(draws).some((code) => code !== 0)) return null
+  return given.includes(VERDICT_CODES.forged) ? 'forged' : toHex(verdicts)
 }
 
 /** What a voter publishes first: a hash of its signed vote under a salt, so nobody can copy a vote that is not yet open. */

@@ -2,6 +2,7 @@ import { toHex } from '../../protocol/bytes.ts'
 import type { VoteFields } from '../../protocol/eip712.ts'
 import type { Vote } from '../../protocol/rules/vote.ts'
 import type { Address } from '../../protocol/signature.ts'
+import { consequence } from '../../protocol/vote.ts'
 
 export type RevealedVote = { voter: Address; vote: VoteFields; signature: Uint8Array }
 
@@ -11,8 +12,8 @@ export type BallotBox = {
   commitment(batch: Uint8Array, attempt: number, voter: Address): Uint8Array | null
   commitments(batch: Uint8Array, attempt: number): number
   revealed(batch: Uint8Array, attempt: number): RevealedVote[]
-  /** The largest set of revealed votes with equal verdicts. */
-  majority(batch: Uint8Array, attempt: number): RevealedVote[]
+  /** The largest set of revealed votes that settle together; those the contract would refuse are left out. */
+  majority(batch: Uint8Array, attempt: number, draws: number): RevealedVote[]
   forget(batch: Uint8Array): void
 }
 
@@ -42,11 +43,11 @@ export function createBallotBox(): BallotBox {
     commitment: (batch, attempt, voter) => ballots.get(key(batch, attempt))?.commitments.get(voter) ?? null,
     commitments: (batch, attempt) => ballots.get(key(batch, attempt))?.commitments.size ?? 0,
     revealed,
-    majority(batch, attempt) {
+    majority(batch, attempt, draws) {
       const groups = new Map<string, RevealedVote[]>()
       for (const each of revealed(batch, attempt)) {
-        const verdicts = toHex(each.vote.verdicts)
-        groups.set(verdicts, [...(groups.get(verdicts) ?? []), each])
+        const group = consequence(each.vote.verdicts, draws)
+        if (group !== null) groups.set(group, [...(groups.get(group) ?? []), each])
       }
       return [...groups.values()].sort((a, b) => b.length - a.length)[0] ?? []
     },

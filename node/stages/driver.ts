@@ -71,8 +71,9 @@ export function createDriver(components: DriverComponents): Driver {
       deadline,
       voteWindowS: chain.params.voteWindow,
       pokeGraceS: chain.params.pokeGrace,
+      abandonWindowS: chain.params.abandonWindow,
       seated: members.includes(address),
-      votes: ballots.majority(fromHex(anchored.id), batch.attempt).length,
+      votes: ballots.majority(fromHex(anchored.id), batch.attempt, chain.params.draws).length,
       quorum: seats ? await chain.quorum(members.length) : 0,
       exhausted: exhausted.has(anchored.id),
       uncollected: ranges.filter(({ collected }) => !collected).length,
@@ -96,7 +97,7 @@ export function createDriver(components: DriverComponents): Driver {
   }
 
   async function settle(anchored: AnchoredBatch, batch: Batch): Promise<void> {
-    const votes = ballots.majority(fromHex(anchored.id), batch.attempt)
+    const votes = ballots.majority(fromHex(anchored.id), batch.attempt, chain.params.draws)
     const points = await sampleOf(chain, anchored, batch)
     const attestation = components.attestation(anchored.id)
     const openings =

@@ -15,6 +15,8 @@ export type BatchView = {
   /** Length of the vote window, and of its first part, in which only the provider may settle. */
   voteWindowS: number
   pokeGraceS: number
+  /** Time after the last vote window before a batch can be abandoned. */
+  abandonWindowS: number
   seated: boolean
   /** Equal revealed votes, and how many settle. */
   votes: number
@@ -45,15 +47,20 @@ function awaitSlot(view: BatchView, slot: bigint): Move | null {
 /** A step that anyone may take after a moment: the provider first, the others in turn. */
 const mayPoke = (view: BatchView, since: bigint): boolean => view.mine || view.now > since + BigInt(view.turnS)
 
+/**
+ * A quorum settles also after the vote window: whoever delays the votes must not win another committee by it. Only where the quorum
+ * could not be settled for a while (nobody has the openings) does the batch move on. The last committee votes until the end.
+ */
 function committed(view: BatchView): Move {
   const { deadline, now } = view
-  if (now > deadline) {
-    if (!mayPoke(view, deadline)) return wait
-    return { do: view.exhausted ? 'abandon' : 'redraw' }
-  }
+  const end = deadline + BigInt(view.abandonWindowS)
   const graceEnd = deadline - BigInt(view.voteWindowS - view.pokeGraceS)
-  if (view.votes >= view.quorum && (view.mine || (now > graceEnd && mayPoke(view, graceEnd)))) return { do: 'settle' }
-  return view.seated ? { do: 'vote' } : wait
+  const quorum = view.votes >= view.quorum && now <= end
+  if (quorum && (view.mine || (now > graceEnd && mayPoke(view, graceEnd)))) return { do: 'settle' }
+  const last = view.exhausted ? end : deadline
+  if (now <= last) return view.seated ? { do: 'vote' } : wait
+  if (quorum || !mayPoke(view, last)) return wait
+  return { do: view.exhausted ? 'abandon' : 'redraw' }
 }
 
 /**

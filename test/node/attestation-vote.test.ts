@@ -124,7 +124,7 @@ test('a member commits, waits for the others, and reveals what it committed to',
   assert.ok(body.case === 'commitment' && equalBytes(body.value, voteCommitment(vote, signature, salt)))
   await member.attend(message)
   assert.is(member.sent.length, 2)
-  assert.is(member.ballots.majority(world.batch, 1).length, 1)
+  assert.is(member.ballots.majority(world.batch, 1, 2).length, 1)
 })
 
 test('it reveals at once when all have committed', async () => {

@@ -5,6 +5,7 @@ import { createBallotBox } from '../../node/stages/ballot.ts'
 import { createBatchBook } from '../../node/stages/book.ts'
 import { bounded } from '../../node/stages/seen.ts'
 import { type Hex, toHex } from '../../protocol/bytes.ts'
+import { packVerdicts } from '../../protocol/vote.ts'
 import { bytes32, keyOf, PROVIDER } from './attestation-world.ts'
 
 const ID = toHex(bytes32('batch'))
@@ -65,28 +66,47 @@ test('a ballot box holds one commitment and one vote of each voter, by batch and
   assert.is(box.commitment(bytes32('other'), 0, place('a').voter), null)
 })
 
-test('the majority is of equal verdicts, whatever the digests', () => {
+test('the majority is of votes that settle together, whatever the digests', () => {
   const box = createBallotBox()
   const batch = bytes32('batch')
   const reveal = (name: string, verdicts: Uint8Array, of = batch, attempt = 0) => {
     const vote = { batch: of, attempt, attestation: bytes32('attestation'), verdicts, digest: bytes32(name) }
     box.record({ kind: 'reveal', voter: keyOf(name).address, batch: of, attempt, vote, signature: bytes32(name) })
   }
-  assert.equal(box.majority(batch, 0), [])
-  reveal('a', bytes32('no'))
-  reveal('b', bytes32('yes'))
-  reveal('c', bytes32('yes'))
-  reveal('c', bytes32('yes'))
-  reveal('d', bytes32('no'), batch, 1)
-  reveal('e', bytes32('no'), bytes32('other'))
-  assert.equal(
-    box.majority(batch, 0).map(({ voter }) => voter),
-    [keyOf('b').address, keyOf('c').address],
-  )
+  const yes = packVerdicts(['valid', 'valid'])
+  const off = packVerdicts(['valid', 'tolerance'])
+  assert.equal(box.majority(batch, 0, 2), [])
+  reveal('a', off)
+  reveal('b', yes)
+  reveal('c', yes)
+  reveal('c', yes)
+  reveal('d', off, batch, 1)
+  reveal('e', off, bytes32('other'))
+  const voters = () => box.majority(batch, 0, 2).map(({ voter }) => voter)
+  assert.equal(voters(), [keyOf('b').address, keyOf('c').address])
   assert.is(box.revealed(batch, 0).length, 3)
   box.forget(batch)
   assert.equal([box.revealed(batch, 0), box.revealed(batch, 1)], [[], []])
   assert.is(box.revealed(bytes32('other'), 0).length, 1)
+})
+
+test('forged is forged, on whichever draw; a vote that the contract refuses spoils no quorum', () => {
+  const box = createBallotBox()
+  const batch = bytes32('batch')
+  const reveal = (name: string, verdicts: Uint8Array) => {
+    const vote = { batch, attempt: 0, attestation: bytes32('attestation'), verdicts, digest: bytes32(name) }
+    box.record({ kind: 'reveal', voter: keyOf(name).address, batch, attempt: 0, vote, signature: bytes32(name) })
+  }
+  reveal('a', packVerdicts(['forged', 'valid']))
+  reveal('b', packVerdicts(['valid', 'valid']))
+  reveal('c', packVerdicts(['forged', 'forged']))
+  reveal('d', packVerdicts(['forged', 'untraced']))
+  reveal('e', packVerdicts(['forged', 'valid', 'valid']))
+  reveal('f', Uint8Array.of(5, 9, ...new Uint8Array(30)))
+  assert.equal(
+    box.majority(batch, 0, 2).map(({ voter }) => voter),
+    [keyOf('a').address, keyOf('c').address],
+  )
 })
 
 test('a bounded memory forgets the oldest, and what is set again is young again', () => {
