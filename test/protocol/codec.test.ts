@@ -89,6 +89,46 @@ test('random bytes decode to null or to the message they encode, for every type'
     )
 })
 
+const envelopeInit = { payload: Uint8Array.of(1), signature: Uint8Array.of(2) }
+/** One message of each kind that travels on a stream. */
+const STREAMED: [string, DescMessage, Record<string, unknown>][] = [
+  ['bid reply', wire.BidReplySchema, { taken: true, code: 'A' }],
+  ['attestation query', wire.AttestationQuerySchema, { batch: new Uint8Array(32) }],
+  ['assignment', wire.JobFrameSchema, { frame: { case: 'assignment', value: envelopeInit } }],
+  ['accepted', wire.JobFrameSchema, { frame: { case: 'accepted', value: { seq: 1n, head: Uint8Array.of(1) } } }],
+  [
+    'request',
+    wire.JobFrameSchema,
+    { frame: { case: 'request', value: { seq: 1n, inputs: [{ name: 'a', shape: [1] }] } } },
+  ],
+  ['result', wire.JobFrameSchema, { frame: { case: 'result', value: { seq: 1n, executionUs: 5 } } }],
+  ['input statement', wire.JobFrameSchema, { frame: { case: 'inputStatement', value: envelopeInit } }],
+  ['receipt', wire.JobFrameSchema, { frame: { case: 'receipt', value: envelopeInit } }],
+  ['voucher', wire.JobFrameSchema, { frame: { case: 'voucher', value: { seq: 1n, receipt: Uint8Array.of(1) } } }],
+  ['failure', wire.JobFrameSchema, { frame: { case: 'failure', value: { seq: 1n, code: 'A', message: 'b' } } }],
+]
+
+for (const [name, schema, init] of STREAMED)
+  test(`${name}: cut short, longer, doubled or with an unknown field it is no message`, () => {
+    const bytes = encode(schema, init)
+    assert.ok(decode(schema, bytes))
+    // Shorter by whole fields it may be another message, never this one.
+    for (let length = 0; length < bytes.length; length++) {
+      const message = decode(schema, bytes.subarray(0, length))
+      if (message !== null) assert.is(encode(schema, message).length, length)
+    }
+    assert.is(decode(schema, Uint8Array.of(...bytes, 0)), null)
+    assert.is(decode(schema, Uint8Array.of(...bytes, ...bytes)), null)
+    assert.is(decode(schema, Uint8Array.of(...bytes, 0x98, 0x06, 1)), null)
+  })
+
+test('a frame that holds two things is refused', () => {
+  const frame = (part: string, value: object): Uint8Array =>
+    encode(wire.JobFrameSchema, { frame: { case: part, value } as never })
+  const both = Uint8Array.of(...frame('receipt', envelopeInit), ...frame('failure', { seq: 1n, code: 'A' }))
+  assert.is(decode(wire.JobFrameSchema, both), null)
+})
+
 test('the empty message decodes for every type', () => {
   for (const [name, schema] of SCHEMAS) assert.ok(decode(schema, new Uint8Array()), name)
 })

@@ -4,7 +4,14 @@ import { toHex } from '../../protocol/bytes.ts'
 import type { VoteFields } from '../../protocol/eip712.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
-import { type DrawVerdict, MAX_DRAWS, packVerdicts, voteCommitment, voterSeed } from '../../protocol/vote.ts'
+import {
+  consequence,
+  type DrawVerdict,
+  MAX_DRAWS,
+  packVerdicts,
+  voteCommitment,
+  voterSeed,
+} from '../../protocol/vote.ts'
 
 test('verdicts are one byte per draw, then zeros', () => {
   const all: DrawVerdict[] = ['valid', 'tolerance', 'input', 'untraced', 'forged']
@@ -43,6 +50,32 @@ test('a commitment binds the whole vote, its signature and its salt', () => {
     voteCommitment(vote, signature, hash('other')),
   ].map(toHex)
   assert.is(new Set(commitments).size, commitments.length)
+})
+
+test('votes settle together when they are equal, or when each finds a draw forged', () => {
+  const of = (...verdicts: DrawVerdict[]): string | null => consequence(packVerdicts(verdicts), 4)
+  const valid = of('valid', 'valid', 'valid', 'valid')
+  assert.is(valid, of('valid', 'valid', 'valid', 'valid'))
+  assert.is.not(valid, of('valid', 'valid', 'valid', 'tolerance'))
+  assert.is.not(valid, of('valid', 'valid', 'valid', 'forged'))
+  assert.is.not(valid, of('valid', 'valid', 'valid', 'input'))
+  assert.is(of('forged', 'forged', 'forged', 'forged'), of('valid', 'tolerance', 'valid', 'forged'))
+})
+
+test('a vote that the contract would refuse settles with no other', () => {
+  const draws = 4
+  const word = (...codes: number[]): Uint8Array =>
+    Uint8Array.of(...codes, ...new Array<number>(32 - codes.length).fill(0))
+  assert.ok(consequence(word(1, 2, 3, 5), draws))
+  for (const [name, codes] of Object.entries({
+    'a draw without verdict': [1, 1, 1, 0],
+    'untraced, which is not voted': [1, 1, 1, 4],
+    'a byte that means nothing': [1, 1, 1, 6],
+    'a verdict behind the last draw': [1, 1, 1, 1, 1],
+    'the same beside a forged draw': [5, 1, 1, 1, 0, 1],
+  }))
+    assert.is(consequence(word(...codes), draws), null, name)
+  assert.ok(consequence(new Uint8Array(32).fill(1), MAX_DRAWS))
 })
 
 test('every voter has a combination of its own for every challenge', () => {
