@@ -1,5 +1,5 @@
 import { toHex } from '../../protocol/bytes.ts'
-import { describeError, errorCode } from '../../protocol/errors.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { type SumTree, sumTree } from '../../protocol/sum-tree.ts'
 import type { Chain } from '../chain/chain.ts'
@@ -11,13 +11,19 @@ import { jsonCodec, type Store, type Table } from '../store/store.ts'
 export type BatchRecord = {
   id: string
   ranges: { session: Uint8Array; fromSeq: bigint; toSeq: bigint }[]
+  /** The contract will never take it. Kept all the same: should it be on chain after all, its traces are still owed. */
+  refused?: boolean
 }
 
 export type BatchComponents = {
   address: Address
-  chain: Pick<Chain, 'session' | 'batch' | 'batchId' | 'anchorBatch' | 'head'>
+  chain: Pick<Chain, 'session' | 'batch' | 'batchId' | 'anchorBatch' | 'freeStake'> & {
+    params: Pick<Chain['params'], 'lockBps' | 'minLock'>
+  }
   ledger: Ledger
   store: Store
+  /** Sees to it that the escrow holds the verification floor of one more batch. @default nothing */
+  fund?(): Promise<void>
   now(): number
   log: Log
 }
@@ -27,50 +33,95 @@ export type BatchInit = {
   quietMs?: number
   /** Anchor at the latest this long after the first voucher (ms). @default 60_000 */
   maxAgeMs?: number
-  /** Anchor when so many jobs wait. @default 1_000 */
+  /** Anchor when so many jobs wait; a batch holds no more. @default 1_000 */
   maxJobs?: number
   /** Ranges the contract takes in one batch. @default 64 */
   maxRanges?: number
+  /** Batches whose attestation is still owed; further receipts wait, for proofs that queue up would miss their windows. @default 1 */
+  maxUnproven?: number
+  /** A session that expires within this time is anchored at once, as is one that its consumer is closing (ms). @default 120_000 */
+  endingMs?: number
+  /** A session with a backlog is asked of the chain this often (ms). @default 2_000 */
+  lookMs?: number
 }
 
 export type Batcher = {
   /** Anchors what is due. One batch is on its way at a time; a batch that was cut short is taken up again. */
   tick(): Promise<void>
   record(id: string): Promise<BatchRecord | null>
-  /** Jobs of a batch in the order of its tree, and the tree. */
+  /** Jobs of a batch in the order of its tree, and the tree. Throws `BATCH_INCOMPLETE`. */
   tree(record: BatchRecord): Promise<{ jobs: JobRecord[]; tree: SumTree }>
   /** Forgets a finished batch and its jobs. */
   forget(record: BatchRecord): Promise<void>
 }
 
 /** What waits in one session: acknowledged and not yet anchored. */
-type Waiting = { session: SessionRecord; fromSeq: bigint; toSeq: bigint }
+type Waiting = { session: SessionRecord; fromSeq: bigint; toSeq: bigint; ending: boolean }
+/** A session as the chain last had it. */
+type Look = { cursor: bigint; expiry: bigint; closing: boolean; closed: boolean; at: number }
+
+/** Refusals that no waiting and no money will change. */
+const FOR_GOOD = new Set([
+  'CHAIN_RangeNotContiguous',
+  'CHAIN_SessionIsClosed',
+  'CHAIN_UnknownSession',
+  'CHAIN_NotProviderOfSession',
+  'CHAIN_BadVoucher',
+  'CHAIN_FeeNotPositive',
+])
 
 export function createBatcher(components: BatchComponents, init: BatchInit = {}): Batcher {
   const { address, chain, ledger, store, log } = components
-  const { quietMs = 5_000, maxAgeMs = 60_000, maxJobs = 1_000, maxRanges = 64 } = init
+  const { quietMs = 5_000, maxAgeMs = 60_000, maxJobs = 1_000, maxRanges = 64, maxUnproven = 1 } = init
+  const { endingMs = 120_000, lookMs = 2_000 } = init
   const records: Table<BatchRecord> = store.table('batches', jsonCodec<BatchRecord>())
   /** When each session's backlog was first and last seen to grow. */
   const growth = new Map<string, { toSeq: bigint; first: number; last: number }>()
+  const looks = new Map<string, Look>()
+  /** Sessions of a refused batch: each goes alone once, so that a bad one cannot hold up the others. */
+  const suspects = new Set<string>()
+  /** Sessions from which nothing more can be had. */
   const retired = new Set<string>()
+  /** Free stake at which we last said that it is too little. */
+  let shortAt: bigint | null = null
 
-  async function waiting(): Promise<Waiting[]> {
+  async function look(key: `0x${string}`): Promise<Look> {
+    const known = looks.get(key)
+    if (known !== undefined && components.now() - known.at < lookMs) return known
+    const { cursor, expiry, closesAt, closed } = await chain.session(key)
+    const fresh = { cursor, expiry, closing: closesAt !== 0n, closed, at: components.now() }
+    looks.set(key, fresh)
+    return fresh
+  }
+
+  /** `taken` is what our batches have of each session, whatever a chain that lags behind says of its cursor. */
+  async function waiting(taken: Map<string, bigint>): Promise<Waiting[]> {
     const out: Waiting[] = []
     for (const session of await ledger.sessions()) {
       const key = toHex(session.session)
-      if (retired.has(key) || session.acknowledged.seq === 0n) continue
-      const { cursor, closed } = await chain.session(key)
-      if (session.acknowledged.seq > cursor && !closed)
-        out.push({ session, fromSeq: cursor + 1n, toSeq: session.acknowledged.seq })
-      else {
+      const { seq } = session.acknowledged
+      // Only we move the cursor, and only forwards: what it has reached once need not be asked again.
+      if (retired.has(key) || seq <= (looks.get(key)?.cursor ?? 0n)) continue
+      const { cursor, expiry, closing, closed } = await look(key)
+      if (closed) {
         growth.delete(key)
-        if (closed) retired.add(key)
+        retire(key, seq > cursor ? `closed with ${seq - cursor} acknowledged jobs not anchored` : null)
+      } else if (seq > cursor && cursor >= (taken.get(key) ?? 0n)) {
+        const ending = closing || Number(expiry) * 1000 - components.now() <= endingMs
+        out.push({ session, fromSeq: cursor + 1n, toSeq: seq, ending })
       }
     }
     return out
   }
 
-  function due({ session, fromSeq, toSeq }: Waiting): boolean {
+  function retire(key: string, loss: string | null): void {
+    retired.add(key)
+    suspects.delete(key)
+    if (loss !== null)
+      log.warn({ event: 'session.retired', session: key }, `no more of this session is anchored: ${loss}`)
+  }
+
+  function due({ session, fromSeq, toSeq, ending }: Waiting): boolean {
     const key = toHex(session.session)
     const now = components.now()
     const before = growth.get(key)
@@ -79,13 +130,19 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
         ? { toSeq, first: now, last: now }
         : { toSeq, first: before.first, last: before.toSeq === toSeq ? before.last : now }
     growth.set(key, seen)
-    return now - seen.last >= quietMs || now - seen.first >= maxAgeMs || toSeq - fromSeq + 1n >= BigInt(maxJobs)
+    const old = now - seen.last >= quietMs || now - seen.first >= maxAgeMs
+    return ending || old || toSeq - fromSeq + 1n >= BigInt(maxJobs)
   }
 
-  async function jobsOf(record: BatchRecord): Promise<JobRecord[]> {
+  async function jobsOf(record: Pick<BatchRecord, 'ranges'>): Promise<JobRecord[]> {
     const jobs: JobRecord[] = []
     for (const { session, fromSeq, toSeq } of record.ranges)
-      for (let seq = fromSeq; seq <= toSeq; seq++) jobs.push((await ledger.job(session, seq))!)
+      for (let seq = fromSeq; seq <= toSeq; seq++) {
+        const job = await ledger.job(session, seq)
+        if (job === null || job.voucher === null)
+          throw new SinterError('BATCH_INCOMPLETE', `job ${seq} of session ${toHex(session)} is not acknowledged here`)
+        jobs.push(job)
+      }
     return jobs
   }
 
@@ -105,6 +162,7 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
       }
     })
     const { root } = treeOf(jobs)
+    await components.fund?.()
     const { gasUsed } = await chain.anchorBatch(toHex(root.hash), ranges)
     log.info(
       {
@@ -118,36 +176,91 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     )
   }
 
-  async function resume(): Promise<boolean> {
-    for await (const [id, record] of records.entries()) {
-      if ((await chain.batch(id as `0x${string}`)).status !== 'none') continue
-      try {
-        await anchor(record)
-      } catch (error) {
-        log.error(
-          { event: 'batch.refused', batch: id, code: errorCode(error), error: describeError(error) },
-          'anchor failed',
-        )
-        // Refused by the contract for good: the receipts stay, and the next tick makes another batch of what is still open.
-        if (errorCode(error) !== 'CHAIN_RPC') await records.del(id)
+  async function send(record: BatchRecord): Promise<void> {
+    const keys = record.ranges.map(({ session }) => toHex(session))
+    try {
+      await anchor(record)
+      for (const key of keys) suspects.delete(key)
+    } catch (error) {
+      const code = errorCode(error)
+      // Anything else may be a transaction that is still on its way, so the record must stay: its traces would be owed.
+      if (!FOR_GOOD.has(code)) throw error
+      log.error({ event: 'batch.refused', batch: record.id, code, error: describeError(error) }, 'batch refused')
+      await records.put(record.id, { ...record, refused: true })
+      for (const key of keys) suspects.add(key)
+      if (keys.length === 1) retire(keys[0]!, code)
+    } finally {
+      for (const key of keys) {
+        looks.delete(key)
+        growth.delete(key)
       }
-      return true
     }
-    return false
+  }
+
+  /** Sends again what did not arrive. Says whether it did, how many batches still owe an attestation, and what they hold. */
+  async function resume(): Promise<{ sent: boolean; unproven: number; taken: Map<string, bigint> }> {
+    let unproven = 0
+    const taken = new Map<string, bigint>()
+    for await (const [id, record] of records.entries()) {
+      if (record.refused === true) continue
+      const { status } = await chain.batch(id as `0x${string}`)
+      if (status === 'none') {
+        await send(record)
+        return { sent: true, unproven, taken }
+      }
+      for (const { session, toSeq } of record.ranges)
+        if (toSeq > (taken.get(toHex(session)) ?? 0n)) taken.set(toHex(session), toSeq)
+      if (status === 'anchored' || status === 'traced') unproven++
+    }
+    return { sent: false, unproven, taken }
+  }
+
+  /** As much of these sessions as one batch holds: jobs, ranges, and the stake that can still be locked for it. */
+  async function select(backlog: Waiting[]): Promise<BatchRecord['ranges']> {
+    const { lockBps, minLock } = chain.params
+    const free = await chain.freeStake(address)
+    let money = free < minLock ? 0n : (free * 10_000n) / BigInt(Math.max(1, lockBps))
+    let room = BigInt(maxJobs)
+    const ranges: BatchRecord['ranges'] = []
+    for (const { session, fromSeq, toSeq } of backlog) {
+      const { price } = session
+      const most = [toSeq - fromSeq + 1n, room, money / price].reduce((a, b) => (a < b ? a : b))
+      if (most <= 0n || ranges.length === maxRanges) continue
+      const range = { session: session.session, fromSeq, toSeq: fromSeq + most - 1n }
+      try {
+        await jobsOf({ ranges: [range] })
+      } catch (error) {
+        if (errorCode(error) !== 'BATCH_INCOMPLETE') throw error
+        retire(toHex(session.session), describeError(error))
+        continue
+      }
+      ranges.push(range)
+      room -= most
+      money -= most * price
+    }
+    if (ranges.length === 0 && free !== shortAt)
+      log.warn({ event: 'batch.short', free: free.toString() }, 'too little free stake to lock for a batch')
+    shortAt = ranges.length === 0 ? free : null
+    return ranges
   }
 
   return {
     async tick() {
-      if (await resume()) return
-      const backlog = await waiting()
-      if (!backlog.map(due).includes(true)) return
-      const ranges = backlog
-        .slice(0, maxRanges)
-        .map(({ session, fromSeq, toSeq }) => ({ session: session.session, fromSeq, toSeq }))
-      const { root } = treeOf(await jobsOf({ id: '', ranges }))
+      const { sent, unproven, taken } = await resume()
+      if (sent) return
+      const backlog = await waiting(taken)
+      const ready = backlog.map(due)
+      const ending = backlog.filter((each) => each.ending)
+      if (!ready.includes(true) || (unproven >= maxUnproven && ending.length === 0)) return
+      const suspect = backlog.find(({ session }) => suspects.has(toHex(session.session)))
+      const chosen = suspect !== undefined ? [suspect] : [...ending, ...backlog.filter((each) => !each.ending)]
+      const ranges = await select(chosen)
+      if (ranges.length === 0) return
+      const { root } = treeOf(await jobsOf({ ranges }))
       const id = await chain.batchId(address, toHex(root.hash))
-      await records.put(id, { id, ranges })
-      await anchor({ id, ranges })
+      const record = { id, ranges }
+      await records.put(id, record)
+      await send(record)
     },
     record: async (id) => (await records.get(id)) ?? null,
     async tree(record) {
@@ -157,6 +270,9 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     async forget(record) {
       for (const { session, fromSeq, toSeq } of record.ranges) await ledger.forget(session, fromSeq, toSeq)
       await records.del(record.id)
+      const done = new Set(record.ranges.map(({ session }) => toHex(session)))
+      for await (const [id, { refused, ranges }] of records.entries())
+        if (refused === true && ranges.every(({ session }) => done.has(toHex(session)))) await records.del(id)
     },
   }
 }
