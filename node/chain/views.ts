@@ -101,8 +101,8 @@ export type Views = {
   ranges(batchId: Hex): Promise<RangeRecord[]>
   samplePoints(batchId: Hex): Promise<bigint[]>
   committee(batchId: Hex): Promise<Address[]>
-  /** Equal votes that settle for a committee of `members`. */
-  quorum(members: number): Promise<number>
+  /** Whether agreeing votes of these members of the current committee settle. */
+  quorate(batchId: Hex, voters: Address[]): Promise<boolean>
   /** Timestamp (seconds) at which the batch's current window ends; 0n while its slot is not recorded or when final. */
   deadline(batchId: Hex): Promise<bigint>
   /** Height of the block that a slot takes its value from. */
@@ -180,8 +180,10 @@ export function openViews(client: PublicClient, network: NetworkFile, slotLength
     async committee(batchId) {
       return [...(await ask('committee', read({ ...batches, functionName: 'committee', args: [batchId] })))]
     },
-    async quorum(members) {
-      return Number(await ask('quorum', read({ ...batches, functionName: 'quorumOf', args: [BigInt(members)] })))
+    async quorate(batchId, voters) {
+      const args = [batchId, voters] as const
+      const [given, needed] = await ask('quorate', read({ ...batches, functionName: 'standing', args }))
+      return given >= needed
     },
     deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
     slotHeight: (slot) => slot * BigInt(slotLength),

@@ -8,7 +8,7 @@ import type { Batch } from '../chain/views.ts'
 import type { Gossip } from '../net/gossip.ts'
 import type { Log } from '../net/log.ts'
 import type { Attester } from './attest.ts'
-import type { BallotBox } from './ballot.ts'
+import type { BallotBox, RevealedVote } from './ballot.ts'
 import type { Batcher } from './batch.ts'
 import type { AnchoredBatch, BatchBook } from './book.ts'
 import { factsOf, sampleOf } from './facts.ts'
@@ -43,7 +43,18 @@ const TURNS = 5
  * Brings every batch forward, one move at a time: reads what the chain says, decides with `nextMove`, acts. All state that
  * matters is on the chain or on disk, so it can stop anywhere.
  */
-export type Driver = { tick(): Promise<void> }
+export type Driver = {
+  /**
+   * Takes up every batch that nobody is working on. Does not wait for the work: proofs take minutes, and the windows of other
+   * batches run meanwhile.
+   */
+  tick(): void
+  /** Resolves when nothing is being worked on. */
+  settled(): Promise<void>
+}
+
+/** Batches worked on at once. Our own always are: their windows cost the most. */
+const AT_ONCE = 16
 
 export function createDriver(components: DriverComponents): Driver {
   const { address, networkId, chain, book, ballots, batcher, attester, voter, log } = components
@@ -54,10 +65,14 @@ export function createDriver(components: DriverComponents): Driver {
   const turnOf = (id: Hex): number =>
     TURN_S * (1 + Number(bytesToBigint(hash('turn', fromHex(id), fromHex(address)).subarray(0, 4)) % BigInt(TURNS)))
 
+  const majority = (anchored: AnchoredBatch, batch: Batch): RevealedVote[] =>
+    ballots.majority(fromHex(anchored.id), batch.attempt, chain.params.draws)
+
   async function look(anchored: AnchoredBatch, batch: Batch): Promise<{ view: BatchView; members: Address[] }> {
     const [head, deadline] = await Promise.all([chain.head(), chain.deadline(anchored.id)])
     const seats = batch.status === 'committed' && deadline > 0n
     const members = seats ? await chain.committee(anchored.id) : []
+    const voters = seats ? majority(anchored, batch).map(({ voter }) => voter) : []
     const final = ['paid', 'untraced', 'slashed', 'abandoned'].includes(batch.status)
     const ranges = final ? await chain.ranges(anchored.id) : []
     if (final && !finalSince.has(anchored.id)) finalSince.set(anchored.id, head.timestamp)
@@ -73,8 +88,7 @@ export function createDriver(components: DriverComponents): Driver {
       pokeGraceS: chain.params.pokeGrace,
       abandonWindowS: chain.params.abandonWindow,
       seated: members.includes(address),
-      votes: ballots.majority(fromHex(anchored.id), batch.attempt, chain.params.draws).length,
-      quorum: seats ? await chain.quorum(members.length) : 0,
+      quorum: voters.length > 0 && (await chain.quorate(anchored.id, voters)),
       exhausted: exhausted.has(anchored.id),
       uncollected: ranges.filter(({ collected }) => !collected).length,
       finalSince: finalSince.get(anchored.id) ?? head.timestamp,
@@ -97,7 +111,7 @@ export function createDriver(components: DriverComponents): Driver {
   }
 
   async function settle(anchored: AnchoredBatch, batch: Batch): Promise<void> {
-    const votes = ballots.majority(fromHex(anchored.id), batch.attempt, chain.params.draws)
+    const votes = majority(anchored, batch)
     const points = await sampleOf(chain, anchored, batch)
     const attestation = components.attestation(anchored.id)
     const openings =
@@ -119,6 +133,16 @@ export function createDriver(components: DriverComponents): Driver {
     } catch (error) {
       if (errorCode(error) !== 'CHAIN_CommitteeExhausted') throw error
       exhausted.add(id)
+    }
+  }
+
+  async function abandon(id: Hex): Promise<void> {
+    try {
+      await chain.abandon(id)
+    } catch (error) {
+      // Somebody has joined since.
+      if (errorCode(error) === 'CHAIN_CommitteeCanGrow') exhausted.delete(id)
+      throw error
     }
   }
 
@@ -162,8 +186,7 @@ export function createDriver(components: DriverComponents): Driver {
       case 'redraw':
         return redraw(id)
       case 'abandon':
-        await chain.abandon(id)
-        return
+        return abandon(id)
       case 'finalize':
         await chain.finalize(id)
         return
@@ -180,9 +203,14 @@ export function createDriver(components: DriverComponents): Driver {
     const sealed = await attester.sealed(anchored.id)
     if (sealed === null) return
     components.keepAttestation(sealed)
-    await components.gossip.publish('attestations', sealed)
-    published.add(anchored.id)
-    log.info({ event: 'attestation.published', batch: anchored.id, bytes: sealed.length }, 'attestation published')
+    try {
+      await components.gossip.publish('attestations', sealed)
+      published.add(anchored.id)
+      log.info({ event: 'attestation.published', batch: anchored.id, bytes: sealed.length }, 'attestation published')
+    } catch (error) {
+      // Whoever needs it can also fetch it here; the batch goes on, and the next look publishes again.
+      log.warn({ event: 'attestation.unpublished', batch: anchored.id, error: describeError(error) }, 'not published')
+    }
   }
 
   async function step(anchored: AnchoredBatch): Promise<void> {
@@ -192,26 +220,41 @@ export function createDriver(components: DriverComponents): Driver {
     await act(nextMove(view), anchored, batch, members)
   }
 
-  const busy = new Set<Hex>()
-  return {
-    async tick() {
-      const idle = book.open().filter(({ id }) => !busy.has(id))
-      await Promise.all(
-        idle.map(async (anchored) => {
-          busy.add(anchored.id)
-          try {
-            await step(anchored)
-          } catch (error) {
-            // Another node may have been faster, or the chain not there for a moment: the next tick sees what is.
-            log.warn(
-              { event: 'batch.delayed', batch: anchored.id, code: errorCode(error), error: describeError(error) },
-              'batch delayed',
-            )
-          } finally {
-            busy.delete(anchored.id)
-          }
-        }),
+  const busy = new Map<Hex, Promise<void>>()
+
+  async function work(anchored: AnchoredBatch): Promise<void> {
+    try {
+      await step(anchored)
+    } catch (error) {
+      // Another node may have been faster, or the chain not there for a moment: the next tick sees what is.
+      log.warn(
+        { event: 'batch.delayed', batch: anchored.id, code: errorCode(error), error: describeError(error) },
+        'batch delayed',
       )
+    } finally {
+      busy.delete(anchored.id)
+      looked.set(anchored.id, ++looks)
+    }
+  }
+  /** When each batch was last looked at: whoever has waited longest is next. */
+  const looked = new Map<Hex, number>()
+  let looks = 0
+
+  return {
+    tick() {
+      const mine = ({ provider }: AnchoredBatch): boolean => provider === address
+      const open = book.open()
+      for (const id of looked.keys()) if (!open.some((each) => each.id === id)) looked.delete(id)
+      const idle = open
+        .filter(({ id }) => !busy.has(id))
+        .sort((a, b) => Number(mine(b)) - Number(mine(a)) || (looked.get(a.id) ?? 0) - (looked.get(b.id) ?? 0))
+      for (const anchored of idle) {
+        if (busy.size >= AT_ONCE && !mine(anchored)) return
+        busy.set(anchored.id, work(anchored))
+      }
+    },
+    async settled() {
+      while (busy.size > 0) await Promise.all(busy.values())
     },
   }
 }

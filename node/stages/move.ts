@@ -18,9 +18,8 @@ export type BatchView = {
   /** Time after the last vote window before a batch can be abandoned. */
   abandonWindowS: number
   seated: boolean
-  /** Equal revealed votes, and how many settle. */
-  votes: number
-  quorum: number
+  /** The revealed votes that agree settle. */
+  quorum: boolean
   /** Committees cannot grow any more. */
   exhausted: boolean
   uncollected: number
@@ -55,7 +54,7 @@ function committed(view: BatchView): Move {
   const { deadline, now } = view
   const end = deadline + BigInt(view.abandonWindowS)
   const graceEnd = deadline - BigInt(view.voteWindowS - view.pokeGraceS)
-  const quorum = view.votes >= view.quorum && now <= end
+  const quorum = view.quorum && now <= end
   if (quorum && (view.mine || (now > graceEnd && mayPoke(view, graceEnd)))) return { do: 'settle' }
   const last = view.exhausted ? end : deadline
   if (now <= last) return view.seated ? { do: 'vote' } : wait

@@ -65,6 +65,11 @@ abstract contract BatchState is BatchParams {
     }
 
     /// @inheritdoc IBatches
+    function standing(bytes32 batchId, address[] calldata voters) external view returns (uint256, uint256) {
+        return _standing(_batches[batchId], committee(batchId), voters);
+    }
+
+    /// @inheritdoc IBatches
     function deadlineOf(bytes32 batchId) external view returns (uint64) {
         Batch storage b = _batches[batchId];
         if (b.status == Status.Anchored) return _after(b.sampleSlot, _traceWindow);
@@ -92,6 +97,24 @@ abstract contract BatchState is BatchParams {
 
     function _requirePassed(uint64 deadline) internal view {
         if (block.timestamp <= deadline) revert DeadlineNotReached(deadline);
+    }
+
+    /// @dev The first committee is small against the network, so that stake decides who sits, and counts heads. A larger one
+    /// runs out of stake to draw and fills with whoever is left: there stake counts, or many nodes with little of it would rule.
+    function _standing(Batch storage b, address[] memory seats, address[] memory voters)
+        internal
+        view
+        returns (uint256 given, uint256 needed)
+    {
+        if (b.attempt == 0) return (voters.length, quorumOf(seats.length));
+        if (voters.length < _quorum) return (voters.length, _quorum);
+        given = _stakeOf(b, voters);
+        needed = (_stakeOf(b, seats) * _quorum + _committeeSize - 1) / _committeeSize;
+    }
+
+    function _stakeOf(Batch storage b, address[] memory nodes) private view returns (uint256 stake) {
+        uint256 frozen = b.anchorBlock - 1;
+        for (uint256 i = 0; i < nodes.length; i++) stake += registry.stakeAt(nodes[i], frozen);
     }
 
     function _eligible(Batch storage b) internal view returns (uint256) {

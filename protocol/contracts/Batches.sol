@@ -200,8 +200,7 @@ contract Batches is BatchState, EIP712 {
         returns (bytes32 verdicts, address[] memory voters)
     {
         address[] memory seats = committee(batchId);
-        uint256 needed = quorumOf(seats.length);
-        if (votes.length < needed) revert NoQuorum(votes.length, needed);
+        if (votes.length == 0) revert NoQuorum(0, quorumOf(seats.length));
         verdicts = votes[0].verdicts;
         Verdicts.check(verdicts, _draws);
         bool forged = Verdicts.forged(verdicts, _draws);
@@ -215,6 +214,8 @@ contract Batches is BatchState, EIP712 {
             voters[i] = _signer(batchId, b, votes[i]);
             _takeSeat(seats, voters, i);
         }
+        (uint256 given, uint256 needed) = _standing(b, seats, voters);
+        if (given < needed) revert NoQuorum(given, needed);
     }
 
     function _signer(bytes32 batchId, Batch storage b, SignedVote calldata vote) private view returns (address signer) {

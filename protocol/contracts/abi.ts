@@ -188,7 +188,7 @@ export const batchesAbi = [
   {"inputs":[{"internalType":"uint64","name":"deadline","type":"uint64"}],"name":"DeadlinePassed","type":"error"},
   {"inputs":[],"name":"InvalidShortString","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"draw","type":"uint256"}],"name":"MissingOpening","type":"error"},
-  {"inputs":[{"internalType":"uint256","name":"votes","type":"uint256"},{"internalType":"uint256","name":"quorum","type":"uint256"}],"name":"NoQuorum","type":"error"},
+  {"inputs":[{"internalType":"uint256","name":"given","type":"uint256"},{"internalType":"uint256","name":"needed","type":"uint256"}],"name":"NoQuorum","type":"error"},
   {"inputs":[{"internalType":"address","name":"signer","type":"address"}],"name":"NotInCommittee","type":"error"},
   {"inputs":[{"internalType":"address","name":"caller","type":"address"}],"name":"NotProvider","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"opening","type":"uint256"}],"name":"OpeningOutsideRange","type":"error"},
@@ -241,6 +241,7 @@ export const batchesAbi = [
   {"inputs":[],"name":"registry","outputs":[{"internalType":"contract INodeRegistry","name":"","type":"address"}],"stateMutability":"view","type":"function"},
   {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"samplePoints","outputs":[{"internalType":"uint256[]","name":"","type":"uint256[]"}],"stateMutability":"view","type":"function"},
   {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"},{"components":[{"internalType":"bytes32","name":"verdicts","type":"bytes32"},{"internalType":"bytes32","name":"digest","type":"bytes32"},{"internalType":"bytes","name":"signature","type":"bytes"}],"internalType":"struct IBatches.SignedVote[]","name":"votes","type":"tuple[]"},{"components":[{"internalType":"uint32","name":"range","type":"uint32"},{"internalType":"uint128","name":"price","type":"uint128"},{"internalType":"uint64","name":"index","type":"uint64"},{"internalType":"bytes32","name":"receiptHash","type":"bytes32"},{"components":[{"internalType":"bytes32","name":"hash","type":"bytes32"},{"internalType":"uint128","name":"sum","type":"uint128"}],"internalType":"struct IBatches.Sibling[]","name":"path","type":"tuple[]"}],"internalType":"struct IBatches.Opening[]","name":"openings","type":"tuple[]"}],"name":"settle","outputs":[],"stateMutability":"nonpayable","type":"function"},
+  {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"},{"internalType":"address[]","name":"voters","type":"address[]"}],"name":"standing","outputs":[{"internalType":"uint256","name":"","type":"uint256"},{"internalType":"uint256","name":"","type":"uint256"}],"stateMutability":"view","type":"function"},
 ] as const
 
 export const faucetAbi = [

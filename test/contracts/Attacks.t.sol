@@ -69,7 +69,7 @@ contract AttacksTest is World {
             recordSlot(batches.batchOf(batchId).committeeSlot);
         }
         IBatches.SignedVote[] memory votes = crowdVotes(batchId, FORGED);
-        eq(votes.length, 85, "quorum");
+        eq(votes.length, 85, "votes");
         chill();
         vm.prank(provider);
         uint256 before = gasleft();
@@ -110,6 +110,60 @@ contract AttacksTest is World {
         address[] memory now_ = registry.draw("seed", vm.getBlockNumber() - 1, registry.MAX_PLACES(), provider);
         for (uint256 i = 0; i < now_.length; i++) if (now_[i] == vm.addr(key)) return true;
         return false;
+    }
+
+    /// @dev 40 nodes with 4% of the stake are two thirds of all nodes. Where every node sits, they were a quorum: a provider that
+    /// got the committees before divided (it hands out its attestation, or models, to some) was paid for anything.
+    function test_nodesWithoutStakeAreNoQuorumWhereAllNodesSit() public {
+        IBatches.Params memory p = defaults();
+        (p.committeeSize, p.quorum) = (3, 2);
+        rebuild(p);
+        token.approve(address(registry), 5 * 200_000 ether);
+        for (uint256 key = 2; key <= NODES; key++) registry.addStake(vm.addr(key), 200_000 ether);
+        crowd(40);
+        mine(1);
+        bytes32 batchId = judged(100 ether);
+        for (uint256 attempt = 1; attempt < 5; attempt++) {
+            skip(61);
+            batches.redraw(batchId);
+            recordSlot(batches.batchOf(batchId).committeeSlot);
+        }
+        eq(batches.committee(batchId).length, 45, "all sit");
+        IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](40);
+        for (uint256 i = 0; i < 40; i++) votes[i] = vote(batchId, 1_000 + i, VALID);
+        uint256 needed = uint256(5 * 205_000 ether + 40_000 ether) * 2 / 3;
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(IBatches.NoQuorum.selector, 40_000 ether, needed));
+        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        // Four of the five with 96% of the stake are one, and the crowd's silence keeps nobody from it.
+        votes = new IBatches.SignedVote[](4);
+        address[] memory voters = new address[](4);
+        for (uint256 i = 0; i < 4; i++) (votes[i], voters[i]) = (vote(batchId, 2 + i, FORGED), vm.addr(2 + i));
+        (uint256 given, uint256 wanted) = batches.standing(batchId, voters);
+        eq(given, 820_000 ether, "given");
+        eq(wanted, needed, "wanted");
+        vm.prank(provider);
+        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        requireStatus(batchId, IBatches.Status.SlashPending);
+    }
+
+    /// @dev However much it holds, one node is no quorum.
+    function test_oneRichNodeIsNoQuorum() public {
+        IBatches.Params memory p = defaults();
+        (p.committeeSize, p.quorum) = (3, 2);
+        rebuild(p);
+        token.approve(address(registry), 900_000 ether);
+        registry.addStake(vm.addr(2), 900_000 ether);
+        mine(1);
+        bytes32 batchId = judged(100 ether);
+        skip(61);
+        batches.redraw(batchId);
+        recordSlot(batches.batchOf(batchId).committeeSlot);
+        IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](1);
+        votes[0] = vote(batchId, 2, VALID);
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(IBatches.NoQuorum.selector, 1, 2));
+        batches.settle(batchId, votes, new IBatches.Opening[](0));
     }
 
     /// @dev A forger shows its attestation to one member only: that one finds draw 1 forged, the other finds nothing and

@@ -11,7 +11,7 @@ interface IBatches {
     /// @notice Immutable parameters. Shares are in basis points (1/10000), windows in seconds, amounts in base units.
     /// @param draws k, receipts drawn per batch, 1 to 32.
     /// @param committeeSize members of the first committee; attempt a has (committeeSize + 1)·2^a − 1.
-    /// @param quorum agreeing votes that settle in the first committee; larger ones keep the same share.
+    /// @param quorum agreeing votes that settle in the first committee; larger ones take the same share of their members' stake.
     /// @param maxRanges most ranges in a batch.
     /// @param lockBps the lock is fees · lockBps, at least `minLock`. At least betaBps + nuBps.
     /// @param nuBps share of the fees for the voters of the settling quorum.
@@ -166,7 +166,8 @@ interface IBatches {
     error DeadlineNotReached(uint64 deadline);
     error ZeroDigest();
     error ProvidersGrace(uint64 until);
-    error NoQuorum(uint256 votes, uint256 quorum);
+    /// @notice Votes, or from the second committee on the base units of their stake.
+    error NoQuorum(uint256 given, uint256 needed);
     error VerdictsDiffer(uint256 vote);
     error NotInCommittee(address signer);
     error VotedTwice(address signer);
@@ -233,7 +234,11 @@ interface IBatches {
     /// @notice Members of the current committee. Reverts until its slot is recorded.
     function committee(bytes32 batchId) external view returns (address[] memory members);
 
-    /// @notice Agreeing votes needed from a committee of `members`.
+    /// @notice What agreeing votes of distinct committee members count, and what settles: votes in the first committee; in later ones
+    /// base units of stake as of the anchor, and at least `quorum` votes.
+    function standing(bytes32 batchId, address[] calldata voters) external view returns (uint256 given, uint256 needed);
+
+    /// @notice Agreeing votes needed from a first committee of `members`.
     function quorumOf(uint256 members) external view returns (uint256);
 
     /// @notice Timestamp (seconds) at which the current state's window ends; 0 while its slot is not recorded or when final.
