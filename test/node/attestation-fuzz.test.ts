@@ -70,10 +70,6 @@ type Node = Record<string, unknown>
 
 /** Every field of the message tree that holds bytes, a number, a flag or a list, as a function that changes it. */
 function changes(node: unknown, into: ((random: number) => void)[] = []): ((random: number) => void)[] {
-  if (Array.isArray(node)) {
-    for (const each of node) changes(each, into)
-    return into
-  }
   for (const [field, value] of Object.entries(node as Node)) {
     if (field.startsWith('$')) continue
     const target = node as Node
@@ -94,13 +90,14 @@ function changes(node: unknown, into: ((random: number) => void)[] = []): ((rand
         target[field] = !value
       })
     else if (Array.isArray(value)) {
-      into.push((random) => {
-        const list = [...value]
-        if (random % 3 === 0) list.push(list[random % list.length])
-        else if (random % 3 === 1) list.splice(random % list.length, 1)
-        else list.unshift(list.pop())
-        target[field] = list
-      })
+      if (value.length > 0)
+        into.push((random) => {
+          const list = [...value]
+          if (random % 3 === 0) list.push(list[random % list.length])
+          else if (random % 3 === 1) list.splice(random % list.length, 1)
+          else list.unshift(list.pop())
+          target[field] = list
+        })
       changes(value, into)
     } else if (typeof value === 'object' && value !== null) changes(value, into)
   }

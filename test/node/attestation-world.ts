@@ -17,6 +17,7 @@ import { createWitnessCalculator, type WitnessCalculator } from '../../circuits/
 import { evaluate, traceOutputs } from '../../models/canonical.ts'
 import { fileCid } from '../../models/cid.ts'
 import { loadDigits, loadHeldOut } from '../../models/digits.ts'
+import { selectTiles } from '../../models/draw.ts'
 import { manifestBytes } from '../../models/manifest.ts'
 import { quantise } from '../../models/quantise.ts'
 import { commitJob, commitSide } from '../../node/attestation/commit.ts'
@@ -26,9 +27,10 @@ import { type AttestationResult, type VerifyContext, verifyAttestation } from '.
 import { int16Bytes, type JobRecord } from '../../node/jobs/ledger.ts'
 import { jobShapes } from '../../node/jobs/tensors.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
-import { type AttestComponents, createAttester } from '../../node/stages/attest.ts'
+import { type AttestComponents, type Attester, createAttester } from '../../node/stages/attest.ts'
 import type { Codec, Store, Table } from '../../node/store/store.ts'
-import { bigintToBytes, toHex } from '../../protocol/bytes.ts'
+import { bigintToBytes, fromHex, toHex } from '../../protocol/bytes.ts'
+import { jobChallenge } from '../../protocol/challenge.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { samplePoints } from '../../protocol/draw.ts'
 import { type SigningDomain, signTyped, voucherDigest } from '../../protocol/eip712.ts'
@@ -221,25 +223,25 @@ export function memoryStore(): Store {
 export const silent = { debug() {}, info() {}, warn() {}, error() {} }
 
 export type Attested = { facts: BatchFacts; sealed: Uint8Array; message: Payload<'attestation'> }
-type Parts = Partial<Pick<AttestComponents, 'commit' | 'prove'>> & {
+
+type Parts = Partial<Pick<AttestComponents, 'commit' | 'prove' | 'store'>> & {
   beacon?: string
   points?: bigint[]
-  tileDraws?: number
+  /** Anchors a digest; may fail as a chain does. */
+  commitAttestation?(): Promise<void>
 }
 
-/** Trace, challenge and attestation by the provider's own stage, with parts exchanged for those of a cheat. */
-export async function attest(world: World, pool: ProverPool, parts: Parts = {}): Promise<Attested> {
-  const points = parts.points ?? world.points
-  const batch = toHex(world.batch)
-  let traceRoot: Uint8Array = new Uint8Array()
-  const attester = createAttester({
+/** The provider's own stage on stub ports; `root` is what it anchored. */
+export function attester(world: World, pool: ProverPool, parts: Parts = {}): { stage: Attester; root(): Uint8Array } {
+  let root: Uint8Array = new Uint8Array()
+  const stage = createAttester({
     identity: { privateKey: PROVIDER.key, address: PROVIDER.address } as AttestComponents['identity'],
     networkId: NETWORK,
     chain: {
-      anchorTrace: async (_batch: string, root: string) => {
-        traceRoot = Uint8Array.from(Buffer.from(root.slice(2), 'hex'))
+      anchorTrace: async (_batch: string, hex: string) => {
+        root = fromHex(hex)
       },
-      commitAttestation: async () => {},
+      commitAttestation: parts.commitAttestation ?? (async () => {}),
     } as unknown as AttestComponents['chain'],
     library: { load: async () => world.model, onnx: async () => new Uint8Array() },
     committer,
@@ -247,16 +249,38 @@ export async function attest(world: World, pool: ProverPool, parts: Parts = {}):
     commit: parts.commit ?? commitJob,
     prove: parts.prove ?? proveJob,
     batcher: {
-      record: async () => ({ id: batch, ranges: [] }),
+      record: async () => ({ id: toHex(world.batch), ranges: [] }),
       tree: async () => ({ jobs: world.jobs, tree: world.tree }),
     } as unknown as AttestComponents['batcher'],
-    store: memoryStore(),
-    tileDraws: parts.tileDraws ?? TILE_DRAWS,
+    store: parts.store ?? memoryStore(),
+    tileDraws: TILE_DRAWS,
     log: silent,
   })
-  await attester.trace(batch, points)
-  const facts = { ...factsOf(world, traceRoot, parts.beacon), points }
-  const sealed = await attester.attest(batch, facts)
+  return { stage, root: () => root }
+}
+
+/** Whether a drawn job's challenge asks for a relation of more than one segment: of the digits model, the second convolution. */
+function chained(world: World, { challenge, points }: BatchFacts): boolean {
+  return points.some((point) => {
+    const { receiptHash } = world.jobs[world.tree.find(point)]!
+    const { random } = jobChallenge(challenge, receiptHash, world.model.cid.bytes)
+    return selectTiles(world.model.manifest, random, TILE_DRAWS).some(({ op }) => op === 2)
+  })
+}
+
+/**
+ * Trace, challenge and attestation by the provider's own stage, with parts exchanged for those of a cheat. Without a `beacon`, the
+ * first whose challenge of the digits model has a chain of segments.
+ */
+export async function attest(world: World, pool: ProverPool, parts: Parts = {}): Promise<Attested> {
+  const points = parts.points ?? world.points
+  const { stage, root } = attester(world, pool, parts)
+  await stage.trace(toHex(world.batch), points)
+  const factsAt = (beacon: string): BatchFacts => ({ ...factsOf(world, root(), beacon), points })
+  let facts = factsAt(parts.beacon ?? 'challenge 0')
+  if (parts.beacon === undefined && world.model === DIGITS)
+    for (let i = 1; !chained(world, facts); i++) facts = factsAt(`challenge ${i}`)
+  const sealed = await stage.attest(toHex(world.batch), facts)
   const opened = open('attestation', NETWORK, sealed)
   if (typeof opened === 'string') throw new Error(opened)
   return { facts, sealed, message: opened.message }

@@ -1,0 +1,69 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { commitJob } from '../../node/attestation/commit.ts'
+import { proveJob } from '../../node/attestation/prove.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
+import { attester, factsOf, idealProofs, makeWorld, memoryStore } from './attestation-world.ts'
+
+const { pool } = await idealProofs()
+const world = makeWorld()
+const batch = toHex(world.batch)
+
+test('a trace computed again after a restart has the same root, and is computed once in one life', async () => {
+  let committed = 0
+  const commit: typeof commitJob = (...args) => {
+    committed++
+    return commitJob(...args)
+  }
+  const first = attester(world, pool, { commit })
+  await first.stage.trace(batch, world.points)
+  await first.stage.trace(batch, world.points)
+  assert.is(committed, 2)
+  const second = attester(world, pool)
+  await second.stage.trace(batch, world.points)
+  assert.equal(second.root(), first.root())
+})
+
+test('an attestation is on disk before its digest is on chain, and a later life commits the same one', async () => {
+  const store = memoryStore()
+  let proven = 0
+  const prove: typeof proveJob = (...args) => {
+    proven++
+    return proveJob(...args)
+  }
+  let onDisk: Uint8Array | null = null
+  const down = attester(world, pool, {
+    store,
+    prove,
+    async commitAttestation() {
+      onDisk = await down.stage.sealed(batch)
+      throw new SinterError('CHAIN_RPC', 'the chain does not answer')
+    },
+  })
+  await down.stage.trace(batch, world.points)
+  const facts = factsOf(world, down.root())
+  const failed = await down.stage.attest(batch, facts).catch((error: unknown) => errorCode(error))
+  assert.is(failed, 'CHAIN_RPC')
+  const later = attester(world, pool, { store, prove })
+  const sealed = await later.stage.attest(batch, facts)
+  assert.equal(sealed, onDisk)
+  assert.is(proven, 2)
+  await later.stage.forget(batch)
+  assert.is(await later.stage.sealed(batch), null)
+})
+
+test('an evaluation that fails is tried again', async () => {
+  let broken = true
+  const { stage } = attester(world, pool, {
+    commit(...args) {
+      if (broken) throw new SinterError('OUT_OF_MEMORY', 'for a moment')
+      return commitJob(...args)
+    },
+  })
+  assert.is(await stage.trace(batch, world.points).catch((error: unknown) => errorCode(error)), 'OUT_OF_MEMORY')
+  broken = false
+  await stage.trace(batch, world.points)
+})
+
+test.run()
