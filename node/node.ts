@@ -7,6 +7,7 @@ import type { ExecutionProvider } from '../models/session.ts'
 import { toHex } from '../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../protocol/network.ts'
+import type { Address } from '../protocol/signature.ts'
 import { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
 import { type Chain, openChain } from './chain/chain.ts'
@@ -88,12 +89,19 @@ async function enterRegistry(chain: Chain, config: NodeConfig): Promise<void> {
     await chain.register({ payout: identity.address, hardwareClass, stake, payoutConsent })
     log.info({ event: 'node.registered', operator: identity.address, stake: stake.toString() }, 'registered')
   }
-  const balance = await chain.balanceOf(identity.address)
-  if (balance < floorDeposit) await chain.deposit(floorDeposit - balance)
+  await keepFloor(chain, identity.address, floorDeposit, floorDeposit)
 }
 
-/** Repeats a piece of work with a pause, one at a time, until stopped. Failures are logged and the next round tries again. */
-function repeat(name: string, everyMs: number, log: Log, work: () => Promise<void>): { stop(): Promise<void> } {
+/** Fills the escrow balance up to `target` when it is below `least`. */
+async function keepFloor(chain: Chain, account: Address, least: bigint, target: bigint): Promise<void> {
+  const balance = await chain.balanceOf(account)
+  if (balance < least) await chain.deposit((target > least ? target : least) - balance)
+}
+
+type Loop = { halt(): void; done: Promise<void> }
+
+/** Repeats a piece of work with a pause, one at a time, until halted. Failures are logged and the next round tries again. */
+function repeat(name: string, everyMs: number, log: Log, work: () => Promise<void> | void): Loop {
   let stopped = false
   const done = (async () => {
     while (!stopped) {
@@ -106,11 +114,23 @@ function repeat(name: string, everyMs: number, log: Log, work: () => Promise<voi
     }
   })()
   return {
-    async stop() {
+    halt() {
       stopped = true
-      await done
     },
+    done,
   }
+}
+
+/** What is under way when a node stops gets this long to end (ms). All that matters is on disk or on the chain by then. */
+const STOP_GRACE_MS = 4_000
+
+/** Resolves with the promise, or when the time is up. */
+async function within(promise: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([promise.then(() => {}), late]).finally(() => clearTimeout(timer))
 }
 
 /**
@@ -122,8 +142,12 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
   const { commit, prove, runtime: adaptRuntime, attester: adaptAttester } = { ...PRODUCTION, ...parts }
   const cleanup: (() => Promise<unknown>)[] = []
   const stop = async (): Promise<void> => {
-    for (const undo of cleanup.splice(0).reverse()) await undo()
+    for (const undo of cleanup.splice(0).reverse())
+      await undo().catch((error: unknown) =>
+        log.warn({ event: 'node.stop', error: describeError(error) }, 'a part did not stop cleanly'),
+      )
   }
+  const underWay: Promise<unknown>[] = []
   const now = Date.now
   try {
     await checkCircuits(file)
@@ -132,6 +156,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const chain = await openChain({ network: file, rpcUrl: config.rpcUrl, key: toHex(identity.privateKey) })
     const store = await openStore(join(dataDir, 'store'))
     cleanup.push(() => store.close())
+    // After the provers and streams that this work waits for have been closed, and before the store that it writes to.
+    cleanup.push(() => within(Promise.all(underWay), STOP_GRACE_MS))
     const committer = await createCommitter()
     const verifier = await createVerifier()
     cleanup.push(() => verifier.close())
@@ -175,14 +201,22 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       content,
       executionProvider: config.executionProvider,
       memoryMib: config.memoryMib,
+      proving: {
+        draws: chain.params.draws,
+        attestWindowS: chain.params.attestWindow,
+        tileDraws: file.tileDraws,
+      },
       adapt: adaptRuntime,
+      now,
       log,
     })
     cleanup.push(() => runtimes.close())
 
     await enterRegistry(chain, config)
     const ledger = createLedger(store)
-    const batcher = createBatcher({ address: identity.address, chain, ledger, store, now, log }, config.batch)
+    const fund = (): Promise<void> =>
+      keepFloor(chain, identity.address, chain.params.verificationFloor, config.floorDeposit)
+    const batcher = createBatcher({ address: identity.address, chain, ledger, store, fund, now, log }, config.batch)
     const attesting: AttestComponents = {
       identity,
       networkId: id,
@@ -232,12 +266,20 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         fetchAttestation({ chain, streams, judge: gossip.judgeSealed, shelf: gossip.shelf, log }, anchored),
       log,
     })
+    const fundsOf = async (account: Address): Promise<bigint> => {
+      const [wallet, escrow] = await Promise.all([chain.tokensOf(account), chain.balanceOf(account)])
+      return wallet + escrow
+    }
     const bids = createBidder(
-      { identity, networkId: id, streams, runtime: runtimes.get, isWarm: runtimes.isWarm, now, log },
-      config,
+      { identity, networkId: id, streams, runtime: runtimes.get, isWarm: runtimes.isWarm, fundsOf, now, log },
+      { ...config, internalAddresses: config.devnet },
     )
-    bidder = bids
-    await streams.handle('attestation', attestationHandler(gossip.shelf))
+    // Nobody takes the bid of a node without stake.
+    if (config.stake > 0n) bidder = bids
+    await streams.handle(
+      'attestation',
+      attestationHandler(async (batch) => gossip.shelf.sealed(batch) ?? (await attester.sealed(batch))),
+    )
     await streams.handle(
       'job',
       jobHandler({
@@ -271,13 +313,14 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     })
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
-    for (const [name, work] of [
-      ['batcher', () => batcher.tick()],
-      ['driver', () => driver.tick()],
-    ] as const) {
-      const loop = repeat(name, every, log, work)
-      cleanup.push(() => loop.stop())
-    }
+    const loops = [
+      repeat('batcher', every, log, () => batcher.tick()),
+      repeat('driver', every, log, () => driver.tick()),
+    ]
+    cleanup.push(async () => {
+      for (const loop of loops) loop.halt()
+      underWay.push(...loops.map(({ done }) => done.then(() => driver.settled())))
+    })
     log.info(
       { event: 'node.ready', peerId: network.peerId, operator: identity.address, addresses: network.addresses() },
       'node ready',

@@ -91,7 +91,7 @@ async function startChild(init: ExecutorInit): Promise<Child> {
   self.gone = new Promise((resolve) => {
     // `close` rather than `exit`: by then all of standard error has been read.
     child.once('close', (code, signal) => resolve(whyGone(self.verdict, stderr, code, signal)))
-    child.once('error', (cause) =>
+    child.on('error', (cause) =>
       resolve(new SinterError('EXEC_CRASHED', "the model's process could not be started or spoken to", { cause })),
     )
   })

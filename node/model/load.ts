@@ -30,8 +30,11 @@ async function fetchFile(fetch: Fetch, file: Manifest['model'], what: string): P
   return bytes
 }
 
+/** Weights that the library keeps in memory, all models together; the least recently used go first. */
+export const KEPT_WEIGHT_BYTES = 2 ** 30
+
 export type ModelLibrary = {
-  /** Manifest and weights, fetched once and validated; concurrent calls share one fetch. */
+  /** Manifest and weights, fetched and validated, kept while there is room; concurrent calls share one fetch. */
   load(cid: string | CID): Promise<LoadedModel>
   /** The ONNX file of a loaded model, hash-checked. */
   onnx(model: LoadedModel): Promise<Uint8Array>
@@ -39,7 +42,19 @@ export type ModelLibrary = {
 
 /** Throws `CID_MALFORMED`, `MODEL_TOO_LARGE`, `MODEL_HASH`, and what the content store and `validateManifest` throw. */
 export function createModelLibrary(fetch: Fetch): ModelLibrary {
+  /** Least recently used first. */
   const loading = new Map<string, Promise<LoadedModel>>()
+  const sizes = new Map<string, number>()
+
+  function keep(key: string, bytes: number): void {
+    sizes.set(key, bytes)
+    let held = [...sizes.values()].reduce((sum, each) => sum + each, 0)
+    for (const old of loading.keys()) {
+      if (held <= KEPT_WEIGHT_BYTES || old === key) continue
+      held -= sizes.get(old) ?? 0
+      if (sizes.delete(old)) loading.delete(old)
+    }
+  }
 
   async function fetchModel(cid: CID): Promise<LoadedModel> {
     const manifest = parseManifest(await fetch(cid.toString(), { maxBytes: MANIFEST_LIMITS.bytes }))
@@ -55,11 +70,19 @@ export function createModelLibrary(fetch: Fetch): ModelLibrary {
       const cid = typeof id === 'string' ? parseCid(id) : id
       const key = cid.toString()
       const known = loading.get(key)
-      if (known) return known
+      if (known) {
+        loading.delete(key)
+        loading.set(key, known)
+        return known
+      }
       const promise = fetchModel(cid)
       loading.set(key, promise)
-      // A failed fetch is not remembered: the content may appear later.
-      promise.catch(() => loading.delete(key))
+      promise.then(
+        // A model's graph counts for something too, whatever its weights.
+        ({ weights }) => keep(key, weights.length + MANIFEST_LIMITS.bytes),
+        // A failed fetch is not remembered: the content may appear later.
+        () => loading.delete(key),
+      )
       return promise
     },
     onnx: (model) => fetchFile(fetch, model.manifest.model, 'model'),

@@ -1,4 +1,4 @@
-import { fromHex, toHex } from '../../protocol/bytes.ts'
+import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { AttestationQuerySchema } from '../../protocol/gen/sinter_pb.js'
@@ -11,12 +11,12 @@ import type { AnchoredBatch } from './book.ts'
 import type { AttestationShelf } from './gossip.ts'
 
 /** Hands out attestations to peers that gossip did not reach; an empty frame says that we have none. */
-export function attestationHandler(shelf: Pick<AttestationShelf, 'sealed'>): StreamHandler {
+export function attestationHandler(sealed: (batch: Hex) => Promise<Uint8Array | null>): StreamHandler {
   return async (stream) => {
     const query = decode(AttestationQuerySchema, await stream.read(10_000))
     if (query === null || query.batch.length !== 32)
       throw new SinterError('FRAME_MALFORMED', 'not an attestation query')
-    await stream.write(shelf.sealed(toHex(query.batch)) ?? new Uint8Array())
+    await stream.write((await sealed(toHex(query.batch))) ?? new Uint8Array())
   }
 }
 

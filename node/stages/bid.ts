@@ -5,8 +5,10 @@ import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import { BidReplySchema } from '../../protocol/gen/sinter_pb.js'
 import type { MadeBid } from '../../protocol/rules/assignment.ts'
 import type { Offer } from '../../protocol/rules/offer.ts'
+import type { Address } from '../../protocol/signature.ts'
 import { type Identity, publicKeyOfPeer } from '../identity/identity.ts'
 import type { Runtime } from '../model/runtime.ts'
+import { targetsOf } from '../net/addresses.ts'
 import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
 import { bounded } from './seen.ts'
@@ -18,6 +20,8 @@ export type BidComponents = {
   /** Loads a manifest's model, or gives the loaded one. */
   runtime(manifest: string): Promise<Runtime>
   isWarm(manifest: string): boolean
+  /** Tokens that an account could pay with, in its wallet and in the escrow, base units. */
+  fundsOf(account: Address): Promise<bigint>
   now(): number
   log: Log
 }
@@ -33,6 +37,10 @@ export type BidInit = {
   lifeMs?: number
   /** Offers worked on at once; more are left to others. @default 8 */
   concurrency?: number
+  /** Of these, offers of one consumer. @default 2 */
+  perConsumer?: number
+  /** Answers offers that name addresses of this machine or of private networks, as on a local network. @default false */
+  internalAddresses?: boolean
 }
 
 export type Bidder = {
@@ -52,11 +60,15 @@ function unsuited(offer: Offer, init: BidInit): string | null {
 
 export function createBidder(components: BidComponents, init: BidInit): Bidder {
   const { identity, networkId, streams, log } = components
-  const { lifeMs = 60_000, concurrency = 8 } = init
+  const { lifeMs = 60_000, concurrency = 8, perConsumer = 2, internalAddresses = false } = init
   const bids = bounded<MadeBid>()
-  let working = 0
+  /** Consumers of the offers that are being worked on, one entry an offer. */
+  const working: Address[] = []
 
   async function bid(offer: Offer): Promise<void> {
+    // An offer costs its sender nothing; fetching, loading and trying a model costs us much. So it comes from somebody who can pay.
+    if ((await components.fundsOf(offer.consumer)) < init.price)
+      throw new SinterError('CONSUMER_FUNDS', 'the consumer has no tokens to pay a job with')
     const manifest = offer.manifest.toString()
     const warm = components.isWarm(manifest)
     // The model is fetched, checked and tried before any promise is made about it.
@@ -85,7 +97,7 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
       price: init.price,
       expiryMs,
     })
-    const stream = await streams.open(offer.addresses, 'bid')
+    const stream = await streams.open(targetsOf(offer.addresses, offer.consumerKey, internalAddresses), 'bid')
     try {
       if (!equalBytes(publicKeyOfPeer(stream.remotePeer), offer.consumerKey))
         throw new SinterError('BID_CONSUMER', 'the peer at the offer’s address is not the consumer that signed it')
@@ -104,18 +116,19 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
     made: (id) => bids.get(id),
     async consider(offer) {
       if (offer.consumer === identity.address) return
-      const reason = working >= concurrency ? 'BUSY' : unsuited(offer, init)
+      const theirs = working.filter((consumer) => consumer === offer.consumer).length
+      const reason = working.length >= concurrency || theirs >= perConsumer ? 'BUSY' : unsuited(offer, init)
       if (reason !== null) {
         log.info({ event: 'offer.passed', reason }, 'no bid on this offer')
         return
       }
-      working++
+      working.push(offer.consumer)
       try {
         await bid(offer)
       } catch (error) {
         log.warn({ event: 'bid.failed', code: errorCode(error), error: describeError(error) }, 'no bid could be made')
       } finally {
-        working--
+        working.splice(working.indexOf(offer.consumer), 1)
       }
     },
   }

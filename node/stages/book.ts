@@ -39,6 +39,7 @@ export function createBatchBook(): BatchBook {
 
   return {
     apply(event) {
+      if ('batchId' in event.args && closed.has(event.args.batchId)) return
       if (event.name === 'RangeAnchored') {
         const { batchId, index, session, consumer, fromSeq, toSeq, cumulative, fee } = event.args
         rangesOf(batchId)[Number(index)] = {
@@ -56,9 +57,11 @@ export function createBatchBook(): BatchBook {
       }
     },
     get: (id) => batches.get(typeof id === 'string' ? id : toHex(id)) ?? null,
-    open: () => [...batches.values()].filter(({ id }) => !closed.has(id)),
+    open: () => [...batches.values()],
     close: (id) => {
       closed.add(id)
+      batches.delete(id)
+      ranges.delete(id)
     },
   }
 }

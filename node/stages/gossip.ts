@@ -7,10 +7,11 @@ import { judgeOffer, type Offer } from '../../protocol/rules/offer.ts'
 import { judgeVote, type VoteContext } from '../../protocol/rules/vote.ts'
 import { accept } from '../../protocol/verdict.ts'
 import type { Chain } from '../chain/chain.ts'
+import type { Batch } from '../chain/views.ts'
 import type { TopicValidator } from '../net/gossip.ts'
 import type { BallotBox } from './ballot.ts'
 import type { BatchBook } from './book.ts'
-import { bounded } from './seen.ts'
+import { bounded, remembered } from './seen.ts'
 
 export type GossipComponents = {
   networkId: Uint8Array
@@ -33,6 +34,9 @@ export type AttestationShelf = {
 
 const ZERO = new Uint8Array(32)
 
+/** What the chain said of a batch is good for this long: messages come from strangers, and each must not cost a request. */
+const LOOK_MS = 500
+
 /** The validators of all topics: protocol rules over what the chain says. Accepted messages go where they are used. */
 export function gossipValidators(components: GossipComponents): {
   topics: Record<Topic, TopicValidator>
@@ -47,10 +51,18 @@ export function gossipValidators(components: GossipComponents): {
   const attestations = bounded<{ opened: Opened<'attestation'>; sealed: Uint8Array }>(64)
   const panels = bounded<NonNullable<Awaited<ReturnType<VoteContext['panel']>>>>(256)
 
+  const batchNow = remembered(0, components.now, (id: Hex) => chain.batch(id))
+  const committed = remembered(LOOK_MS, components.now, batchNow)
+  /** A message may come right behind the transaction that it needs, so only a committed batch is answered from memory. */
+  const batchFor = async (id: Hex): Promise<Batch> => {
+    const known = await committed(id)
+    return known.status === 'committed' ? known : batchNow(id)
+  }
+
   const batchOf = async (id: Uint8Array) => {
     const anchored = book.get(id)
     if (anchored === null) return null
-    const digest = fromHex((await chain.batch(anchored.id)).attestation)
+    const digest = fromHex((await batchFor(anchored.id)).attestation)
     return { provider: anchored.provider, digest: equalBytes(digest, ZERO) ? null : digest }
   }
 
@@ -58,7 +70,7 @@ export function gossipValidators(components: GossipComponents): {
   const panel: VoteContext['panel'] = async (id) => {
     const anchored = book.get(id)
     if (anchored === null) return null
-    const batch = await chain.batch(anchored.id)
+    const batch = await batchFor(anchored.id)
     const known = panels.get(id)
     if (known?.attempt === batch.attempt) return known
     if (batch.status !== 'committed' || (await chain.deadline(anchored.id)) === 0n) return null

@@ -21,3 +21,34 @@ export function bounded<T>(capacity = 4096): Bounded<T> {
     },
   }
 }
+
+/**
+ * A look-up that is made once for all who ask while it is under way, and whose answer then stays good for `forMs`. A failure
+ * is not kept.
+ * @param capacity keys kept. @default 256
+ */
+export function remembered<K, V>(
+  forMs: number,
+  now: () => number,
+  ask: (key: K) => Promise<V>,
+  capacity = 256,
+): (key: K) => Promise<V> {
+  const answers = new Map<K, { answer: Promise<V>; since: number | null }>()
+  return (key) => {
+    const known = answers.get(key)
+    if (known !== undefined && (known.since === null || now() - known.since < forMs)) return known.answer
+    const entry: { answer: Promise<V>; since: number | null } = { answer: ask(key), since: null }
+    answers.delete(key)
+    answers.set(key, entry)
+    if (answers.size > capacity) answers.delete(answers.keys().next().value!)
+    entry.answer.then(
+      () => {
+        entry.since = now()
+      },
+      () => {
+        if (answers.get(key) === entry) answers.delete(key)
+      },
+    )
+    return entry.answer
+  }
+}
