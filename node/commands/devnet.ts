@@ -5,7 +5,7 @@ import type { Hex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { describeMoney, describeWork, timeline } from '../devnet/account.ts'
 import type { ActorEvent } from '../devnet/actor.ts'
-import { type Account, type Localnet, startLocalnet } from '../devnet/localnet.ts'
+import { type Account, type Localnet, type NodeOptions, startLocalnet } from '../devnet/localnet.ts'
 import { takeLedger } from '../devnet/money.ts'
 import { createProgress, type Progress } from '../devnet/progress.ts'
 import { parseCount, untilAsked } from './options.ts'
@@ -19,14 +19,17 @@ const SETTLE_MS = 170_000
 /** Nodes ask slightly different prices, so that the consumer has a choice to make. */
 const priceOf = (i: number): string => `0.0${10 + ((i * 7) % 5)}`
 
+/** Only one of the nodes proves in the demo, so it may have two cores for it. */
+const nodeOptions = (i: number): NodeOptions => ({ price: priceOf(i), args: ['--provers', '2'] })
+
 async function startNodes(net: Localnet, count: number, progress: Progress): Promise<void> {
-  const first = await net.startNode('node-1', { price: priceOf(1) })
+  const first = await net.startNode('node-1', nodeOptions(1))
   progress.line(`node-1 ${first.address} at ${first.multiaddr}: the bootstrap address`)
   // Two at a time: a start takes a core for a few seconds.
   const names = Array.from({ length: count - 1 }, (_, i) => i + 2)
   const work = async (): Promise<void> => {
     for (let i = names.shift(); i !== undefined; i = names.shift()) {
-      const node = await net.startNode(`node-${i}`, { price: priceOf(i) })
+      const node = await net.startNode(`node-${i}`, nodeOptions(i))
       progress.line(`node-${i} ${node.address}, stake 1000 SNTR, asks ${priceOf(i)} SNTR a job`)
     }
   }

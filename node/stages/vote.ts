@@ -171,8 +171,9 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
     }
     if (!seat.committed) {
       await publish(seat, 'commitment')
-      seat = { ...seat, committed: true, committedAtMs: components.now() }
-      await seats.put(key, seat)
+      await seats.put(key, { ...seat, committed: true, committedAtMs: components.now() })
+      // The reveal waits for the next look: sent in the same breath it could overtake the commitment and be ignored.
+      return
     }
     const all = ballots.commitments(seat.vote.batch, panel.attempt) >= panel.members
     if (!seat.revealed && (all || components.now() - seat.committedAtMs >= commitMs)) {
