@@ -4,7 +4,8 @@ import { commitJob } from '../../node/attestation/commit.ts'
 import { proveJob } from '../../node/attestation/prove.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
-import { attester, factsOf, idealProofs, makeWorld, memoryStore } from './attestation-world.ts'
+import { idealProofs } from './attestation-ideal.ts'
+import { attester, factsOf, makeWorld, memoryStore } from './attestation-world.ts'
 
 const { pool } = await idealProofs()
 const world = makeWorld()

@@ -13,6 +13,7 @@ import { jobChallenge } from '../../protocol/challenge.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { TREE } from '../../protocol/statement.ts'
 import { conceding, type Forger, flagged, forgedAt, forger, gainModel } from './attestation-forger.ts'
+import { idealProofs } from './attestation-ideal.ts'
 import {
   type Attested,
   attest,
@@ -20,7 +21,6 @@ import {
   committer,
   copyOf,
   DIGITS,
-  idealProofs,
   image,
   makeWorld,
   nearly,

@@ -12,13 +12,13 @@ import { encode } from '../../protocol/codec.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { JobAttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import { randomModel } from '../models/random-model.ts'
+import { idealProofs } from './attestation-ideal.ts'
 import {
   attest,
   bytes32,
   committer,
   DIGITS,
   factsOf,
-  idealProofs,
   image,
   makeWorld,
   modelOf,

@@ -15,6 +15,7 @@ import { JobAttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import { merkleTree } from '../../protocol/merkle.ts'
 import { TREE } from '../../protocol/statement.ts'
 import { jobRoot, jobTree } from '../../protocol/trace.ts'
+import { idealProofs } from './attestation-ideal.ts'
 import {
   type Attested,
   attest,
@@ -23,7 +24,6 @@ import {
   committer,
   copyOf,
   factsOf,
-  idealProofs,
   keyOf,
   makeWorld,
   verify,

@@ -5,7 +5,8 @@ import { FAULTS } from '../../node/attestation/faults.ts'
 import { equalBytes } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { AttestationSchema } from '../../protocol/gen/sinter_pb.js'
-import { attest, copyOf, idealProofs, makeWorld, remembering, verify } from './attestation-world.ts'
+import { idealProofs, remembering } from './attestation-ideal.ts'
+import { attest, copyOf, makeWorld, verify } from './attestation-world.ts'
 
 /**
  * Random damage. Everything in an attestation is bound to something: whatever changes, and still decodes, must cost the

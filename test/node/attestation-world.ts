@@ -1,19 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { CID } from 'multiformats/cid'
-import { readArtifact } from '../../circuits/artifacts.ts'
 import { type Committer, createCommitter } from '../../circuits/commit.ts'
 import type { ProverPool } from '../../circuits/pool.ts'
-import {
-  type PointwiseInput,
-  pointwiseWitnessInput,
-  type RelationInput,
-  relationWitnessInput,
-} from '../../circuits/prove.ts'
-import { isCanonical, scalarBuffer } from '../../circuits/scalars.ts'
-import { type CircuitKind, SIGNAL_COUNT } from '../../circuits/signals.ts'
 import type { Verifier } from '../../circuits/verify.ts'
-import { createWitnessCalculator, type WitnessCalculator } from '../../circuits/witness.ts'
 import { evaluate, traceOutputs } from '../../models/canonical.ts'
 import { fileCid } from '../../models/cid.ts'
 import { loadDigits, loadHeldOut } from '../../models/digits.ts'
@@ -35,9 +25,7 @@ import { decode, encode } from '../../protocol/codec.ts'
 import { samplePoints } from '../../protocol/draw.ts'
 import { type SigningDomain, signTyped, voucherDigest } from '../../protocol/eip712.ts'
 import { open, type Payload, seal } from '../../protocol/envelope.ts'
-import { SinterError } from '../../protocol/errors.ts'
 import { AttestationSchema, type ReceiptSchema } from '../../protocol/gen/sinter_pb.js'
-import { hash } from '../../protocol/hash.ts'
 import { type Address, addressOf, publicKeyOf } from '../../protocol/signature.ts'
 import { type SumTree, sumTree } from '../../protocol/sum-tree.ts'
 
@@ -307,62 +295,4 @@ export function verify(
     voter: VOTER.address,
     ...overrides,
   })
-}
-
-/** Verifies each proof once, however many mutations of its attestation a test looks at. */
-export function remembering(verifier: Pick<Verifier, 'verify'>): Verifier {
-  const known = new Map<string, ReturnType<Verifier['verify']>>()
-  return {
-    verify(kind, signals, proof) {
-      const key = createHash('sha256').update(kind).update(signals.join()).update('/').update(proof).digest('hex')
-      const verdict = known.get(key) ?? verifier.verify(kind, signals, proof)
-      known.set(key, verdict)
-      return verdict
-    },
-    close: async () => {},
-  }
-}
-
-/**
- * An ideal proof system: the circuits' own constraints decide what can be proven, and a proof is a tag that only this pool
- * can make. For everything about attestations that does not lie in the pairing.
- */
-export async function idealProofs(): Promise<{ pool: ProverPool; verifier: Verifier; proven(): number }> {
-  const secret = randomBytes(32)
-  let count = 0
-  const calculators = new Map<CircuitKind, Promise<WitnessCalculator>>()
-  const calculator = (kind: CircuitKind): Promise<WitnessCalculator> => {
-    const known = calculators.get(kind) ?? readArtifact(kind, 'wasm').then(createWitnessCalculator)
-    calculators.set(kind, known)
-    return known
-  }
-  const tag = (kind: CircuitKind, signals: readonly bigint[]): Uint8Array => {
-    const one = hash('ideal', secret, Buffer.from(kind), scalarBuffer(signals))
-    return Uint8Array.from({ length: 256 }, (_, i) => one[i % 32]!)
-  }
-  return {
-    proven: () => count,
-    pool: {
-      async prove(kind, input) {
-        const made =
-          kind === 'relation'
-            ? relationWitnessInput(committer, input as RelationInput)
-            : pointwiseWitnessInput(committer, input as PointwiseInput)
-        ;(await calculator(kind)).calculate(made.input)
-        count++
-        return { ...made, publicSignals: made.signals, proof: tag(kind, made.signals) } as never
-      },
-      close: async () => {},
-    },
-    verifier: {
-      async verify(kind, signals, proof) {
-        if (signals.length !== SIGNAL_COUNT[kind])
-          throw new SinterError('SIGNAL_COUNT', 'a statement of the wrong length')
-        if (!signals.every(isCanonical)) return { ok: false, code: 'SIGNAL_RANGE' }
-        if (proof.length !== 256) return { ok: false, code: 'PROOF_LENGTH' }
-        return Buffer.from(tag(kind, signals)).equals(proof) ? { ok: true } : { ok: false, code: 'PAIRING' }
-      },
-      close: async () => {},
-    },
-  }
 }

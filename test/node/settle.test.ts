@@ -5,7 +5,8 @@ import { toleranceOpenings } from '../../node/stages/settle.ts'
 import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { verifySumPath } from '../../protocol/sum-tree.ts'
 import { type DrawVerdict, packVerdicts } from '../../protocol/vote.ts'
-import { type Attested, attest, copyOf, idealProofs, makeWorld, NETWORK, PROVIDER } from './attestation-world.ts'
+import { idealProofs } from './attestation-ideal.ts'
+import { type Attested, attest, copyOf, makeWorld, NETWORK, PROVIDER } from './attestation-world.ts'
 
 const { pool } = await idealProofs()
 const world = makeWorld()
