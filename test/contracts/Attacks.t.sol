@@ -41,12 +41,14 @@ contract AttacksTest is World {
     /// the forger 280,000 once; its stake came back after the unbonding delay.
     function test_aCrowdOfRegistrationsCannotStopABatchFromEnding() public {
         bytes32 batchId = judged(100 ether);
-        crowd(registry.MAX_PLACES() + 50);
+        crowd(400);
         skip(61);
         chill();
         uint256 before = gasleft();
         batches.redraw(batchId);
-        underTheLimit(before - gasleft());
+        uint256 used = before - gasleft();
+        // A list of all nodes took three million.
+        if (used > 2_000_000) revert Differs("gas", used, 2_000_000);
         // The crowd came after the anchor: the five of then are all there is.
         recordSlot(batches.batchOf(batchId).committeeSlot);
         eq(batches.committee(batchId).length, NODES - 1, "members");
