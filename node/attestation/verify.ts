@@ -10,7 +10,7 @@ import { TREE } from '../../protocol/statement.ts'
 import type { DrawVerdict } from '../../protocol/vote.ts'
 import type { LoadedModel } from '../model/load.ts'
 import { ZERO_LEAF_BYTES } from './commit.ts'
-import { jobCost, MAX_JOB_MULTIPLY_ADDS } from './cost.ts'
+import { jobMultiplyAdds, MAX_JOB_MULTIPLY_ADDS } from './cost.ts'
 import { batchDigest, coefficientDigest } from './digest.ts'
 import { check, type Fault, FaultFound, type Finding } from './faults.ts'
 import { flagLeaves, type JobPlan, leafKey, planJob } from './layout.ts'
@@ -110,7 +110,7 @@ async function verifyJob(
   const proven = await found(job.index, async () => {
     const model = await context.model(receipt.manifest)
     check(receipt.units === BigInt(model.manifest.units), 'RECEIPT_UNITS')
-    const { multiplyAdds } = jobCost(model.manifest, context.tileDraws)
+    const multiplyAdds = jobMultiplyAdds(model.manifest, context.tileDraws)
     check(multiplyAdds <= MAX_JOB_MULTIPLY_ADDS, 'MANIFEST_INVALID', `${multiplyAdds} multiply-adds to verify`)
     const challenge = jobChallenge(facts.challenge, receipt.hash, model.cid.bytes)
     const plan = planShown(model, job, challenge, context.tileDraws)
