@@ -39,7 +39,7 @@ function bytecodeOf(name: string): Hex {
  * the account sent something else in between.
  */
 export async function deployNetwork(options: DeployOptions): Promise<NetworkFile> {
-  const { rpcUrl, key, name, params, tileDraws, circuits, faucet = true, faucetFund = DEFAULT_FAUCET_FUND } = options
+  const { rpcUrl, key, name, params, tileDraws, circuits, faucet = false, faucetFund = DEFAULT_FAUCET_FUND } = options
   checkParams(params)
   const client = openClient(rpcUrl)
   const chainId = await client.getChainId()

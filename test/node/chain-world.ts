@@ -48,7 +48,7 @@ export async function openWorld(): Promise<World> {
     const params = devnetParams
     const circuits = { relation: '00'.repeat(32), pointwise: '00'.repeat(32) }
     const at = { rpcUrl: anvil.rpcUrl, key: anvil.key }
-    const network = await deployNetwork({ ...at, name: 'test', params, tileDraws: 4, circuits })
+    const network = await deployNetwork({ ...at, name: 'test', params, tileDraws: 4, circuits, faucet: true })
     const funder = await openChain({ network, ...at })
     const reader = await openChain({ network, rpcUrl: anvil.rpcUrl })
     const enter = async (): Promise<Actor> => {
