@@ -250,6 +250,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       },
       config.vote,
     )
+    const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
       networkId: id,
@@ -263,7 +264,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       attestation: gossip.shelf.get,
       keepAttestation: gossip.shelf.keep,
       fetchAttestation: (anchored) =>
-        fetchAttestation({ chain, streams, judge: gossip.judgeSealed, shelf: gossip.shelf, log }, anchored),
+        fetchAttestation({ chain, streams, others, judge: gossip.judgeSealed, shelf: gossip.shelf, log }, anchored),
       log,
     })
     const fundsOf = async (account: Address): Promise<bigint> => {

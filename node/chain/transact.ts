@@ -97,6 +97,8 @@ export function openTransactor(client: PublicClient, chainId: number, account: P
       const receipt = await client
         .waitForTransactionReceipt({ hash, timeout: RECEIPT_TIMEOUT_MS })
         .catch((cause: unknown) => {
+          // It may have been dropped: whatever comes next takes the number that the chain expects, not one behind a gap.
+          lane.nextNonce = 0
           throw new SinterError('CHAIN_RECEIPT', `${call.action}: sent but not mined in time`, {
             cause,
             detail: { hash },

@@ -41,7 +41,10 @@ export type OfferTerms = {
 /** A bid with the peer id to reach its maker by. */
 export type ReceivedBid = Bid & { peerId: string }
 
-type OpenOffer = { offer: Offer; bids: ReceivedBid[]; arrived(): void }
+type OpenOffer = { offer: Offer; bids: ReceivedBid[]; bidders: Set<Address>; arrived(): void }
+
+/** Bidders on one offer that are looked at, staked or not. */
+const MAX_BIDDERS = 1_024
 
 /** Publishes offers and gathers the bids that answer them. One instance serves the bid protocol for all offers of a client. */
 export type OfferDesk = { gather(terms: OfferTerms): Promise<{ offer: Offer; bids: ReceivedBid[] }> }
@@ -54,16 +57,23 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
   /** Judges one bid against each open offer: it names one of them, or it is refused. */
   async function receive(bytes: Uint8Array, peerKey: Uint8Array, peerId: string): Promise<string | null> {
     let code = 'BID_OFFER'
-    for (const { offer, bids, arrived } of open.values()) {
+    for (const each of open.values()) {
+      const { offer, bids, arrived } = each
       const context = { networkId, nowMs: components.now(), offer, peerKey, seen: (id: Uint8Array) => seen.has(id) }
       const judged = judgeBid(bytes, context)
       if (judged.action !== 'accept') {
         if (judged.code !== 'BID_OFFER') code = judged.code
         continue
       }
+      const { id, provider } = judged.value
+      // [IGNORE] A provider bids once on an offer.
+      if (each.bidders.has(provider)) return 'BID_REPEATED'
+      // [IGNORE] There is room: each bid costs a question to the chain.
+      if (each.bidders.size >= MAX_BIDDERS) return 'BIDS_FULL'
+      each.bidders.add(provider)
       // [REJECT] The bidder is registered and staked, by the chain and not by its own word.
-      if (!(await components.staked(judged.value.provider))) return 'PROVIDER_NOT_STAKED'
-      seen.set(judged.value.id, true)
+      if (!(await components.staked(provider))) return 'PROVIDER_NOT_STAKED'
+      seen.set(id, true)
       bids.push({ ...judged.value, peerId })
       arrived()
       return null
@@ -105,7 +115,7 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
             clearTimeout(timer)
             resolve()
           }
-          open.set(key, { offer, bids, arrived })
+          open.set(key, { offer, bids, bidders: new Set(), arrived })
           network.publish('offers', sealed.bytes).catch((error: unknown) => {
             clearTimeout(timer)
             reject(new SinterError(errorCode(error), 'the offer could not be published', { cause: error }))

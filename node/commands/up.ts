@@ -1,4 +1,5 @@
 import { checkRuntime, type ExecutionProvider } from '../../models/session.ts'
+import { describeError } from '../../protocol/errors.ts'
 import { type NodeParts, startNode } from '../node.ts'
 import {
   createLog,
@@ -26,6 +27,10 @@ export type UpOptions = JoinOptions & {
 export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promise<void> {
   checkRuntime()
   const log = createLog(options.logLevel, 'stdout')
+  // A promise that some library forgot must not end a node that has proofs to make.
+  process.on('unhandledRejection', (error) =>
+    log.error({ event: 'node.unhandled', error: describeError(error) }, 'a failure that nobody waited for'),
+  )
   const node = await startNode(
     {
       network: readNetworkFile(options.network),

@@ -5,7 +5,7 @@ import { peerIdFromPublicKey } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 
 /** Networks that a stranger has no business sending us to: this machine, its neighbours, and what is no host at all. */
-const INTERNAL = new BlockList()
+const INTERNAL_4 = new BlockList()
 for (const [network, prefix] of [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
@@ -18,15 +18,20 @@ for (const [network, prefix] of [
   ['198.18.0.0', 15],
   ['224.0.0.0', 3],
 ] as const)
-  INTERNAL.addSubnet(network, prefix, 'ipv4')
+  INTERNAL_4.addSubnet(network, prefix, 'ipv4')
 // Only 2000::/3 is given out; 64:ff9b::/96 and ::ffff:0:0/96, which carry IPv4 addresses, lie outside of it, 2002::/16 inside.
+const INTERNAL_6 = new BlockList()
 for (const [network, prefix] of [
   ['::', 3],
   ['2002::', 16],
   ['4000::', 2],
   ['8000::', 1],
 ] as const)
-  INTERNAL.addSubnet(network, prefix, 'ipv6')
+  INTERNAL_6.addSubnet(network, prefix, 'ipv6')
+
+// Two lists: one of both kinds would compare an IPv4 address with the IPv6 networks too, as ::ffff:0:0/96.
+const isInternal = (host: string): boolean =>
+  isIP(host) === 6 ? INTERNAL_6.check(host, 'ipv6') : INTERNAL_4.check(host, 'ipv4')
 
 /** `/ip4|ip6/…/tcp/…[/p2p/<peer>]` and nothing else, on a public host unless `internal`. */
 function dialable(text: string, peer: string, internal: boolean): boolean {
@@ -34,8 +39,8 @@ function dialable(text: string, peer: string, internal: boolean): boolean {
     const [host, port, id, ...rest] = multiaddr(text).getComponents()
     if (host === undefined || (host.name !== 'ip4' && host.name !== 'ip6') || port?.name !== 'tcp') return false
     if (rest.length > 0 || (id !== undefined && (id.name !== 'p2p' || id.value !== peer))) return false
-    const family = isIP(host.value ?? '')
-    return family !== 0 && (internal || !INTERNAL.check(host.value!, family === 6 ? 'ipv6' : 'ipv4'))
+    const ip = host.value ?? ''
+    return isIP(ip) !== 0 && (internal || !isInternal(ip))
   } catch {
     return false
   }

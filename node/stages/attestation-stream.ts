@@ -1,3 +1,5 @@
+import { randomInt } from 'node:crypto'
+import type { PeerId } from '@libp2p/interface'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
@@ -23,32 +25,67 @@ export function attestationHandler(sealed: (batch: Hex) => Promise<Uint8Array | 
 export type FetchComponents = {
   chain: Pick<Chain, 'node'>
   streams: Pick<Streams, 'open'>
+  /** Peers that may have it too, by id. */
+  others(): string[]
   judge(sealed: Uint8Array): ReturnType<typeof judgeAttestation>
   shelf: Pick<AttestationShelf, 'keep'>
   log: Log
 }
 
-/**
- * Asks the batch's provider itself for its attestation. The provider's peer id follows from the key it registered on chain.
- * Says nothing when it does not answer: the voter's patience decides what that means.
- */
-export async function fetchAttestation(components: FetchComponents, anchored: AnchoredBatch): Promise<void> {
-  const { chain, streams, judge, shelf, log } = components
+/** Peers asked beside the provider. */
+const OTHERS = 4
+
+/** Whether the peer handed out the attestation that was committed. */
+async function fetchFrom(
+  components: FetchComponents,
+  peer: PeerId | string,
+  anchored: AnchoredBatch,
+): Promise<boolean> {
+  const { streams, judge, shelf, log } = components
   try {
-    const node = await chain.node(anchored.provider)
-    if (node === null) return
-    const stream = await streams.open(peerIdOfKey(fromHex(node.publicKey)), 'attestation')
+    const stream = await streams.open(peer, 'attestation')
     try {
       await stream.write(encode(AttestationQuerySchema, { batch: fromHex(anchored.id) }))
       const sealed = await stream.read(30_000)
-      if (sealed.length > 0 && (await judge(sealed)).action === 'accept') shelf.keep(sealed)
+      if (sealed.length === 0 || (await judge(sealed)).action !== 'accept') return false
+      shelf.keep(sealed)
+      return true
     } finally {
       await stream.close()
     }
   } catch (error) {
-    log.debug(
-      { event: 'attestation.unfetched', batch: anchored.id, error: describeError(error) },
-      'attestation not fetched',
-    )
+    const facts = {
+      event: 'attestation.unfetched',
+      batch: anchored.id,
+      peer: String(peer),
+      error: describeError(error),
+    }
+    log.debug(facts, 'attestation not fetched')
+    return false
   }
+}
+
+/**
+ * Asks the batch's provider for its attestation, and at the same time some peers that gossip may have brought it to: a
+ * provider that went down after it handed its attestation out has not withheld it. The provider's peer id follows from the key
+ * it registered on chain. Says nothing when nobody answers: the voter's patience decides what that means.
+ */
+export async function fetchAttestation(components: FetchComponents, anchored: AnchoredBatch): Promise<void> {
+  const { chain, log } = components
+  const others = components.others()
+  // Others every time, so that after a few tries many have been asked.
+  const some = Array.from(
+    { length: Math.min(OTHERS, others.length) },
+    () => others.splice(randomInt(others.length), 1)[0]!,
+  )
+  const provider = chain.node(anchored.provider).then(
+    (node) => (node === null ? false : fetchFrom(components, peerIdOfKey(fromHex(node.publicKey)), anchored)),
+    (error: unknown) => {
+      log.debug({ event: 'attestation.unfetched', batch: anchored.id, error: describeError(error) }, 'no such node')
+      return false
+    },
+  )
+  const asked = [provider, ...some.map((peer) => fetchFrom(components, peer, anchored))]
+  // The first that has it is enough; the others end by their own timeouts.
+  await Promise.any(asked.map(async (each) => (await each) || Promise.reject())).catch(() => {})
 }

@@ -1,0 +1,266 @@
+/** Offers from strangers: what they may make a node do, and whom they may make it talk to. */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { createOfferDesk } from '../../node/client/offer.ts'
+import { identityFromKey } from '../../node/identity/identity.ts'
+import type { Runtime } from '../../node/model/runtime.ts'
+import { targetsOf } from '../../node/net/addresses.ts'
+import type { FrameStream } from '../../node/net/frame-stream.ts'
+import type { StreamHandler } from '../../node/net/streams.ts'
+import { createBidder } from '../../node/stages/bid.ts'
+import { bigintToBytes } from '../../protocol/bytes.ts'
+import { decode, encode } from '../../protocol/codec.ts'
+import { open, seal } from '../../protocol/envelope.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
+import { BidReplySchema } from '../../protocol/gen/sinter_pb.js'
+import type { Offer } from '../../protocol/rules/offer.ts'
+import { bytes32, consumer, digitsRuntime, log, model, NETWORK, PRICE, provider, streamPair } from './session-world.ts'
+
+const self = consumer.peerId.toString()
+
+function offerOf(change: Partial<Offer> = {}): Offer {
+  return {
+    id: bytes32(),
+    consumer: consumer.address,
+    consumerKey: consumer.publicKey,
+    manifest: model.cid,
+    hardwareClass: 'any',
+    memoryMib: 0,
+    priceCeiling: 2n * PRICE,
+    jobs: 1n,
+    deadlineMs: Date.now() + 5_000,
+    policy: 'zk',
+    addresses: ['/ip4/127.0.0.1/tcp/4001'],
+    ...change,
+  }
+}
+
+function createWorld(change: { funds?: bigint; internal?: boolean; runtime?: (cid: string) => Promise<Runtime> } = {}) {
+  const opened: unknown[] = []
+  const loaded: string[] = []
+  const sent: Uint8Array[] = []
+  const bidder = createBidder(
+    {
+      identity: provider,
+      networkId: NETWORK,
+      streams: {
+        async open(target) {
+          opened.push(target)
+          const [mine, theirs] = streamPair()
+          void (async () => {
+            sent.push(await theirs.read(1_000))
+            await theirs.write(encode(BidReplySchema, { taken: true, code: '' }))
+          })().catch(() => {})
+          return { ...mine, remotePeer: consumer.peerId, closed: false } as FrameStream
+        },
+      },
+      runtime: async (cid) => {
+        loaded.push(cid)
+        return (change.runtime ?? (async () => digitsRuntime))(cid)
+      },
+      isWarm: () => false,
+      fundsOf: async () => change.funds ?? PRICE,
+      now: Date.now,
+      log,
+    },
+    {
+      price: PRICE,
+      hardwareClass: 'cpu',
+      memoryMib: 1_024,
+      executionProvider: 'cpu',
+      internalAddresses: change.internal ?? true,
+    },
+  )
+  return { bidder, opened, loaded, sent }
+}
+
+test('a suitable offer gets a signed bid that the node remembers', async () => {
+  const { bidder, sent, opened } = createWorld()
+  const offer = offerOf()
+  await bidder.consider(offer)
+  assert.equal(opened, [[`/ip4/127.0.0.1/tcp/4001/p2p/${self}`]])
+  const bid = open('bid', NETWORK, sent[0]!)
+  assert.is.not(typeof bid, 'string')
+  if (typeof bid === 'string') return
+  assert.is(bid.signer, provider.address)
+  assert.equal(bid.message.offer, offer.id)
+  assert.is(bidder.made(bid.id)!.price, PRICE)
+  assert.is(bidder.made(bytes32()), null)
+})
+
+test('an offer that does not suit, or from oneself, loads nothing', async () => {
+  const { bidder, loaded, opened } = createWorld()
+  for (const change of [
+    { hardwareClass: 'h100' },
+    { memoryMib: 2_048 },
+    { priceCeiling: PRICE - 1n },
+    { consumer: provider.address },
+  ])
+    await bidder.consider(offerOf(change))
+  assert.equal([loaded, opened], [[], []])
+})
+
+test('an offer of somebody without the price of a job loads nothing', async () => {
+  const poor = createWorld({ funds: PRICE - 1n })
+  await poor.bidder.consider(offerOf())
+  assert.equal([poor.loaded, poor.opened], [[], []])
+})
+
+test('a flood of offers is worked on a few at a time, and one consumer does not take all places', async () => {
+  const { bidder, loaded } = createWorld({ runtime: () => new Promise(() => {}) })
+  for (let i = 0; i < 50; i++) void bidder.consider(offerOf())
+  for (let i = 0; i < 50; i++) void bidder.consider(offerOf({ consumer: `0x${i.toString(16).padStart(40, '0')}` }))
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  assert.is(loaded.length, 8)
+})
+
+test('a model that cannot be loaded costs one offer', async () => {
+  let fail = true
+  const { bidder, sent } = createWorld({
+    runtime: async () => {
+      if (fail) throw new SinterError('MODEL_UNPROVABLE', 'no')
+      return digitsRuntime
+    },
+  })
+  await bidder.consider(offerOf())
+  fail = false
+  await bidder.consider(offerOf())
+  assert.is(sent.length, 1)
+})
+
+test('only addresses that can be the sender’s own are dialled, each bound to its key', () => {
+  const other = identityFromKey(bytes32()).peerId.toString()
+  const dialled = (addresses: string[], internal = false) => {
+    const targets = targetsOf(addresses, consumer.publicKey, internal)
+    return Array.isArray(targets) ? targets : []
+  }
+  for (const internal of [
+    '/ip4/127.0.0.1/tcp/22',
+    '/ip4/10.1.2.3/tcp/80',
+    '/ip4/172.31.0.1/tcp/80',
+    '/ip4/192.168.1.1/tcp/80',
+    '/ip4/169.254.169.254/tcp/80',
+    '/ip4/100.64.0.1/tcp/80',
+    '/ip4/0.0.0.0/tcp/80',
+    '/ip4/255.255.255.255/tcp/80',
+    '/ip6/::1/tcp/80',
+    '/ip6/fd00::1/tcp/80',
+    '/ip6/fe80::1/tcp/80',
+    '/ip6/::ffff:127.0.0.1/tcp/80',
+    '/ip6/64:ff9b::7f00:1/tcp/80',
+  ]) {
+    assert.equal(dialled([internal]), [], internal)
+    assert.is(dialled([internal], true).length, 1, internal)
+  }
+  for (const bad of [
+    '/dns4/internal.example.com/tcp/80',
+    '/ip4/8.8.8.8/udp/53',
+    `/ip4/8.8.8.8/tcp/4001/p2p/${other}`,
+    `/ip4/8.8.8.8/tcp/4001/p2p/${other}/p2p-circuit/p2p/${self}`,
+    '/ip4/8.8.8.8/tcp/4001/ws',
+    '/unix/tmp%2Fsocket',
+    'http://8.8.8.8/',
+    '',
+  ])
+    assert.equal(dialled([bad], true), [], bad)
+  for (const good of ['/ip4/8.8.8.8/tcp/4001', `/ip4/8.8.8.8/tcp/4001/p2p/${self}`, '/ip6/2a00:1450::1/tcp/4001'])
+    assert.ok(dialled([good])[0]!.endsWith(`/tcp/4001/p2p/${self}`), good)
+  assert.is(String(targetsOf([], consumer.publicKey, false)), self)
+})
+
+/** A desk with one open offer, and the way to send it a bid as a peer. */
+async function openDesk(staked: (address: string) => boolean = () => true) {
+  let handler: StreamHandler = async () => {}
+  let published: Uint8Array = new Uint8Array()
+  let asked = 0
+  const desk = await createOfferDesk({
+    identity: consumer,
+    networkId: NETWORK,
+    network: {
+      addresses: () => ['/ip4/127.0.0.1/tcp/1'],
+      publish: async (_, bytes) => {
+        published = bytes
+        return { recipients: 1 }
+      },
+    },
+    streams: {
+      handle: async (_, given) => {
+        handler = given
+      },
+    },
+    staked: async (address) => {
+      asked++
+      return staked(address)
+    },
+    now: Date.now,
+    log,
+  })
+  const gathering = desk.gather({ model, priceCeiling: PRICE, jobs: 1n, windowMs: 150 })
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  const offer = open('offer', NETWORK, published)
+  if (typeof offer === 'string') throw new Error(offer)
+  return {
+    gathering,
+    asked: () => asked,
+    async bid(
+      bidder = identityFromKey(bytes32()),
+      change: { price?: bigint; offer?: Uint8Array } = {},
+    ): Promise<string> {
+      const sealed = seal('bid', NETWORK, bidder.privateKey, {
+        offer: change.offer ?? offer.id,
+        price: bigintToBytes(change.price ?? PRICE, 16),
+        expectedLatencyMs: Math.floor(Math.random() * 1_000),
+        warm: true,
+        expiryMs: BigInt(Date.now() + 60_000),
+        executionProvider: 'cpu',
+      })
+      const [mine, theirs] = streamPair()
+      await mine.write(sealed.bytes)
+      await handler(theirs, bidder.peerId)
+      return decode(BidReplySchema, await mine.read(1_000))!.code
+    },
+  }
+}
+
+test('bids of staked providers are gathered, one of each', async () => {
+  const desk = await openDesk()
+  const twice = identityFromKey(bytes32())
+  assert.is(await desk.bid(twice), '')
+  assert.is(await desk.bid(twice), 'BID_REPEATED')
+  assert.is(await desk.bid(), '')
+  assert.is(await desk.bid(identityFromKey(bytes32()), { price: PRICE + 1n }), 'PRICE_ABOVE_CEILING')
+  assert.is(await desk.bid(identityFromKey(bytes32()), { offer: bytes32() }), 'BID_OFFER')
+  const { bids } = await desk.gathering
+  assert.is(bids.length, 2)
+  assert.is(await desk.bid(), 'BID_OFFER')
+})
+
+test('a stranger without stake costs one question to the chain, however often it bids', async () => {
+  const desk = await openDesk(() => false)
+  const stranger = identityFromKey(bytes32())
+  assert.is(await desk.bid(stranger), 'PROVIDER_NOT_STAKED')
+  for (let i = 0; i < 5; i++) assert.is(await desk.bid(stranger), 'BID_REPEATED')
+  assert.is(desk.asked(), 1)
+  assert.equal((await desk.gathering).bids, [])
+})
+
+test('an offer that cannot be published fails with the reason', async () => {
+  const desk = await createOfferDesk({
+    identity: consumer,
+    networkId: NETWORK,
+    network: {
+      addresses: () => ['/ip4/127.0.0.1/tcp/1'],
+      publish: async () => {
+        throw new SinterError('GOSSIP_NO_PEERS', 'nobody')
+      },
+    },
+    streams: { handle: async () => {} },
+    staked: async () => true,
+    now: Date.now,
+    log,
+  })
+  const code = await desk.gather({ model, priceCeiling: PRICE, jobs: 1n }).then(() => 'NONE', errorCode)
+  assert.is(code, 'GOSSIP_NO_PEERS')
+})
+
+test.run()
