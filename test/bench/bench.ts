@@ -81,7 +81,7 @@ const rows: [what: string, value: string, note: string][] = [
   [
     'the same, one right after the other',
     `${ms(f.burst_ms_p50)} / ${ms(f.burst_ms_p99)}`,
-    `${f.warm_rps} requests/s with receipts and vouchers, ${times(f.direct_rps, f.warm_rps)} fewer than the child process`,
+    `${f.warm_rps} requests/s with receipts and vouchers, ${times(f.direct_rps, f.warm_rps)} below the child process`,
   ],
   ['commitments per request, processor', ms(f.commit_ms), 'input and output root; consumer and provider each'],
   [
