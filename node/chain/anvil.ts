@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createTestClient, type Hex, http } from 'viem'
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
 import { SinterError } from '../../protocol/errors.ts'
+import { guardProcess } from '../exec/guard.ts'
 
 /** A running embedded chain. */
 export type Anvil = {
@@ -64,7 +65,8 @@ export async function startAnvil({ port = 0, blockTime = 1, chainId = 31_337 }: 
   // A parent that ends without `stop` must not leave the chain behind.
   const kill = (): void => void child.kill('SIGKILL')
   process.once('exit', kill)
-  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const release = guardProcess(child.pid)
+  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve())).then(release)
   const stop = async (): Promise<void> => {
     process.removeListener('exit', kill)
     child.kill('SIGTERM')

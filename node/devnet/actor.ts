@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { siblingEntry } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import { guardProcess } from '../exec/guard.ts'
 
 /** A fact that an actor printed, with the time at which it was read (ms since the epoch). */
 export type ActorEvent = { actor: string; event: string; at: number; facts: Record<string, unknown> }
@@ -50,6 +51,7 @@ export function startActor(init: ActorInit): Actor {
     env: { ...process.env, ...init.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  const release = guardProcess(child.pid)
   const log = createWriteStream(init.logFile, { flags: 'a' })
   const events: ActorEvent[] = []
   const listeners = new Set<(event: ActorEvent | null) => void>()
@@ -67,6 +69,7 @@ export function startActor(init: ActorInit): Actor {
     })
   const ended = new Promise<number | null>((resolve) => {
     child.once('close', (code) => {
+      release()
       log.end()
       for (const listener of [...listeners]) listener(null)
       resolve(code)
