@@ -167,6 +167,12 @@ export function validateStructure(manifest: Manifest): void {
     if (tapsPerOutput(manifest, op) > MANIFEST_LIMITS.taps)
       refuse('SHAPE', `${op.name}: more than ${MANIFEST_LIMITS.taps} multiply-adds behind one output`)
   }
+  // Each op brings its own weights: else a manifest of a few kilobytes could have one array read a thousand times over.
+  const named = manifest.ops.reduce(
+    (sum, op) => sum + ('weights' in op ? 4 * op.weights.count + 8 * op.biases.count : 0),
+    0,
+  )
+  if (named > manifest.weights.bytes) refuse('WEIGHTS_RANGE', 'the ops name more weights than the file holds')
   const work = countWork(manifest)
   if (work.units !== manifest.units || work.tiles !== manifest.tiles || work.layers !== manifest.layers)
     refuse('WORK_COUNT', `units, tiles and layers must be ${work.units}, ${work.tiles} and ${work.layers}`)

@@ -195,7 +195,10 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const streams = createStreams({ libp2p: network.libp2p, log })
     cleanup.push(() => streams.stop())
 
-    const library = createModelLibrary((cid, options) => content.get(cid, options))
+    const voteWindowMs = 1000 * chain.params.voteWindow
+    // A fetch that would outlast a quarter of the vote window is tried anew instead: a verifier has no time to hang on one peer.
+    const timeoutMs = Math.min(60_000, voteWindowMs / 4)
+    const library = createModelLibrary((cid, options) => content.get(cid, { timeoutMs, ...options }))
     const runtimes = createRuntimes({
       library,
       content,
@@ -204,6 +207,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       proving: {
         draws: chain.params.draws,
         attestWindowS: chain.params.attestWindow,
+        traceWindowS: chain.params.traceWindow,
         tileDraws: file.tileDraws,
       },
       adapt: adaptRuntime,
@@ -248,7 +252,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         now,
         log,
       },
-      config.vote,
+      { commitMs: voteWindowMs / 12, patienceMs: voteWindowMs / 2, ...config.vote },
     )
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({

@@ -80,6 +80,22 @@ export type ProvingLimits = {
   tileDraws: number
   /** Seconds from the challenge to the attestation's digest on chain. */
   attestWindowS: number
+  /** Seconds from the sample to the trace's root on chain. */
+  traceWindowS: number
+}
+
+/** Seconds that committing a leaf takes, and evaluating a multiply-add, on a slow core. */
+const LEAF_S = 3e-4
+const MULTIPLY_ADD_S = 2e-8
+
+/** Seconds to evaluate and commit one drawn job. */
+function traceSeconds(manifest: Manifest): number {
+  const trees = (id: number): number => (manifest.ops.some((op) => op.output === id && isLinear(op)) ? 2 : 1)
+  const leaves = manifest.tensors.reduce(
+    (sum, { shape, viewOf }, id) => sum + (viewOf === null ? trees(id) * leavesFor(elementCount(shape)) : 0),
+    0,
+  )
+  return leaves * LEAF_S + manifest.units * MULTIPLY_ADD_S
 }
 
 /** Seconds that a proof is taken to last on a machine that has other things to do. */
@@ -89,7 +105,14 @@ const PROOF_S = 1
  * Refuses a model whose attestation might not be made in time, or might be too large to hand out: either would cost an honest
  * provider its lock, and anyone can publish such a model. Throws `MODEL_UNPROVABLE`.
  */
-export function checkProvable(manifest: Manifest, { draws, tileDraws, attestWindowS }: ProvingLimits): void {
+export function checkProvable(manifest: Manifest, limits: ProvingLimits): void {
+  const { draws, tileDraws, attestWindowS, traceWindowS } = limits
+  const traceS = draws * traceSeconds(manifest)
+  if (2 * traceS > traceWindowS)
+    throw new SinterError(
+      'MODEL_UNPROVABLE',
+      `committing ${draws} drawn jobs may take ${Math.ceil(traceS)} s, too long for a window of ${traceWindowS} s`,
+    )
   const { proofs, bytes } = worstCost(manifest, tileDraws)
   if (draws * proofs * PROOF_S > attestWindowS)
     throw new SinterError(

@@ -1,6 +1,6 @@
 import { CID } from 'multiformats/cid'
 import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../../models/manifest.ts'
-import { validateManifest } from '../../models/validate.ts'
+import { validateManifest, validateStructure } from '../../models/validate.ts'
 import { equalBytes, fromHex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { sha256 } from '../../protocol/hash.ts'
@@ -60,6 +60,8 @@ export function createModelLibrary(fetch: Fetch): ModelLibrary {
     const manifest = parseManifest(await fetch(cid.toString(), { maxBytes: MANIFEST_LIMITS.bytes }))
     if (manifest.weights.bytes > MANIFEST_LIMITS.weightBytes || manifest.model.bytes > MAX_MODEL_BYTES)
       throw new SinterError('MODEL_TOO_LARGE', `the model's files are larger than this node takes`)
+    // Before anything large is fetched.
+    validateStructure(manifest)
     const weights = await fetchFile(fetch, manifest.weights, 'weights')
     validateManifest(manifest, weights)
     return { cid, manifest, weights }

@@ -1,9 +1,10 @@
 import type { Committer } from '../../circuits/commit.ts'
 import type { ProverPool } from '../../circuits/pool.ts'
-import { bigintToBytes, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { bigintToBytes, equalBytes, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { jobChallenge } from '../../protocol/challenge.ts'
 import { decode } from '../../protocol/codec.ts'
 import { seal } from '../../protocol/envelope.ts'
+import { SinterError } from '../../protocol/errors.ts'
 import { EnvelopeSchema } from '../../protocol/gen/sinter_pb.js'
 import { merkleTree } from '../../protocol/merkle.ts'
 import { attestationDigest } from '../../protocol/rules/attestation.ts'
@@ -69,6 +70,8 @@ export function createAttester(components: AttestComponents): Attester {
         served: job.served.map(bytesInt16),
       })
       out.push({ index, job, model, committed })
+      // Evaluating and committing hold the thread; between two jobs others get their turn.
+      await new Promise((resolve) => setImmediate(resolve))
     }
     const roots = merkleTree(out.map(({ committed }) => committed.root))
     return { jobs: out, root: roots.root, path: roots.path }
@@ -89,7 +92,9 @@ export function createAttester(components: AttestComponents): Attester {
     const started = performance.now()
     const record = await batcher.record(batch)
     const { tree } = await batcher.tree(record!)
-    const { jobs, path } = await drawnJobs(batch, facts.points)
+    const { jobs, path, root } = await drawnJobs(batch, facts.points)
+    if (!equalBytes(root, facts.challenge.traceRoot))
+      throw new SinterError('TRACE_CHANGED', 'the drawn jobs no longer give the trace that was anchored')
     const attested = []
     let proofs = 0
     for (const [position, { index, job, model, committed }] of jobs.entries()) {

@@ -5,9 +5,9 @@ import type { Verifier } from '../../circuits/verify.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { type SigningDomain, signTyped, type VoteFields, voteDigest } from '../../protocol/eip712.ts'
 import { type Payload, seal } from '../../protocol/envelope.ts'
-import { describeError, errorCode } from '../../protocol/errors.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import { packVerdicts, voteCommitment } from '../../protocol/vote.ts'
-import { type Fault, FaultFound, type Finding } from '../attestation/faults.ts'
+import { FaultFound, type Finding } from '../attestation/faults.ts'
 import type { BatchFacts } from '../attestation/place.ts'
 import { verifyAttestation } from '../attestation/verify.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -62,6 +62,38 @@ export type Voter = {
   attend(facts: BatchFacts, panel: Panel, attestation: Payload<'attestation'> | null): Promise<void>
 }
 
+/**
+ * What the loader throws for content that breaks the rules, whoever looks. Anything else (no disk, no memory, a fault of our own)
+ * says nothing about the prover, and no honest provider is slashed for it.
+ */
+const INVALID_MODEL: ReadonlySet<string> = new Set([
+  'CID_MALFORMED',
+  'CONTENT_CID',
+  'CONTENT_TOO_LARGE',
+  'CONTENT_TYPE',
+  'CONTENT_MALFORMED',
+  'MANIFEST_TOO_LARGE',
+  'MANIFEST_MALFORMED',
+  'MANIFEST_NOT_CANONICAL',
+  'MODEL_TOO_LARGE',
+  'MODEL_HASH',
+  'SHAPE',
+  'TOPOLOGY',
+  'TABLE_RANGE',
+  'WEIGHTS_RANGE',
+  'WEIGHTS_HASH',
+  'WORK_COUNT',
+  'ACCUMULATOR_BOUND',
+])
+
+function cidOf(manifest: Uint8Array): CID {
+  try {
+    return CID.decode(manifest)
+  } catch (cause) {
+    throw new SinterError('CID_MALFORMED', 'the receipt names no content id', { cause })
+  }
+}
+
 export function createVoter(components: VoteComponents, init: VoteInit = {}): Voter {
   const { identity, networkId, votes, ballots, store, log } = components
   const { commitMs = 5_000, patienceMs = 30_000 } = init
@@ -74,14 +106,12 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
     (late: boolean) =>
     async (manifest: Uint8Array): Promise<LoadedModel> => {
       try {
-        return await components.library.load(CID.decode(manifest))
+        return await components.library.load(cidOf(manifest))
       } catch (error) {
         const code = errorCode(error)
-        const missing = code === 'CONTENT_UNAVAILABLE'
-        const ours = code === 'CONTENT_ABORTED' || code.startsWith('STORE_')
-        if (ours || (missing && !late)) throw error
-        const fault: Fault = missing ? 'MODEL_UNAVAILABLE' : 'MANIFEST_INVALID'
-        throw new FaultFound(fault, describeError(error))
+        if (code === 'CONTENT_UNAVAILABLE' && late) throw new FaultFound('MODEL_UNAVAILABLE', describeError(error))
+        if (INVALID_MODEL.has(code)) throw new FaultFound('MANIFEST_INVALID', describeError(error))
+        throw error
       }
     }
 

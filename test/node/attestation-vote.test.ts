@@ -220,7 +220,7 @@ test('MANIFEST_INVALID: a manifest that breaks the rules is the prover’s fault
 })
 
 test('trouble of the voter’s own never becomes a vote', async () => {
-  for (const code of ['CONTENT_ABORTED', 'STORE_OPEN']) {
+  for (const code of ['CONTENT_ABORTED', 'STORE_OPEN', 'UNEXPECTED', 'BLOCKSTORE_FULL']) {
     const member = seat({ model: failing(code) })
     member.clock.ms += 1
     await member.attend(message)
