@@ -220,6 +220,14 @@ test('offsets stay inside the weights file and aligned', () => {
     invalid('WEIGHTS_RANGE', edit)
 })
 
+test('each op brings its own weights', () => {
+  invalid('WEIGHTS_RANGE', (manifest) => {
+    const first = conv(manifest)
+    const output = manifest.tensors.push({ ...manifest.tensors[first.output]! }) - 1
+    manifest.ops.push({ ...first, output })
+  })
+})
+
 test('units, tiles and layers are what the graph has', () => {
   invalid('WORK_COUNT', (manifest) => manifest.units++)
   invalid('WORK_COUNT', (manifest) => manifest.tiles--)
