@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Committer } from '../../circuits/commit.ts'
 import type { ProverPool } from '../../circuits/pool.ts'
 import { bigintToBytes, equalBytes, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
@@ -10,7 +11,7 @@ import { merkleTree } from '../../protocol/merkle.ts'
 import { attestationDigest } from '../../protocol/rules/attestation.ts'
 import type { CommittedJob, commitJob } from '../attestation/commit.ts'
 import type { BatchFacts } from '../attestation/place.ts'
-import type { proveJob } from '../attestation/prove.ts'
+import type { JobProof, proveJob } from '../attestation/prove.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Identity } from '../identity/identity.ts'
 import { bytesInt16, type JobRecord } from '../jobs/ledger.ts'
@@ -55,6 +56,8 @@ export function createAttester(components: AttestComponents): Attester {
   const { identity, networkId, chain, library, committer, pool, batcher, store, tileDraws, log } = components
   const made = store.table('attestations', bytesCodec)
   const drawn = new Map<Hex, Promise<Drawn>>()
+  /** Proofs of drawn jobs by batch and challenge, job by job: a prover that fails at the last one does not cost the others. */
+  const proven = new Map<Hex, { seed: Hex; jobs: Map<number, JobProof> }>()
 
   async function commitDrawn(record: BatchRecord, points: bigint[]): Promise<Drawn> {
     const { jobs, tree } = await batcher.tree(record)
@@ -88,6 +91,31 @@ export function createAttester(components: AttestComponents): Attester {
     return promise
   }
 
+  /** Proofs of one drawn job. When one fails, those that wait behind it are called off, or a second try would wait for them. */
+  async function proveDrawn(
+    batch: Hex,
+    facts: BatchFacts,
+    { index, job, model, committed }: DrawnJob,
+  ): Promise<JobProof> {
+    const seed = toHex(facts.challenge.beacon)
+    if (proven.get(batch)?.seed !== seed) proven.set(batch, { seed, jobs: new Map() })
+    const { jobs } = proven.get(batch)!
+    const known = jobs.get(index)
+    if (known !== undefined) return known
+    const stop = new AbortController()
+    // Every proof of the job listens to it.
+    setMaxListeners(0, stop.signal)
+    try {
+      const challenge = jobChallenge(facts.challenge, job.receiptHash, model.cid.bytes)
+      const proof = await components.prove(pool, model, committed, challenge, tileDraws, stop.signal)
+      jobs.set(index, proof)
+      return proof
+    } catch (error) {
+      stop.abort()
+      throw error
+    }
+  }
+
   async function prove(batch: Hex, facts: BatchFacts): Promise<Uint8Array> {
     const started = performance.now()
     const record = await batcher.record(batch)
@@ -97,9 +125,9 @@ export function createAttester(components: AttestComponents): Attester {
       throw new SinterError('TRACE_CHANGED', 'the drawn jobs no longer give the trace that was anchored')
     const attested = []
     let proofs = 0
-    for (const [position, { index, job, model, committed }] of jobs.entries()) {
-      const challenge = jobChallenge(facts.challenge, job.receiptHash, model.cid.bytes)
-      const proof = await components.prove(pool, model, committed, challenge, tileDraws)
+    for (const [position, each] of jobs.entries()) {
+      const { index, job } = each
+      const proof = await proveDrawn(batch, facts, each)
       proofs += proof.statements?.reduce((sum, { segments }) => sum + (segments?.length ?? 0), 0) ?? 0
       attested.push({
         receipt: { payload: job.payload, signature: job.signature },
@@ -133,6 +161,7 @@ export function createAttester(components: AttestComponents): Attester {
       const bytes = known ?? (await prove(batch, facts))
       // On disk before its digest is on chain: a digest whose attestation is lost would be silence.
       if (known === undefined) await made.put(batch, bytes)
+      proven.delete(batch)
       await chain.commitAttestation(batch, toHex(attestationDigest(payloadOf(bytes))))
       log.info({ event: 'attestation.committed', batch }, 'attestation committed')
       return bytes
@@ -140,6 +169,7 @@ export function createAttester(components: AttestComponents): Attester {
     sealed: async (batch) => (await made.get(batch)) ?? null,
     async forget(batch) {
       drawn.delete(batch)
+      proven.delete(batch)
       await made.del(batch)
     },
   }

@@ -54,6 +54,29 @@ test('an attestation is on disk before its digest is on chain, and a later life 
   assert.is(await later.stage.sealed(batch), null)
 })
 
+test('a proof that fails costs its job only: the proofs before it are kept, those behind it called off', async () => {
+  const calls: number[] = []
+  let waiting: AbortSignal | undefined
+  const { stage, root } = attester(world, pool, {
+    async prove(...args) {
+      const [, , job, , , signal] = args
+      calls.push(calls.length)
+      if (calls.length === 2) {
+        waiting = signal
+        throw new SinterError('PROVER_DIED', 'gone')
+      }
+      assert.ok(job)
+      return proveJob(...args)
+    },
+  })
+  await stage.trace(batch, world.points)
+  const facts = factsOf(world, root())
+  assert.is(await stage.attest(batch, facts).then(() => 'NONE', errorCode), 'PROVER_DIED')
+  assert.is(waiting!.aborted, true)
+  await stage.attest(batch, facts)
+  assert.is(calls.length, 3)
+})
+
 test('an evaluation that fails is tried again', async () => {
   let broken = true
   const { stage } = attester(world, pool, {
