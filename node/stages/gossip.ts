@@ -52,6 +52,9 @@ export function gossipValidators(components: GossipComponents): {
   const panels = bounded<NonNullable<Awaited<ReturnType<VoteContext['panel']>>>>(256)
 
   const batchNow = remembered(0, components.now, (id: Hex) => chain.batch(id))
+  const seatsOf = remembered(0, components.now, async (id: Hex) =>
+    (await chain.deadline(id)) === 0n ? null : chain.committee(id),
+  )
   const committed = remembered(LOOK_MS, components.now, batchNow)
   /** A message may come right behind the transaction that it needs, so only a committed batch is answered from memory. */
   const batchFor = async (id: Hex): Promise<Batch> => {
@@ -73,8 +76,8 @@ export function gossipValidators(components: GossipComponents): {
     const batch = await batchFor(anchored.id)
     const known = panels.get(id)
     if (known?.attempt === batch.attempt) return known
-    if (batch.status !== 'committed' || (await chain.deadline(anchored.id)) === 0n) return null
-    const committee = await chain.committee(anchored.id)
+    const committee = batch.status === 'committed' ? await seatsOf(anchored.id) : null
+    if (committee === null) return null
     const fresh = { committee, attempt: batch.attempt, attestation: fromHex(batch.attestation) }
     panels.set(id, fresh)
     return fresh
