@@ -5,7 +5,7 @@ import { createProverPool } from '../circuits/pool.ts'
 import { createVerifier } from '../circuits/verify.ts'
 import type { ExecutionProvider } from '../models/session.ts'
 import { toHex } from '../protocol/bytes.ts'
-import { describeError, errorCode, SinterError } from '../protocol/errors.ts'
+import { describeError, SinterError } from '../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../protocol/network.ts'
 import type { Address } from '../protocol/signature.ts'
 import { commitJob } from './attestation/commit.ts'
@@ -16,6 +16,7 @@ import { checkCircuits } from './circuits.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
 import { createLedger } from './jobs/ledger.ts'
+import { repeat, within } from './loop.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
 import { createRuntimes } from './model/runtimes.ts'
@@ -98,40 +99,8 @@ async function keepFloor(chain: Chain, account: Address, least: bigint, target: 
   if (balance < least) await chain.deposit((target > least ? target : least) - balance)
 }
 
-type Loop = { halt(): void; done: Promise<void> }
-
-/** Repeats a piece of work with a pause, one at a time, until halted. Failures are logged and the next round tries again. */
-function repeat(name: string, everyMs: number, log: Log, work: () => Promise<void> | void): Loop {
-  let stopped = false
-  const done = (async () => {
-    while (!stopped) {
-      try {
-        await work()
-      } catch (error) {
-        log.warn({ event: `${name}.failed`, code: errorCode(error), error: describeError(error) }, `${name} failed`)
-      }
-      await new Promise((resolve) => setTimeout(resolve, everyMs))
-    }
-  })()
-  return {
-    halt() {
-      stopped = true
-    },
-    done,
-  }
-}
-
 /** What is under way when a node stops gets this long to end (ms). All that matters is on disk or on the chain by then. */
 const STOP_GRACE_MS = 4_000
-
-/** Resolves with the promise, or when the time is up. */
-async function within(promise: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms)
-  })
-  await Promise.race([promise.then(() => {}), late]).finally(() => clearTimeout(timer))
-}
 
 /**
  * Starts a node: the composition root. Everything below sees only the few parts it needs.

@@ -1,0 +1,38 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { repeat, within } from '../../node/loop.ts'
+import { log } from './session-world.ts'
+
+test('work that fails is repeated, one round at a time, until halted', async () => {
+  let rounds = 0
+  let running = 0
+  const loop = repeat('work', 1, log, async () => {
+    assert.is(++running, 1)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    running--
+    if (++rounds === 3) loop.halt()
+    throw new Error('no')
+  })
+  await loop.done
+  assert.is(rounds, 3)
+})
+
+test('work that throws before it waits does not end the loop', async () => {
+  let rounds = 0
+  const loop = repeat('work', 1, log, () => {
+    if (++rounds === 2) loop.halt()
+    throw new Error('at once')
+  })
+  await loop.done
+  assert.is(rounds, 2)
+})
+
+test('waiting ends with the promise, with its failure, or with the time', async () => {
+  await within(Promise.resolve(), 10_000)
+  assert.is(await within(Promise.reject(new Error('no')), 10_000).catch(({ message }) => message), 'no')
+  const started = performance.now()
+  await within(new Promise(() => {}), 20)
+  assert.ok(performance.now() - started >= 15)
+})
+
+test.run()
