@@ -10,7 +10,8 @@ import { cpus } from 'node:os'
 import { join, relative } from 'node:path'
 
 const ROOT = import.meta.dirname
-const FILE_TIMEOUT_MS = 8 * 60_000
+const FILE_TIMEOUT_MS = 10 * 60_000
+const SURVIVOR_GRACE_MS = 3_000
 const COVERAGE = join(ROOT, '../.coverage')
 
 const coverage = process.argv.includes('--coverage')
@@ -89,8 +90,11 @@ function runFile(path: string): Promise<Outcome> {
         child.stderr.destroy()
       }, 500)
     })
-    child.on('close', (code, signal) => {
+    child.on('close', async (code, signal) => {
       clearTimeout(timer)
+      // Children that have been asked to end may need a moment after their parent.
+      for (let waited = 0; survivors(marker).length > 0 && waited < SURVIVOR_GRACE_MS; waited += 100)
+        await new Promise((wait) => setTimeout(wait, 100))
       for (const { pid, command } of survivors(marker)) {
         notes.push(`left process ${pid} behind: ${command}`)
         process.kill(pid, 'SIGKILL')

@@ -36,7 +36,7 @@ const SNTR = 10n ** 18n
 export const devnetParams: NetworkParams = {
   slotLength: 2,
   minDelay: 1,
-  unbondingDelay: 600,
+  unbondingDelay: 1_200,
   closeWindow: 120,
   draws: 4,
   committeeSize: 3,
@@ -50,7 +50,7 @@ export const devnetParams: NetworkParams = {
   untracedSlashBps: 1_000,
   slashBurnBps: 9_000,
   traceWindow: 60,
-  attestWindow: 120,
+  attestWindow: 300,
   voteWindow: 60,
   pokeGrace: 10,
   slashPending: 15,

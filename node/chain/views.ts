@@ -84,6 +84,8 @@ export type Views = {
   /** Free balance in the escrow. */
   balanceOf(account: Address): Promise<bigint>
   session(session: Hex): Promise<Session>
+  /** Every session a consumer has opened, oldest first. */
+  sessionsOf(consumer: Address): Promise<{ id: Hex; session: Session }[]>
   /** Money held for a batch. */
   pot(batchId: Hex): Promise<bigint>
   /** null when not registered. */
@@ -129,6 +131,8 @@ export function openViews(client: PublicClient, network: NetworkFile, slotLength
     }
   }
   const read = client.readContract
+  const sessionOf: Views['session'] = (session) =>
+    ask('session', read({ ...escrow, functionName: 'sessionOf', args: [session] }))
 
   return {
     async head() {
@@ -139,7 +143,17 @@ export function openViews(client: PublicClient, network: NetworkFile, slotLength
     tokensOf: (account) => ask('tokensOf', read({ ...token, functionName: 'balanceOf', args: [account] })),
     tokenSupply: () => ask('tokenSupply', read({ ...token, functionName: 'totalSupply' })),
     balanceOf: (account) => ask('balanceOf', read({ ...escrow, functionName: 'balanceOf', args: [account] })),
-    session: (session) => ask('session', read({ ...escrow, functionName: 'sessionOf', args: [session] })),
+    session: sessionOf,
+    async sessionsOf(consumer) {
+      const count = await ask('sessionsOf', read({ ...escrow, functionName: 'sessionNonce', args: [consumer] }))
+      const nonces = Array.from({ length: Number(count) }, (_, nonce) => BigInt(nonce))
+      return Promise.all(
+        nonces.map(async (nonce) => {
+          const id = await ask('sessionsOf', read({ ...escrow, functionName: 'sessionId', args: [consumer, nonce] }))
+          return { id, session: await sessionOf(id) }
+        }),
+      )
+    },
     pot: (batchId) => ask('pot', read({ ...escrow, functionName: 'potOf', args: [batchId] })),
     async node(operator) {
       const node = await ask('node', read({ ...registry, functionName: 'nodeOf', args: [operator] }))

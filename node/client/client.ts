@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { createCommitter } from '../../circuits/commit.ts'
-import { toHex } from '../../protocol/bytes.ts'
-import { SinterError } from '../../protocol/errors.ts'
+import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { describeError, SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../../protocol/network.ts'
 import { ignore } from '../../protocol/verdict.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
@@ -50,6 +50,13 @@ export type LightClient = {
   library: ModelLibrary
   /** Offer, bids, choice, session on chain, assignment. Throws `NO_BIDS`, `BALANCE_TOO_LOW`, the chain's and the provider's codes. */
   openSession(request: SessionRequest): Promise<ConsumerSession>
+  /**
+   * Asks for the end of a session that will not be used up; its provider has `closeWindow` seconds to anchor what it holds. Does
+   * nothing for a session that is closing or spent.
+   */
+  release(session: Hex): Promise<void>
+  /** Closes sessions whose time has come and returns what came back to the escrow balance (base units). */
+  reclaim(): Promise<bigint>
   stop(): Promise<void>
 }
 
@@ -99,6 +106,11 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   })
   const library = createModelLibrary((cid, options) => content.get(cid, options))
 
+  async function release(id: Hex): Promise<void> {
+    const { closed, closesAt, ceiling, anchored } = await chain.session(id)
+    if (!closed && closesAt === 0n && anchored < ceiling) await chain.requestClose(id)
+  }
+
   return {
     network,
     chain,
@@ -113,10 +125,34 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
       await ensureBalance(chain, ceiling)
       const { timestamp } = await chain.head()
       const { session } = await chain.openSession(bid.provider, ceiling, timestamp + BigInt(lifeS))
-      return openConsumerSession(
-        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
-        { model, bid, offer: offer.id, session: Uint8Array.from(Buffer.from(session.slice(2), 'hex')), ceiling },
-      )
+      try {
+        return await openConsumerSession(
+          { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
+          { model, bid, offer: offer.id, session: fromHex(session), ceiling },
+        )
+      } catch (error) {
+        // The ceiling must not lie with a provider that does not serve.
+        await release(session).catch((cause: unknown) =>
+          log.warn(
+            { event: 'session.unreleased', session, error: describeError(cause) },
+            'the session could not be released',
+          ),
+        )
+        throw error
+      }
+    },
+    release,
+    async reclaim() {
+      const { timestamp } = await chain.head()
+      let sum = 0n
+      for (const { id: each, session } of await chain.sessionsOf(identity.address)) {
+        const expired = session.expiry + BigInt(chain.params.closeWindow)
+        const due = session.closesAt !== 0n && session.closesAt < expired ? session.closesAt : expired
+        if (session.closed || session.anchored === session.ceiling || timestamp < due) continue
+        await chain.closeSession(each)
+        sum += session.ceiling - session.anchored
+      }
+      return sum
     },
     async stop() {
       await streams.stop()

@@ -1,4 +1,5 @@
 import { loadHeldOut } from '../../models/digits.ts'
+import { toHex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { startClient, TRUST_STATEMENT } from '../client/client.ts'
 import {
@@ -78,6 +79,13 @@ export async function infer(options: InferOptions): Promise<void> {
     const model = await client.library.load(options.model)
     const { name, outputs, inputs } = model.manifest
     say('model', { name, manifest: options.model }, `model ${name} (${options.model}) fetched from peers and checked`)
+    const reclaimed = await client.reclaim()
+    if (reclaimed > 0n)
+      say(
+        'reclaimed',
+        { amount: formatAmount(reclaimed) },
+        `${formatAmount(reclaimed)} SNTR of earlier sessions came back`,
+      )
     await client.network.waitForSubscribers('offers', 1, 20_000)
     const session = await client.openSession({
       model,
@@ -95,25 +103,33 @@ export async function infer(options: InferOptions): Promise<void> {
         say('bids', { bids: all, chosen: chosen.provider, price: formatAmount(chosen.price) }, line)
       },
     })
+    const id = toHex(session.session)
     const latencies: number[] = []
     const receipts: Promise<unknown>[] = []
     let right = 0
-    for (const [i, { values, label }] of jobs.entries()) {
-      const result = await session.infer(inputs.map(() => values))
-      latencies.push(result.latencyMs)
-      receipts.push(result.acknowledged)
-      const { digit, confidence } = classify(result.outputs[outputs[0]!.name]!)
-      if (digit === label) right++
-      const facts = { job: i + 1, digit, label, confidence, latencyMs: result.latencyMs }
-      const truth = label === null ? '' : digit === label ? ' (right)' : ` (wrong: it is ${label})`
-      say(
-        'answer',
-        facts,
-        `job ${i + 1}: ${digit}${truth}, confidence ${(100 * confidence).toFixed(1)}%, ${result.latencyMs.toFixed(1)} ms`,
-      )
+    try {
+      for (const [i, { values, label }] of jobs.entries()) {
+        const result = await session.infer(inputs.map(() => values))
+        latencies.push(result.latencyMs)
+        receipts.push(result.acknowledged)
+        const { digit, confidence } = classify(result.outputs[outputs[0]!.name]!)
+        if (digit === label) right++
+        const facts = { job: i + 1, digit, label, confidence, latencyMs: result.latencyMs }
+        const truth = label === null ? '' : digit === label ? ' (right)' : ` (wrong: it is ${label})`
+        say(
+          'answer',
+          facts,
+          `job ${i + 1}: ${digit}${truth}, confidence ${(100 * confidence).toFixed(1)}%, ${result.latencyMs.toFixed(1)} ms`,
+        )
+      }
+      await Promise.all(receipts)
+    } catch (error) {
+      // What is left of the ceiling comes back; `reclaim` takes it on a later run.
+      await client.release(id)
+      throw error
+    } finally {
+      await session.close()
     }
-    await Promise.all(receipts)
-    await session.close()
     const labelled = jobs.filter(({ label }) => label !== null).length
     const spent = session.provider.price * BigInt(jobs.length)
     const summary = {
@@ -124,7 +140,7 @@ export async function infer(options: InferOptions): Promise<void> {
       medianMs: median(latencies),
       spent: formatAmount(spent),
       provider: session.provider.provider,
-      session: `0x${Buffer.from(session.session).toString('hex')}`,
+      session: id,
     }
     const accuracy = labelled === 0 ? '' : `, ${right} of ${labelled} right (${((100 * right) / labelled).toFixed(1)}%)`
     say(

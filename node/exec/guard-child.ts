@@ -5,11 +5,12 @@ import { createInterface } from 'node:readline'
 const GRACE_MS = 8_000
 const pids = new Set<number>()
 
-const signal = (pid: number, name: NodeJS.Signals): void => {
+/** False when the process has ended by itself. Signal 0 only asks. */
+const signal = (pid: number, name: NodeJS.Signals | 0): boolean => {
   try {
-    process.kill(pid, name)
+    return process.kill(pid, name)
   } catch {
-    // It has ended by itself.
+    return false
   }
 }
 
@@ -23,6 +24,11 @@ createInterface({ input: process.stdin })
     else pids.delete(pid)
   })
   .on('close', () => {
+    const deadline = Date.now() + GRACE_MS
     for (const pid of pids) signal(pid, 'SIGTERM')
-    if (pids.size > 0) setTimeout(() => pids.forEach((pid) => void signal(pid, 'SIGKILL')), GRACE_MS)
+    const timer = setInterval(() => {
+      for (const pid of pids) if (!signal(pid, Date.now() < deadline ? 0 : 'SIGKILL')) pids.delete(pid)
+      // With nobody left to end, this process ends too.
+      if (pids.size === 0) clearInterval(timer)
+    }, 100)
   })

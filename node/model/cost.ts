@@ -99,7 +99,7 @@ function traceSeconds(manifest: Manifest): number {
 }
 
 /** Seconds that a proof is taken to last on a machine that has other things to do. */
-const PROOF_S = 1
+const PROOF_S = 2
 
 /**
  * Refuses a model whose attestation might not be made in time, or might be too large to hand out: either would cost an honest

@@ -1,12 +1,11 @@
 import { randomInt } from 'node:crypto'
-import type { PeerId } from '@libp2p/interface'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { AttestationQuerySchema } from '../../protocol/gen/sinter_pb.js'
 import type { judgeAttestation } from '../../protocol/rules/attestation.ts'
 import type { Chain } from '../chain/chain.ts'
-import { peerIdOfKey } from '../identity/identity.ts'
+import { type Identity, peerIdOfKey } from '../identity/identity.ts'
 import type { Log } from '../net/log.ts'
 import type { StreamHandler, Streams } from '../net/streams.ts'
 import type { AnchoredBatch } from './book.ts'
@@ -38,7 +37,7 @@ const OTHERS = 4
 /** Whether the peer handed out the attestation that was committed. */
 async function fetchFrom(
   components: FetchComponents,
-  peer: PeerId | string,
+  peer: Identity['peerId'] | string,
   anchored: AnchoredBatch,
 ): Promise<boolean> {
   const { streams, judge, shelf, log } = components

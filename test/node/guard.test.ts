@@ -8,7 +8,7 @@ const GUARD = new URL('../../node/exec/guard.ts', import.meta.url).href
 /** Starts two processes that would never end, guards both, releases one if asked, and prints their ids. */
 const program = (release: boolean): string => `
 import { spawn } from 'node:child_process'
-import { guardProcess } from '${GUARD}'
+const { guardProcess } = await import(${JSON.stringify(GUARD)})
 const start = () => spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' })
 const [a, b] = [start(), start()]
 const done = guardProcess(a.pid)

@@ -16,7 +16,7 @@ import { randomModel } from '../models/random-model.ts'
 import { log, model } from './session-world.ts'
 
 const digits = loadDigits()
-const LIMITS: ProvingLimits = { draws: 4, tileDraws: 4, attestWindowS: 120, traceWindowS: 60 }
+const LIMITS: ProvingLimits = { draws: 4, tileDraws: 4, attestWindowS: 300, traceWindowS: 60 }
 const code = (work: Promise<unknown>): Promise<string> => work.then(() => 'NONE', errorCode)
 
 test('the bound on an attestation holds for every challenge, and is not far off', () => {
