@@ -25,7 +25,7 @@ const nodeOptions = (i: number): NodeOptions => ({ price: priceOf(i), args: ['--
 async function startNodes(net: Localnet, count: number, progress: Progress): Promise<void> {
   const first = await net.startNode('node-1', nodeOptions(1))
   progress.line(`node-1 ${first.address} at ${first.multiaddr}: the bootstrap address`)
-  // Two at a time: a start takes a core for a few seconds.
+  // Three at a time: a start takes a core for a few seconds, and then waits for blocks.
   const names = Array.from({ length: count - 1 }, (_, i) => i + 2)
   const work = async (): Promise<void> => {
     for (let i = names.shift(); i !== undefined; i = names.shift()) {
@@ -33,7 +33,7 @@ async function startNodes(net: Localnet, count: number, progress: Progress): Pro
       progress.line(`node-${i} ${node.address}, stake 1000 SNTR, asks ${priceOf(i)} SNTR a job`)
     }
   }
-  await Promise.all([work(), work()])
+  await Promise.all([work(), work(), work()])
 }
 
 async function publish(net: Localnet, progress: Progress): Promise<string> {
