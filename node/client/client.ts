@@ -14,6 +14,7 @@ import { createNetwork, type Network } from '../net/libp2p.ts'
 import type { Log } from '../net/log.ts'
 import { createStreams } from '../net/streams.ts'
 import { chooseBid, createOfferDesk, type OfferTerms, type ReceivedBid } from './offer.ts'
+import { reclaimSessions, releaseSession } from './reserves.ts'
 import { type ConsumerSession, openConsumerSession } from './session.ts'
 
 export type ClientConfig = {
@@ -50,12 +51,9 @@ export type LightClient = {
   library: ModelLibrary
   /** Offer, bids, choice, session on chain, assignment. Throws `NO_BIDS`, `BALANCE_TOO_LOW`, the chain's and the provider's codes. */
   openSession(request: SessionRequest): Promise<ConsumerSession>
-  /**
-   * Asks for the end of a session that will not be used up; its provider has `closeWindow` seconds to anchor what it holds. Does
-   * nothing for a session that is closing or spent.
-   */
+  /** See `releaseSession`. */
   release(session: Hex): Promise<void>
-  /** Closes sessions whose time has come and returns what came back to the escrow balance (base units). */
+  /** See `reclaimSessions`. */
   reclaim(): Promise<bigint>
   stop(): Promise<void>
 }
@@ -106,10 +104,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   })
   const library = createModelLibrary((cid, options) => content.get(cid, options))
 
-  async function release(id: Hex): Promise<void> {
-    const { closed, closesAt, ceiling, anchored } = await chain.session(id)
-    if (!closed && closesAt === 0n && anchored < ceiling) await chain.requestClose(id)
-  }
+  const release = (session: Hex): Promise<void> => releaseSession(chain, session)
 
   return {
     network,
@@ -142,18 +137,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
       }
     },
     release,
-    async reclaim() {
-      const { timestamp } = await chain.head()
-      let sum = 0n
-      for (const { id: each, session } of await chain.sessionsOf(identity.address)) {
-        const expired = session.expiry + BigInt(chain.params.closeWindow)
-        const due = session.closesAt !== 0n && session.closesAt < expired ? session.closesAt : expired
-        if (session.closed || session.anchored === session.ceiling || timestamp < due) continue
-        await chain.closeSession(each)
-        sum += session.ceiling - session.anchored
-      }
-      return sum
-    },
+    reclaim: () => reclaimSessions(chain),
     async stop() {
       await streams.stop()
       await content.stop()
