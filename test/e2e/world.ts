@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
@@ -26,6 +26,8 @@ export type World = {
   gossiped: Uint8Array[]
   client: LightClient
   account: Account
+  /** Resolves when `chainEvents` has everything up to the present head. */
+  caughtUp(): Promise<void>
   waitEvent(name: string, test: (event: ActorEvent) => boolean, timeoutMs: number): Promise<ActorEvent>
   stop(): Promise<void>
 }
@@ -93,6 +95,10 @@ export async function openWorld(nodes: (net: Localnet) => Promise<LocalNode[]>):
       gossiped,
       client,
       account,
+      async caughtUp() {
+        const { block } = await net.chain.head()
+        while (watcher!.cursor() <= block) await new Promise((resolve) => setTimeout(resolve, 50))
+      },
       waitEvent(name, test, timeoutMs) {
         const matches = (event: ActorEvent): boolean => event.event === name && test(event)
         const known = events.find(matches)
@@ -116,6 +122,7 @@ export async function openWorld(nodes: (net: Localnet) => Promise<LocalNode[]>):
         await spy?.stop()
         await watcher?.stop()
         await net.stop()
+        rmSync(net.folder, { recursive: true, force: true })
       },
     }
   } catch (error) {
