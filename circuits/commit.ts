@@ -1,6 +1,5 @@
 import { buildPoseidon } from 'circomlibjs'
 import { SinterError } from '../protocol/errors.ts'
-import { merkleRoot } from '../protocol/merkle.ts'
 import { LEAF_LIMBS } from '../protocol/statement.ts'
 import { isCanonical, readScalar, SCALAR_BYTES, writeScalar } from './scalars.ts'
 
@@ -63,18 +62,4 @@ export async function createCommitter(): Promise<Committer> {
       return toInteger(digest(inputs))
     },
   }
-}
-
-/**
- * Commits the leaves of one tree of a tensor: `salts[i]` belongs to `leaves[i]`. Returns the 32-byte commitments and the
- * SHA-256 Merkle root over them. Throws `LEAF_COUNT` and what `Committer.leaf` throws.
- */
-export function commitTree(
-  committer: Committer,
-  leaves: readonly Uint16Array[],
-  salts: readonly bigint[],
-): { leaves: Uint8Array[]; root: Uint8Array } {
-  if (leaves.length !== salts.length) throw new SinterError('LEAF_COUNT', 'one salt for each leaf')
-  const committed = leaves.map((limbs, i) => committer.leafBytes(limbs, salts[i]!))
-  return { leaves: committed, root: merkleRoot(committed) }
 }

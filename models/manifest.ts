@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { equalBytes, utf8 } from '../protocol/bytes.ts'
 import { describeError, SinterError } from '../protocol/errors.ts'
+import { canonicalJson } from '../protocol/network.ts'
 
 /**
  * The manifest fixes what a model *means*: lowered graph, exponents, where its integer weights lie, tables, tolerance.
@@ -129,17 +130,7 @@ export type Op = LinearOp | TableOp
 
 export const isLinear = (op: Op): op is LinearOp => op.kind !== 'table'
 
-/** JSON with sorted keys and no whitespace; numbers are integers. The only accepted spelling of a manifest. */
-function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
-  if (value !== null && typeof value === 'object') {
-    const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-    return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`).join(',')}}`
-  }
-  return JSON.stringify(value)
-}
-
-/** Canonical bytes (UTF-8 JSON) of a manifest: what is hashed, published and named by CID. */
+/** Canonical bytes (UTF-8 JSON) of a manifest, its only accepted spelling: what is hashed, published and named by CID. */
 export function manifestBytes(manifest: Manifest): Uint8Array {
   return utf8(canonicalJson(manifest))
 }

@@ -1,8 +1,7 @@
 import type { Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
-import { fromHex, toHex } from '../../protocol/bytes.ts'
+import { fromHex } from '../../protocol/bytes.ts'
 import {
-  recoverTyped,
   type SigningDomain,
   signTyped,
   type VoteFields,
@@ -30,19 +29,9 @@ export function signVoucher(network: NetworkFile, key: Hex, voucher: VoucherFiel
   return signTyped(voucherDigest(escrowDomain(network), voucher), fromHex(key))
 }
 
-/** Address that signed the voucher for this network's escrow, or null. */
-export function recoverVoucher(network: NetworkFile, voucher: VoucherFields, signature: Uint8Array): Address | null {
-  return recoverTyped(voucherDigest(escrowDomain(network), voucher), signature)
-}
-
 /** 65 bytes; `key` is the committee member's operator key. */
 export function signVote(network: NetworkFile, key: Hex, vote: VoteFields): Uint8Array {
   return signTyped(voteDigest(batchesDomain(network), vote), fromHex(key))
-}
-
-/** Address that signed the vote for this network's batches contract, or null. */
-export function recoverVote(network: NetworkFile, vote: VoteFields, signature: Uint8Array): Address | null {
-  return recoverTyped(voteDigest(batchesDomain(network), vote), signature)
 }
 
 /** The owner's consent to be a node's payout address, as `NodeRegistry.register` takes it. `payoutKey` is the cold key. */
@@ -65,6 +54,3 @@ export async function signPayoutConsent(network: NetworkFile, payoutKey: Hex, op
     message: { operator, payout: payout.address },
   })
 }
-
-/** Address of a private key, in lower case. */
-export const addressOfKey = (key: Hex): Address => toHex(fromHex(privateKeyToAccount(key).address))

@@ -1,5 +1,4 @@
-import type { Hex } from '../../protocol/bytes.ts'
-import { toHex } from '../../protocol/bytes.ts'
+import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { BatchRange } from '../attestation/place.ts'
 import type { BatchEvent } from '../chain/watch.ts'
@@ -13,8 +12,6 @@ export type AnchoredBatch = {
   block: bigint
   ranges: BatchRange[]
 }
-
-const fromHexWord = (hex: Hex): Uint8Array => Uint8Array.from(Buffer.from(hex.slice(2), 'hex'))
 
 /** Every batch of the network that is not finished, by id, built from the chain's events. Applying an event twice changes nothing. */
 export type BatchBook = {
@@ -43,7 +40,7 @@ export function createBatchBook(): BatchBook {
       if (event.name === 'RangeAnchored') {
         const { batchId, index, session, consumer, fromSeq, toSeq, cumulative, fee } = event.args
         rangesOf(batchId)[Number(index)] = {
-          session: fromHexWord(session),
+          session: fromHex(session),
           consumer,
           fromSeq,
           toSeq,
