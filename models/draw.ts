@@ -1,5 +1,5 @@
 import type { Randomness } from '../protocol/draw.ts'
-import { isLinear, type Manifest } from './manifest.ts'
+import type { Manifest } from './manifest.ts'
 import { elementCount, leavesFor, opTiles } from './tiling.ts'
 
 /** Ops with at most this many tiles are always checked whole. */
@@ -11,7 +11,7 @@ export type SelectedTile = { op: number; tile: number }
 
 /** Per op: whether all its tiles are checked in every drawn job. */
 export function alwaysChecked(manifest: Manifest): boolean[] {
-  const last = manifest.ops.findLastIndex(isLinear)
+  const last = manifest.ops.findLastIndex((op) => op.kind === 'linear')
   return manifest.ops.map((op, index) => opTiles(manifest, op) <= (index === last ? LAST_OP_TILES : FEW_TILES))
 }
 

@@ -2,28 +2,23 @@ import { SinterError } from '../protocol/errors.ts'
 import { LEAF_LIMBS, type LeafRef, TREE, type Tree } from '../protocol/statement.ts'
 import type { TensorTrace, Trace } from './canonical.ts'
 import type { Manifest } from './manifest.ts'
-import { elementCount, isLinearOutput, leavesFor, outputIndex, resolveTensor, tensorOf } from './tiling.ts'
+import { elementCount, leavesFor, resolveTensor, tensorOf, treesOfTensor } from './tiling.ts'
 
 /** Signed 16-bit values are committed in offset binary: limb = value + 2^15. */
 export const LIMB_OFFSET = 32_768
 
+/** 32-bit values likewise: value + 2^31 = high · 2^16 + low. */
+export const WIDE_OFFSET = 2 ** 31
+
 /**
- * Number of leaves in one tree of a tensor. A view has the trees of the tensor it views.
- * Trees that a tensor does not have count 0: `rem` and `pre` unless a linear op writes it, `served` unless it is an output.
+ * Number of leaves in one tree of a tensor. A view has the trees of the tensor it views. Trees that a tensor does not have
+ * count 0; `pre` has two leaves, low and high, for each of the others.
  */
 export function leafCount(manifest: Manifest, tensor: number, tree: Tree): number {
   const id = resolveTensor(manifest, tensor)
+  if (!treesOfTensor(manifest, id).includes(tree)) return 0
   const leaves = leavesFor(elementCount(tensorOf(manifest, id).shape))
-  switch (tree) {
-    case TREE.value:
-      return leaves
-    case TREE.rem:
-      return isLinearOutput(manifest, id) ? leaves : 0
-    case TREE.pre:
-      return isLinearOutput(manifest, id) ? 2 * leaves : 0
-    case TREE.served:
-      return outputIndex(manifest, id) >= 0 ? leaves : 0
-  }
+  return tree === TREE.pre ? 2 * leaves : leaves
 }
 
 function fill(source: ArrayLike<number>, first: number, limb: (value: number) => number): Uint16Array {
@@ -39,21 +34,40 @@ const signed = (value: number): number => value + LIMB_OFFSET
 const low = (pre: number): number => (pre + LIMB_OFFSET) & 0xffff
 const high = (pre: number): number => Math.floor((pre + LIMB_OFFSET) / 65_536) + LIMB_OFFSET
 
-function treeLimbs(tensor: TensorTrace, { tree, index }: LeafRef): Uint16Array | null | undefined {
+const wideLow = (value: number): number => (value + WIDE_OFFSET) % 65_536
+const wideHigh = (value: number): number => Math.floor((value + WIDE_OFFSET) / 65_536)
+
+/**
+ * The 64 limbs of one leaf of a tensor; positions past its end are 0. Null for the `pre` leaves of a leaf in which nothing
+ * saturated; undefined where there is no such leaf.
+ */
+export function tensorLeaf(tensor: TensorTrace, tree: Tree, index: number): Uint16Array | null | undefined {
   const first = index * LEAF_LIMBS
-  const inside = index >= 0 && first < tensor.value.length
+  if (index < 0) return undefined
+  if (tree === TREE.pre) {
+    const leaf = Math.floor(index / 2)
+    if (tensor.pre === null || tensor.flagged?.[leaf] === undefined) return undefined
+    return tensor.flagged[leaf] === 0 ? null : fill(tensor.pre, leaf * LEAF_LIMBS, index % 2 === 0 ? low : high)
+  }
+  if (first >= tensor.value.length) return undefined
+  const plain = (limbs: Uint16Array | null): Uint16Array | undefined =>
+    limbs === null ? undefined : fill(limbs, first, (limb) => limb)
+  const wide = tensor.value instanceof Int32Array
   switch (tree) {
     case TREE.value:
-      return inside ? fill(tensor.value, first, signed) : undefined
-    case TREE.rem:
-      return inside && tensor.rem !== null ? fill(tensor.rem, first, (rem) => rem) : undefined
-    case TREE.pre: {
-      const tile = Math.floor(index / 2)
-      if (tensor.pre === null || tensor.flagged?.[tile] === undefined) return undefined
-      return tensor.flagged[tile] === 0 ? null : fill(tensor.pre, tile * LEAF_LIMBS, index % 2 === 0 ? low : high)
-    }
+      return fill(tensor.value, first, wide ? wideLow : signed)
+    case TREE.high:
+      return wide ? fill(tensor.value, first, wideHigh) : undefined
     case TREE.served:
-      return inside && tensor.served !== null ? fill(tensor.served, first, signed) : undefined
+      return tensor.served === null ? undefined : fill(tensor.served, first, signed)
+    case TREE.rem:
+      return plain(tensor.rem)
+    case TREE.remHigh:
+      return plain(tensor.remHigh)
+    case TREE.slack:
+      return plain(tensor.slack)
+    case TREE.slackHigh:
+      return plain(tensor.slackHigh)
   }
 }
 
@@ -64,17 +78,17 @@ function treeLimbs(tensor: TensorTrace, { tree, index }: LeafRef): Uint16Array |
  */
 export function leafLimbs(manifest: Manifest, trace: Trace, ref: LeafRef): Uint16Array | null {
   const tensor = trace.tensors[resolveTensor(manifest, ref.tensor)]
-  const limbs = tensor === null || tensor === undefined ? undefined : treeLimbs(tensor, ref)
+  const limbs = tensor === null || tensor === undefined ? undefined : tensorLeaf(tensor, ref.tree, ref.index)
   if (limbs === undefined)
     throw new SinterError('NO_SUCH_LEAF', `tensor ${ref.tensor} has no leaf ${ref.index} in tree ${ref.tree}`)
   return limbs
 }
 
-/** Whether tile `tile` of a linear op's output is flagged in the trace, the form that `buildStatements` asks for. */
+/** Whether a leaf of an op's output is flagged in the trace, the form that `buildStatements` asks for. */
 export const flagsOf =
   (manifest: Manifest, trace: Trace) =>
-  (tensor: number, tile: number): boolean =>
-    trace.tensors[resolveTensor(manifest, tensor)]?.flagged?.[tile] === 1
+  (tensor: number, leaf: number): boolean =>
+    trace.tensors[resolveTensor(manifest, tensor)]?.flagged?.[leaf] === 1
 
 /** Leaf `index` of a tensor's value or served tree, from its signed values; positions past the end are limb 0. */
 export const valueLeaf = (values: Int16Array, index: number): Uint16Array => fill(values, index * LEAF_LIMBS, signed)

@@ -1,19 +1,26 @@
 import { toHex } from '../protocol/bytes.ts'
-import { SinterError } from '../protocol/errors.ts'
 import { sha256 } from '../protocol/hash.ts'
-import { MANIFEST_LIMITS, type Manifest, type ManifestTensor, type Op, type Slice, type TableOp } from './manifest.ts'
-import { countWork, elementCount, resolveTensor, tapsPerOutput, tensorOf, windowOutputs } from './tiling.ts'
-import { opWeights } from './weights.ts'
-
-/**
- * Every accumulator obeys Σ|w|·2^15 + |b| < 2^47 − 2^31. Then acc / 2^16 shifted by 2^15 still fits 32 signed bits, so
- * the high limb of a flagged element is an unsigned 16-bit number, and float64 sums are exact (far below 2^53).
- */
-export const ACCUMULATOR_LIMIT = 2 ** 47 - 2 ** 31
-
-const refuse = (code: string, message: string): never => {
-  throw new SinterError(code, message)
-}
+import { int32Slice } from './access.ts'
+import { checkBounds, refuse } from './bounds.ts'
+import {
+  MANIFEST_LIMITS,
+  type Manifest,
+  type Op,
+  type Operand,
+  type Slice,
+  type Strided,
+  type TableOp,
+} from './manifest.ts'
+import {
+  countWork,
+  elementCount,
+  inputsOf,
+  operandsOf,
+  reducedLoops,
+  resolveTensor,
+  tapsPerOutput,
+  tensorOf,
+} from './tiling.ts'
 
 const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((dim, axis) => dim === b[axis])
@@ -31,32 +38,42 @@ function checkTensors(manifest: Manifest): void {
     const source = tensorOf(manifest, tensor.viewOf)
     if (source.viewOf !== null || tensor.viewOf === id) refuse('TOPOLOGY', `tensor ${id} is a view of a view`)
     if (elementCount(source.shape) !== elements) refuse('SHAPE', `tensor ${id} is a view of a tensor of another size`)
-    if (source.exponent !== tensor.exponent) refuse('SHAPE', `tensor ${id} is a view with another exponent`)
+    if (source.exponent !== tensor.exponent || source.bits !== tensor.bits)
+      refuse('SHAPE', `tensor ${id} is a view with another exponent or width`)
   })
   if (total > MANIFEST_LIMITS.totalElements)
     refuse('SHAPE', `the tensors have more than ${MANIFEST_LIMITS.totalElements} elements together`)
 }
 
-function checkSlice(manifest: Manifest, slice: Slice, count: number, width: number, what: string): void {
-  if (slice.count !== count) refuse('SHAPE', `${what}: ${slice.count} values where the shapes need ${count}`)
+function checkSlice(manifest: Manifest, slice: Slice, width: number, what: string): void {
   if (slice.offset % width !== 0) refuse('WEIGHTS_RANGE', `${what}: offset not aligned to ${width} bytes`)
   if (slice.offset + slice.count * width > manifest.weights.bytes)
     refuse('WEIGHTS_RANGE', `${what}: outside the weights file`)
 }
 
-/** Output of an averaging or convolving window, [channels, height, width]. */
-function windowShape(
-  op: Extract<Op, { kind: 'conv' | 'averagepool' }>,
-  input: readonly number[],
-  channels: number,
-): number[] {
-  const [top, left, bottom, right] = op.pads
-  const [dy, dx] = op.kind === 'conv' ? op.dilations : [1, 1]
-  return [
-    channels,
-    windowOutputs(input[1]!, top, bottom, op.kernel[0], op.strides[0], dy),
-    windowOutputs(input[2]!, left, right, op.kernel[1], op.strides[1], dx),
-  ]
+/** A strided array has a stride for each loop and no point of the loops outside of it. */
+function checkStrided(manifest: Manifest, array: Strided, loops: number[], width: number, what: string): void {
+  checkSlice(manifest, array, width, what)
+  if (array.strides.length !== loops.length)
+    refuse('SHAPE', `${what}: ${array.strides.length} strides for ${loops.length} loops`)
+  const last = array.strides.reduce((sum, stride, loop) => sum + stride * (loops[loop]! - 1), 0)
+  if (last >= array.count) refuse('WEIGHTS_RANGE', `${what}: its strides leave the array`)
+}
+
+/** Positions on an axis must stay integers that float64 and 32 bits hold. */
+const REACH = 2 ** 31
+
+function checkOperand(manifest: Manifest, operand: Operand, loops: number[], what: string): void {
+  const { shape } = tensorOf(manifest, operand.tensor)
+  if (operand.axes.length !== shape.length)
+    refuse('SHAPE', `${what}: ${operand.axes.length} axes for rank ${shape.length}`)
+  operand.axes.forEach(({ coefs, offset, table }, axis) => {
+    if (coefs.length !== loops.length)
+      refuse('SHAPE', `${what}: axis ${axis} has ${coefs.length} coefficients for ${loops.length} loops`)
+    const reach = coefs.reduce((sum, coef, loop) => sum + Math.abs(coef) * (loops[loop]! - 1), Math.abs(offset))
+    if (reach >= REACH) refuse('SHAPE', `${what}: axis ${axis} reaches too far`)
+    if (table !== null) checkSlice(manifest, table, 4, `${what}: table of axis ${axis}`)
+  })
 }
 
 /**
@@ -74,47 +91,52 @@ export function tableRange(knots: readonly number[]): { min: number; max: number
   return { min, max }
 }
 
-function checkTable(op: TableOp, input: ManifestTensor, output: ManifestTensor): void {
+function checkTable(manifest: Manifest, op: TableOp): void {
+  const input = tensorOf(manifest, op.input)
+  const output = tensorOf(manifest, op.output)
   if (!sameShape(input.shape, output.shape)) refuse('SHAPE', `${op.name}: a table keeps its input's shape`)
+  if (input.bits !== 16 || output.bits !== 16) refuse('SHAPE', `${op.name}: a table takes and gives 16 bits`)
   const { min, max } = tableRange(op.knots)
   if (min < -32_768 || max > 32_767) refuse('TABLE_RANGE', `${op.name}: the table leaves the range of 16 signed bits`)
 }
 
+/** Largest window of one extremum: it has to fit in a segment beside others. Larger reductions are trees of windows. */
+export const MAX_WINDOW = 64
+
 function checkOp(manifest: Manifest, op: Op): void {
-  const input = tensorOf(manifest, op.input)
-  const output = tensorOf(manifest, op.output)
-  const channels = output.shape[0] ?? 0
-  let biases = 0
-  switch (op.kind) {
-    case 'table':
-      checkTable(op, input, output)
-      return
-    case 'averagepool':
-    case 'conv': {
-      if (input.shape.length !== 3) refuse('SHAPE', `${op.name}: needs an input of shape [channels, height, width]`)
-      if (op.kind === 'averagepool' && input.shape[0] !== channels)
-        refuse('SHAPE', `${op.name}: pooling keeps the channels`)
-      if (op.kind === 'conv' && (input.shape[0]! % op.groups !== 0 || channels % op.groups !== 0))
-        refuse('SHAPE', `${op.name}: channels are not divisible by ${op.groups} groups`)
-      if (!sameShape(output.shape, windowShape(op, input.shape, channels)))
-        refuse('SHAPE', `${op.name}: the window does not give the output shape`)
-      if (op.kind === 'averagepool') return
-      biases = channels
-      break
-    }
-    case 'gemm': {
-      if (
-        input.shape.length < 1 ||
-        !sameShape(input.shape.slice(0, -1), output.shape.slice(0, -1)) ||
-        output.shape.length < 1
-      )
-        refuse('SHAPE', `${op.name}: input and output must agree in all but the last axis`)
-      biases = output.shape.at(-1)!
-      break
-    }
+  if (op.kind === 'table') {
+    checkTable(manifest, op)
+    return
   }
-  checkSlice(manifest, op.weights, biases * tapsPerOutput(manifest, op), 4, `${op.name} weights`)
-  checkSlice(manifest, op.biases, biases, 8, `${op.name} biases`)
+  const { shape, bits } = tensorOf(manifest, op.output)
+  const reduced = reducedLoops(op)
+  operandsOf(op).forEach((operand, i) => {
+    const loops = [...shape, ...(reduced[i] ?? reduced[0]!)]
+    if (loops.length > MANIFEST_LIMITS.loops) refuse('SHAPE', `${op.name}: more than ${MANIFEST_LIMITS.loops} loops`)
+    checkOperand(manifest, operand, loops, `${op.name} operand ${i}`)
+  })
+  switch (op.kind) {
+    case 'linear':
+      op.terms.forEach((term, i) => {
+        if (typeof term.weight !== 'number')
+          checkStrided(manifest, term.weight, [...shape, ...term.reduce], 4, `${op.name} weights ${i}`)
+      })
+      if (typeof op.bias !== 'number') checkStrided(manifest, op.bias, shape, 8, `${op.name} biases`)
+      break
+    case 'extremum':
+      if (elementCount(op.reduce) > MAX_WINDOW)
+        refuse('SHAPE', `${op.name}: a window of more than ${MAX_WINDOW} elements`)
+      if (tensorOf(manifest, op.input.tensor).bits !== bits)
+        refuse('SHAPE', `${op.name}: a maximum keeps its input's width`)
+      break
+    case 'divide':
+      if (bits !== 16 || tensorOf(manifest, op.a.tensor).bits !== 16)
+        refuse('SHAPE', `${op.name}: a division takes and gives 16 bits`)
+      break
+    case 'root':
+      if (bits !== 16) refuse('SHAPE', `${op.name}: a root has 16 bits`)
+      break
+  }
 }
 
 /** Ops come after what they read; every tensor is an input, a view or written exactly once. */
@@ -128,15 +150,23 @@ function checkTopology(manifest: Manifest): void {
     written.add(tensor)
   }
   const matches = (end: { tensor: number; shape: number[] }, what: string): void => {
-    if (!sameShape(tensorOf(manifest, end.tensor).shape, end.shape)) refuse('SHAPE', `${what}: not its tensor's shape`)
+    const { shape, bits } = tensorOf(manifest, end.tensor)
+    if (!sameShape(shape, end.shape)) refuse('SHAPE', `${what}: not its tensor's shape`)
+    if (bits !== 16) refuse('SHAPE', `${what}: inputs and outputs have 16 bits`)
   }
   for (const input of manifest.inputs) {
     matches(input, `input ${input.name}`)
     write(input.tensor)
+    const { lookup, name, shape } = input
+    if (lookup === null) continue
+    checkSlice(manifest, lookup.table, 4, `input ${name}: its table`)
+    if (shape.length < 1 || lookup.table.count !== lookup.rows * shape.at(-1)!)
+      refuse('SHAPE', `input ${name}: its table has not ${lookup.rows} rows`)
   }
   for (const op of manifest.ops) {
-    if (!written.has(resolveTensor(manifest, op.input)))
-      refuse('TOPOLOGY', `${op.name} reads a tensor before it is written`)
+    for (const input of inputsOf(op))
+      if (!written.has(resolveTensor(manifest, input)))
+        refuse('TOPOLOGY', `${op.name} reads a tensor before it is written`)
     write(op.output)
     fromOps.add(op.output)
   }
@@ -150,10 +180,23 @@ function checkTopology(manifest: Manifest): void {
     if (!fromOps.has(tensor)) refuse('TOPOLOGY', `output ${output.name} is not the result of an op`)
     if (served.has(tensor)) refuse('TOPOLOGY', `output ${output.name} is the same tensor as another output`)
     served.add(tensor)
+    if (output.argmax !== null && output.argmax.axis >= output.shape.length)
+      refuse('SHAPE', `output ${output.name} has no axis ${output.argmax.axis}`)
   }
   for (const ends of [manifest.inputs, manifest.outputs])
     if (new Set(ends.map((end) => end.name)).size !== ends.length)
       refuse('TOPOLOGY', 'two inputs or outputs share a name')
+}
+
+/** Bytes of the weights file that an op names. */
+function namedBytes(op: Op): number {
+  let bytes = 0
+  for (const operand of operandsOf(op)) for (const { table } of operand.axes) bytes += 4 * (table?.count ?? 0)
+  if (op.kind === 'linear') {
+    for (const { weight } of op.terms) if (typeof weight !== 'number') bytes += 4 * weight.count
+    if (typeof op.bias !== 'number') bytes += 8 * op.bias.count
+  }
+  return bytes
 }
 
 /** All that can be checked without the weights. Throws `SHAPE`, `TOPOLOGY`, `TABLE_RANGE`, `WEIGHTS_RANGE`, `WORK_COUNT`. */
@@ -164,44 +207,38 @@ export function validateStructure(manifest: Manifest): void {
   checkTopology(manifest)
   for (const op of manifest.ops) {
     checkOp(manifest, op)
-    if (tapsPerOutput(manifest, op) > MANIFEST_LIMITS.taps)
+    if (tapsPerOutput(op) > MANIFEST_LIMITS.taps)
       refuse('SHAPE', `${op.name}: more than ${MANIFEST_LIMITS.taps} multiply-adds behind one output`)
   }
   // Each op brings its own weights: else a manifest of a few kilobytes could have one array read a thousand times over.
-  const named = manifest.ops.reduce(
-    (sum, op) => sum + ('weights' in op ? 4 * op.weights.count + 8 * op.biases.count : 0),
-    0,
-  )
+  const named =
+    manifest.ops.reduce((sum, op) => sum + namedBytes(op), 0) +
+    manifest.inputs.reduce((sum, { lookup }) => sum + 4 * (lookup?.table.count ?? 0), 0)
   if (named > manifest.weights.bytes) refuse('WEIGHTS_RANGE', 'the ops name more weights than the file holds')
   const work = countWork(manifest)
+  if (work.units > MANIFEST_LIMITS.multiplyAdds) refuse('WORK_COUNT', `more than ${MANIFEST_LIMITS.multiplyAdds} units`)
   if (work.units !== manifest.units || work.tiles !== manifest.tiles || work.layers !== manifest.layers)
     refuse('WORK_COUNT', `units, tiles and layers must be ${work.units}, ${work.tiles} and ${work.layers}`)
 }
 
-function checkAccumulators(manifest: Manifest, op: Op, weights: Uint8Array): void {
-  if (op.kind === 'table') return
-  const taps = tapsPerOutput(manifest, op)
-  const { w, b } = opWeights(op, weights)
-  const rows = op.kind === 'averagepool' ? 1 : b.length
-  for (let row = 0; row < rows; row++) {
-    let sum = Math.abs(b[row]!)
-    if (op.kind === 'averagepool') sum += taps * Math.abs(op.weight) * 32_768
-    else for (let tap = 0; tap < taps; tap++) sum += Math.abs(w[row * taps + tap]!) * 32_768
-    if (sum >= ACCUMULATOR_LIMIT)
-      refuse('ACCUMULATOR_BOUND', `${op.name}: row ${row} breaks Σ|w|·2^15 + |b| < 2^47 − 2^31`)
-  }
+/** Rows of an embedding are values of the input tensor. */
+function checkLookups(manifest: Manifest, weights: Uint8Array): void {
+  for (const { name, lookup } of manifest.inputs)
+    if (lookup !== null && int32Slice(weights, lookup.table).some((value) => value < -32_768 || value > 32_767))
+      refuse('WEIGHTS_RANGE', `input ${name}: its table holds a number beyond 16 bits`)
 }
 
 /**
  * Whether a manifest is fit to be evaluated and proven: structure, limits, the weights file's length and SHA-256, and the
- * accumulator bound of every row. A manifest that passes can be evaluated on any input without overflow or out-of-range
- * access. Throws the codes of `validateStructure` and `WEIGHTS_HASH`, `ACCUMULATOR_BOUND`.
+ * bounds of every accumulator. A manifest that passes can be evaluated on any input without overflow or out-of-range
+ * access. Throws the codes of `validateStructure` and `WEIGHTS_HASH`, `ACCUMULATOR_BOUND`, `DIVISOR_BOUND`.
  */
 export function validateManifest(manifest: Manifest, weights: Uint8Array): void {
   validateStructure(manifest)
   if (weights.length !== manifest.weights.bytes || toHex(sha256(weights)).slice(2) !== manifest.weights.sha256)
     refuse('WEIGHTS_HASH', 'the weights file is not the one the manifest names')
-  for (const op of manifest.ops) checkAccumulators(manifest, op, weights)
+  checkLookups(manifest, weights)
+  for (const op of manifest.ops) checkBounds(manifest, op, weights)
 }
 
 /** Whether `model` is the ONNX file that the manifest was made from. Throws `MODEL_HASH`. */

@@ -1,30 +1,10 @@
-import type { LinearOp } from './manifest.ts'
-
-/** Rounding half of the dropped limb; pooling has no bias but this. */
+/** Rounding half of one dropped limb. */
 export const ROUNDING = 32_768
-
-/** Integer weights and biases of one op: `w` row-major by output channel or column, `b` one per row (with rounding). */
-export type OpWeights = { w: Int32Array; b: Float64Array }
-
-/**
- * Weights of one op from the weights file: int32 and int64, little-endian (as is every platform ONNX Runtime runs on).
- * Biases are returned as float64, exact for all that pass the accumulator bound. The offsets must have been validated.
- */
-export function opWeights(op: LinearOp, file: Uint8Array): OpWeights {
-  if (op.kind === 'averagepool') return { w: Int32Array.of(op.weight), b: Float64Array.of(ROUNDING) }
-  // slice() copies, which also gives the alignment that typed arrays ask for.
-  const weights = file.slice(op.weights.offset, op.weights.offset + 4 * op.weights.count)
-  const biases = file.slice(op.biases.offset, op.biases.offset + 8 * op.biases.count)
-  return {
-    w: new Int32Array(weights.buffer, weights.byteOffset, op.weights.count),
-    b: Float64Array.from(new BigInt64Array(biases.buffer, biases.byteOffset, op.biases.count), Number),
-  }
-}
 
 /** Writes arrays one after the other, each aligned to 8 bytes with zero padding. */
 export function weightsWriter(): {
-  weights(values: readonly number[]): { offset: number; count: number }
-  biases(values: readonly number[]): { offset: number; count: number }
+  weights(values: ArrayLike<number>): { offset: number; count: number }
+  biases(values: ArrayLike<number>): { offset: number; count: number }
   finish(): Uint8Array
 } {
   const parts: Uint8Array[] = []
@@ -40,7 +20,7 @@ export function weightsWriter(): {
   return {
     weights: (values) => ({ offset: add(new Uint8Array(Int32Array.from(values).buffer)), count: values.length }),
     biases: (values) => ({
-      offset: add(new Uint8Array(BigInt64Array.from(values, BigInt).buffer)),
+      offset: add(new Uint8Array(BigInt64Array.from(Array.from(values), BigInt).buffer)),
       count: values.length,
     }),
     finish: () => {

@@ -1,7 +1,8 @@
 import { bigintToBytes, concat, fromHex, u32 } from './bytes.ts'
 import { type Randomness, seededRandomness } from './draw.ts'
+import { SinterError } from './errors.ts'
 import { hashTo248, hashToField } from './field.ts'
-import { hash } from './hash.ts'
+import { HASH_BYTES, hash } from './hash.ts'
 import type { Address } from './signature.ts'
 
 /** Everything the challenge of a batch binds. All of it is on chain before the challenge's beacon value exists. */
@@ -23,6 +24,11 @@ export type JobChallenge = {
   rho: bigint
   /** Public signal that ties a proof to chain, contract, batch, job, provider, manifest, challenge and place. */
   binding(statement: number, segment: number): bigint
+  /**
+   * What folds "each staged value is its form" into a staged statement's chain, in [1, r). It comes after the commitments to
+   * the values (`stages`, 32 bytes for each staged segment, in order), so none of them can be chosen with it in mind. Throws `STAGE_LENGTH`.
+   */
+  gamma(statement: number, stages: Uint8Array[]): bigint
 }
 
 /** The challenge of one drawn job, the same for prover and every verifier. */
@@ -45,5 +51,10 @@ export function jobChallenge(context: ChallengeContext, receiptHash: Uint8Array,
     random: seededRandomness(seed),
     rho,
     binding: (statement, segment) => hashTo248('binding', seed, concat(u32(statement), u32(segment))),
+    gamma(statement, stages) {
+      if (stages.some((stage) => stage.length !== HASH_BYTES))
+        throw new SinterError('STAGE_LENGTH', `a stage commitment has ${HASH_BYTES} bytes`)
+      return hashToField('gamma', seed, u32(statement), concat(...stages)) || 1n
+    },
   }
 }

@@ -1,12 +1,29 @@
-/** Limbs per committed leaf; also the number of output values in a tile. */
+/** Limbs per committed leaf. */
 export const LEAF_LIMBS = 64
 /** Leaves per `relation` segment. */
 export const SEGMENT_LEAVES = 10
 /** Pairs of consecutive knots in a table: a 16-bit input is split in 6 index bits and 10 fraction bits. */
 export const TABLE_SEGMENTS = 64
+/** Pairs of factors per `product` segment; a segment stages twice as many forms. */
+export const PRODUCT_PAIRS = 64
+/** Gaps per `extremum` segment. */
+export const EXTREMUM_GAPS = 256
 
-/** Trees of one tensor: its values, the remainders of its accumulators, the unclamped pairs, and what was served. */
-export const TREE = { value: 0, rem: 1, pre: 2, served: 3 } as const
+/**
+ * Trees of one tensor. `value`: the limbs, or the low limbs of a 32-bit tensor, whose high ones are `high`. `rem`, `remHigh`:
+ * dropped limbs of an accumulator, or the remainder of a division or root. `slack`, `slackHigh`: how far such a remainder is from
+ * its bound. `pre`: unclamped values of saturated tiles. `served`: what was served.
+ */
+export const TREE = {
+  value: 0,
+  rem: 1,
+  pre: 2,
+  served: 3,
+  high: 4,
+  remHigh: 5,
+  slack: 6,
+  slackHigh: 7,
+} as const
 export type Tree = (typeof TREE)[keyof typeof TREE]
 
 /** One committed leaf of a job's trace. */
@@ -38,4 +55,30 @@ export type PointwiseStatement = {
   mask: bigint
 }
 
-export type Statement = RelationStatement | PointwiseStatement
+/** A linear form over committed limbs: constant + Σ u·limb. Coefficients need not be reduced. */
+export type Form = { constant: bigint; limbs: { leaf: LeafRef; limb: number; u: bigint }[] }
+
+/**
+ * A statement about values that are not limbs but forms of them. The prover first commits to the forms' values (`stage`, one
+ * commitment per segment); then γ, derived from these commitments, folds "each value is its form" into the relation that closes
+ * the chain. `product`: Σ f_{2d}·f_{2d+1} + Σ u·z ≡ c. `extremum`: every form is in [0, 2^32), each window (a run of forms that
+ * ends where `ends` is set) has a zero among them, and Σ u·z ≡ c. Forms fill whole segments; no window crosses two.
+ */
+export type StagedStatement = {
+  kind: 'product' | 'extremum'
+  op: number
+  tiles: number[]
+  forms: Form[]
+  /** For `extremum`, one per form; empty for `product`. */
+  ends: boolean[]
+  terms: RelationTerm[]
+  c: bigint
+}
+
+/** Forms per segment of a staged statement. */
+export const STAGE_FORMS: Record<StagedStatement['kind'], number> = {
+  product: 2 * PRODUCT_PAIRS,
+  extremum: EXTREMUM_GAPS,
+}
+
+export type Statement = RelationStatement | PointwiseStatement | StagedStatement

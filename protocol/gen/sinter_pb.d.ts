@@ -361,6 +361,13 @@ export declare type Receipt = Message<"sinter.v1.Receipt"> & {
    * @generated from field: bytes previous = 10;
    */
   previous: Uint8Array;
+
+  /**
+   * how the job is attested if it is drawn: "full" or "open"; empty for "zk"
+   *
+   * @generated from field: string policy = 11;
+   */
+  policy: string;
 };
 
 /**
@@ -685,6 +692,13 @@ export declare type SegmentProof = Message<"sinter.v1.SegmentProof"> & {
    * @generated from field: bytes accumulator = 2;
    */
   accumulator: Uint8Array;
+
+  /**
+   * commitment to the values that a staged segment stages, 32 bytes; empty for every other segment
+   *
+   * @generated from field: bytes stage = 3;
+   */
+  stage: Uint8Array;
 };
 
 /**
@@ -708,6 +722,36 @@ export declare type StatementProof = Message<"sinter.v1.StatementProof"> & {
  * Use `create(StatementProofSchema)` to create a new message.
  */
 export declare const StatementProofSchema: GenMessage<StatementProof>;
+
+/**
+ * What a job under the policy "open" shows. Values are quantised at the manifest's exponents: 16 bits each, little-endian.
+ *
+ * @generated from message sinter.v1.JobOpening
+ */
+export declare type JobOpening = Message<"sinter.v1.JobOpening"> & {
+  /**
+   * @generated from field: bytes job_key = 1;
+   */
+  jobKey: Uint8Array;
+
+  /**
+   * in the manifest's order
+   *
+   * @generated from field: repeated bytes inputs = 2;
+   */
+  inputs: Uint8Array[];
+
+  /**
+   * @generated from field: repeated bytes served = 3;
+   */
+  served: Uint8Array[];
+};
+
+/**
+ * Describes the message sinter.v1.JobOpening.
+ * Use `create(JobOpeningSchema)` to create a new message.
+ */
+export declare const JobOpeningSchema: GenMessage<JobOpening>;
 
 /**
  * Everything about one drawn job. Which trees, leaves and statements there are, and their order, follows from the manifest
@@ -766,6 +810,13 @@ export declare type JobAttestation = Message<"sinter.v1.JobAttestation"> & {
    * @generated from field: bool concede = 9;
    */
   concede: boolean;
+
+  /**
+   * under the policy "open", in place of trees, leaves and statements
+   *
+   * @generated from field: sinter.v1.JobOpening opening = 10;
+   */
+  opening?: JobOpening | undefined;
 };
 
 /**

@@ -10,6 +10,17 @@ export type SessionHead = { seq: bigint; cumulative: bigint; head: Uint8Array }
 
 export const SESSION_START: SessionHead = { seq: 0n, cumulative: 0n, head: new Uint8Array(32) }
 
+/**
+ * How a drawn job is attested. `zk`: some tiles, drawn by the challenge, in zero knowledge. `full`: every tile, in zero knowledge.
+ * `open`: nothing is proven; inputs, outputs and job key are shown, and verifiers compute everything again.
+ */
+export const RECEIPT_POLICIES = ['zk', 'full', 'open'] as const
+export type Policy = (typeof RECEIPT_POLICIES)[number]
+
+/** `zk` is not spelled out on the wire; null for what is no policy. */
+const policyOf = (field: string): Policy | null =>
+  field === '' ? 'zk' : (RECEIPT_POLICIES.find((known) => known === field && known !== 'zk') ?? null)
+
 export type ReceiptFields = {
   session: Uint8Array
   seq: bigint
@@ -21,6 +32,7 @@ export type ReceiptFields = {
   price: bigint
   cumulative: bigint
   previous: Uint8Array
+  policy: Policy
 }
 
 export type Receipt = ReceiptFields & { hash: Uint8Array; provider: Address }
@@ -35,6 +47,9 @@ export function openReceipt(envelope: Pick<Envelope, 'payload' | 'signature'>, n
   if (m.price.length !== 16 || m.cumulative.length !== 16) return reject('RECEIPT_FIELDS')
   for (const field of [m.session, m.inputRoot, m.outputRoot, m.previous])
     if (field.length !== 32) return reject('RECEIPT_FIELDS')
+  // [REJECT] The policy is one that there is.
+  const policy = policyOf(m.policy)
+  if (policy === null) return reject('RECEIPT_POLICY')
   return accepted({
     session: m.session,
     seq: m.seq,
@@ -46,6 +61,7 @@ export function openReceipt(envelope: Pick<Envelope, 'payload' | 'signature'>, n
     price: bytesToBigint(m.price),
     cumulative: bytesToBigint(m.cumulative),
     previous: m.previous,
+    policy,
     hash: opened.id,
     provider: opened.signer,
   })
@@ -58,7 +74,10 @@ export type ReceiptContext = {
   ceiling: bigint
   before: SessionHead
   /** What the consumer itself sent, received and agreed to. */
-  expected: Omit<ReceiptFields, 'seq' | 'cumulative' | 'previous'>
+  expected: Omit<ReceiptFields, 'seq' | 'cumulative' | 'previous' | 'policy'> & {
+    /** @default 'zk' */
+    policy?: Policy
+  }
 }
 
 const sameShapes = (a: number[][], b: number[][]): boolean => JSON.stringify(a) === JSON.stringify(b)
@@ -83,6 +102,8 @@ export function judgeReceipt(envelope: Envelope, context: ReceiptContext): Judge
   if (!equalBytes(receipt.manifest, expected.manifest)) return reject('RECEIPT_MANIFEST')
   if (!sameShapes(receipt.shapes, expected.shapes)) return reject('RECEIPT_SHAPES')
   if (receipt.units !== expected.units) return reject('RECEIPT_UNITS')
+  // [REJECT] It is attested as was agreed.
+  if (receipt.policy !== (expected.policy ?? 'zk')) return reject('RECEIPT_POLICY')
   // [REJECT] The input root is the one the consumer stated, the output root that of the output it received.
   if (!equalBytes(receipt.inputRoot, expected.inputRoot)) return reject('RECEIPT_INPUT_ROOT')
   if (!equalBytes(receipt.outputRoot, expected.outputRoot)) return reject('RECEIPT_OUTPUT_ROOT')

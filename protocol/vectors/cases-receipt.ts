@@ -91,6 +91,9 @@ function receipts(): Case[] {
         step('another model', { manifest: Uint8Array.of(...MANIFEST.subarray(0, 35), 0) }, 'reject RECEIPT_MANIFEST'),
         step('other shapes', { shapes: [{ dims: [1, 8, 8] }, { dims: [1, 10] }] }, 'reject RECEIPT_SHAPES'),
         step('more work', { units: 31_001n }, 'reject RECEIPT_UNITS'),
+        step('a policy that there is not', { policy: 'some' }, 'reject RECEIPT_POLICY'),
+        step('the default policy spelled out', { policy: 'zk' }, 'reject RECEIPT_POLICY'),
+        step('another policy than agreed', { policy: 'open' }, 'reject RECEIPT_POLICY'),
         step('a different input', { inputRoot: bytes('input-root', 1) }, 'reject RECEIPT_INPUT_ROOT'),
         step('a different output', { outputRoot: bytes('output-root', 1) }, 'reject RECEIPT_OUTPUT_ROOT'),
         {

@@ -122,6 +122,14 @@ function challenges(): unknown {
       segment,
       value: challenge.binding(statement!, segment!).toString(),
     })),
+    gammas: [
+      { statement: 0, stages: [bytes('stage', 0)] },
+      { statement: 7, stages: [bytes('stage', 0), bytes('stage', 1), bytes('stage', 2)] },
+    ].map(({ statement, stages }) => ({
+      statement,
+      stages: hexes(stages),
+      value: challenge.gamma(statement, stages).toString(),
+    })),
     random: [1, 2, 10, 1_000_003].map((bound) => ({
       domain: `tile/${bound}`,
       bound,

@@ -2,23 +2,152 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { evaluate } from '../../models/canonical.ts'
-import { loadDigits } from '../../models/digits.ts'
 import {
-  type ConvOp,
+  type Axis,
+  type DivideOp,
+  type ExtremumOp,
+  type LinearOp,
   type Manifest,
   manifestBytes,
-  type PoolOp,
+  type ProductOp,
   parseManifest,
+  type RootOp,
+  type Strided,
   type TableOp,
 } from '../../models/manifest.ts'
-import { elementCount } from '../../models/tiling.ts'
+import { countWork, elementCount } from '../../models/tiling.ts'
 import { checkModel, validateManifest } from '../../models/validate.ts'
+import { weightsWriter } from '../../models/weights.ts'
 import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { sha256 } from '../../protocol/hash.ts'
-import { randomModel } from './random-model.ts'
+import { FILE, randomModel, straight } from './random-model.ts'
 
-const digits = loadDigits()
+const axis = (coefs: number[], offset = 0): Axis => ({ coefs, offset, divisor: 1, table: null })
+
+/** One of each op: a 3×3 convolution [4,4,2] → [4,4,3], relu, square, root, division, maximum of pairs, and a layer of 5 on top. */
+function build(): { manifest: Manifest; weights: Uint8Array; model: Uint8Array } {
+  const writer = weightsWriter()
+  const kernel = writer.weights(Array.from({ length: 54 }, (_, i) => 997 * (i - 20)))
+  const biases = writer.biases([32_768, 40_000, -5_000])
+  const dense = writer.weights(Array.from({ length: 5 * 24 }, (_, i) => 313 * (i % 37) - 5_000))
+  const order = writer.weights([4, 3, 2, 1, 0])
+  const weights = writer.finish()
+  const model = utf8('the model')
+  const image = [4, 4, 3]
+  const side = straight(2, 3)
+  const tensor = (name: string, shape: number[], bits: 16 | 32 = 16, viewOf: number | null = null) => ({
+    name,
+    shape,
+    exponent: 8,
+    bits,
+    viewOf,
+  })
+  const draft: Manifest = {
+    version: 2,
+    name: 'sample',
+    model: { ...FILE, sha256: toHex(sha256(model)).slice(2), bytes: model.length },
+    weights: { ...FILE, sha256: toHex(sha256(weights)).slice(2), bytes: weights.length },
+    inputs: [{ name: 'x', tensor: 0, shape: [4, 4, 2], lookup: null }],
+    outputs: [
+      {
+        name: 'y',
+        tensor: 8,
+        shape: [5],
+        tolerance: { quanta: 3, deviationMilli: 500, margin: 4, samples: 1 },
+        argmax: null,
+      },
+    ],
+    tensors: [
+      tensor('x', [4, 4, 2]),
+      tensor('conv', image),
+      tensor('relu', image),
+      tensor('square', image, 32),
+      tensor('root', image),
+      tensor('quotient', image),
+      tensor('pairs', [4, 2, 3]),
+      tensor('flat', [24], 16, 6),
+      tensor('y', [5]),
+    ],
+    ops: [
+      {
+        kind: 'linear',
+        name: 'conv',
+        output: 1,
+        tile: 16,
+        drop: 1,
+        terms: [
+          {
+            tensor: 0,
+            zero: 0,
+            axes: [axis([1, 0, 0, 1, 0, 0], -1), axis([0, 1, 0, 0, 1, 0], -1), axis([0, 0, 0, 0, 0, 1])],
+            reduce: [3, 3, 2],
+            weight: { ...kernel, strides: [0, 0, 18, 6, 2, 1] },
+          },
+        ],
+        bias: { ...biases, strides: [0, 0, 1] },
+      },
+      {
+        kind: 'table',
+        name: 'relu',
+        input: 1,
+        output: 2,
+        function: 'Relu',
+        knots: Array.from({ length: 65 }, (_, i) => Math.max(0, 1024 * i - 32_768)),
+      },
+      {
+        kind: 'product',
+        name: 'square',
+        output: 3,
+        tile: 64,
+        drop: 0,
+        reduce: [],
+        a: side,
+        b: side,
+        weight: 1,
+        bias: 1 - (2 ** 31 + 1),
+      },
+      { kind: 'root', name: 'root', output: 4, tile: 64, input: straight(3, 3, 3, -(2 ** 31) - 1) },
+      {
+        kind: 'divide',
+        name: 'divide',
+        output: 5,
+        tile: 64,
+        a: side,
+        b: straight(4, 3, 3, -32_769),
+        weight: 1000,
+        bias: 0,
+      },
+      {
+        kind: 'extremum',
+        name: 'pairs',
+        output: 6,
+        tile: 8,
+        reduce: [2],
+        input: { tensor: 5, zero: 0, axes: [axis([1, 0, 0, 0]), axis([0, 2, 0, 1]), axis([0, 0, 1, 0])] },
+      },
+      {
+        kind: 'linear',
+        name: 'dense',
+        output: 8,
+        tile: 64,
+        drop: 1,
+        terms: [
+          { tensor: 7, zero: 5, axes: [axis([0, 1])], reduce: [24], weight: { ...dense, strides: [24, 1] } },
+          { tensor: 7, zero: 0, axes: [{ ...axis([1]), table: order }], reduce: [], weight: 9 },
+        ],
+        bias: 32_768,
+      },
+    ],
+    units: 1,
+    tiles: 1,
+    layers: 1,
+    coverage: 1_000_000,
+  }
+  return { manifest: { ...draft, ...countWork(draft) }, weights, model }
+}
+
+const sample = { ...build(), manifestBytes: manifestBytes(build().manifest) }
 
 const code = (run: () => unknown, wanted: string): void =>
   assert.throws(run, (error: unknown) => {
@@ -27,10 +156,10 @@ const code = (run: () => unknown, wanted: string): void =>
     return true
   })
 
-/** The digits manifest with one thing changed, and the weights it then names. */
+/** The sample manifest with one thing changed, and the weights it then names. */
 function changed(edit: (manifest: Manifest, weights: Uint8Array) => void): { manifest: Manifest; weights: Uint8Array } {
-  const manifest = structuredClone(digits.manifest)
-  const weights = digits.weights.slice()
+  const manifest = structuredClone(sample.manifest)
+  const weights = sample.weights.slice()
   edit(manifest, weights)
   manifest.weights = { ...manifest.weights, sha256: toHex(sha256(weights)).slice(2) }
   return { manifest, weights }
@@ -41,14 +170,21 @@ const invalid = (wanted: string, edit: (manifest: Manifest, weights: Uint8Array)
   code(() => validateManifest(manifest, weights), wanted)
 }
 
-const conv = (manifest: Manifest, op = 0): ConvOp => manifest.ops[op] as ConvOp
+const conv = (manifest: Manifest): LinearOp => manifest.ops[0] as LinearOp
+const kernel = (manifest: Manifest): Strided => conv(manifest).terms[0]!.weight as Strided
+const biases = (manifest: Manifest): Strided => conv(manifest).bias as Strided
 const table = (manifest: Manifest): TableOp => manifest.ops[1] as TableOp
+const square = (manifest: Manifest): ProductOp => manifest.ops[2] as ProductOp
+const root = (manifest: Manifest): RootOp => manifest.ops[3] as RootOp
+const divide = (manifest: Manifest): DivideOp => manifest.ops[4] as DivideOp
+const largest = (manifest: Manifest): ExtremumOp => manifest.ops[5] as ExtremumOp
+const dense = (manifest: Manifest): LinearOp => manifest.ops[6] as LinearOp
 
 test('canonical bytes: sorted keys, no whitespace, and the same after a round trip', () => {
-  const bytes = manifestBytes(digits.manifest)
-  assert.equal(parseManifest(bytes), digits.manifest)
+  const bytes = manifestBytes(sample.manifest)
+  assert.equal(parseManifest(bytes), sample.manifest)
   assert.equal(manifestBytes(parseManifest(bytes)), bytes)
-  const shuffled = Object.fromEntries(Object.entries(digits.manifest).reverse()) as Manifest
+  const shuffled = Object.fromEntries(Object.entries(sample.manifest).reverse()) as Manifest
   assert.equal(manifestBytes(shuffled), bytes)
   fc.assert(
     fc.property(fc.nat(100_000), (seed) => {
@@ -60,11 +196,11 @@ test('canonical bytes: sorted keys, no whitespace, and the same after a round tr
 })
 
 test('other spellings of the same manifest are refused', () => {
-  const text = new TextDecoder().decode(digits.manifestBytes)
+  const text = new TextDecoder().decode(sample.manifestBytes)
   code(() => parseManifest(utf8(`${text} `)), 'MANIFEST_NOT_CANONICAL')
   code(() => parseManifest(utf8(JSON.stringify(JSON.parse(text), null, 1))), 'MANIFEST_NOT_CANONICAL')
-  code(() => parseManifest(utf8(text.replace('"exponent":13', '"exponent":13.0'))), 'MANIFEST_NOT_CANONICAL')
-  code(() => parseManifest(utf8(text.replace('"exponent":13', '"exponent":1,"exponent":13'))), 'MANIFEST_NOT_CANONICAL')
+  code(() => parseManifest(utf8(text.replace('"exponent":8', '"exponent":8.0'))), 'MANIFEST_NOT_CANONICAL')
+  code(() => parseManifest(utf8(text.replace('"exponent":8', '"exponent":1,"exponent":8'))), 'MANIFEST_NOT_CANONICAL')
   code(() => parseManifest(utf8(`\ufeff${text}`)), 'MANIFEST_MALFORMED')
 })
 
@@ -75,13 +211,13 @@ test('what is not a manifest is refused, unknown fields and fractions included',
   malformed(utf8('[]'))
   malformed(utf8('['.repeat(100_000)))
   const edited = (edit: (manifest: Record<string, unknown>) => void): Uint8Array => {
-    const manifest = structuredClone(digits.manifest) as unknown as Record<string, unknown>
+    const manifest = structuredClone(sample.manifest) as unknown as Record<string, unknown>
     edit(manifest)
     return manifestBytes(manifest as unknown as Manifest)
   }
   malformed(edited((manifest) => Object.assign(manifest, { extra: 1 })))
   malformed(edited((manifest) => Object.assign((manifest.ops as object[])[0]!, { extra: 1 })))
-  malformed(edited((manifest) => Object.assign(manifest, { version: 2 })))
+  malformed(edited((manifest) => Object.assign(manifest, { version: 1 })))
   malformed(edited((manifest) => Object.assign(manifest, { units: 1.5 })))
   malformed(edited((manifest) => Object.assign(manifest, { units: 2 ** 60 })))
   malformed(edited((manifest) => Object.assign(manifest, { name: '../../etc' })))
@@ -91,37 +227,75 @@ test('what is not a manifest is refused, unknown fields and fractions included',
 })
 
 test('the weights and the model must be the files that the manifest names', () => {
-  validateManifest(digits.manifest, digits.weights)
-  const other = digits.weights.slice()
-  other[1000]! ^= 1
-  code(() => validateManifest(digits.manifest, other), 'WEIGHTS_HASH')
-  code(() => validateManifest(digits.manifest, digits.weights.subarray(8)), 'WEIGHTS_HASH')
-  checkModel(digits.manifest, digits.model)
-  const model = digits.model.slice()
-  model[1000]! ^= 1
-  code(() => checkModel(digits.manifest, model), 'MODEL_HASH')
+  validateManifest(sample.manifest, sample.weights)
+  const other = sample.weights.slice()
+  other[100]! ^= 1
+  code(() => validateManifest(sample.manifest, other), 'WEIGHTS_HASH')
+  code(() => validateManifest(sample.manifest, sample.weights.subarray(8)), 'WEIGHTS_HASH')
+  checkModel(sample.manifest, sample.model)
+  const model = sample.model.slice()
+  model[3]! ^= 1
+  code(() => checkModel(sample.manifest, model), 'MODEL_HASH')
 })
 
 test('the accumulator bound: the last good bias passes, the first bad one does not', () => {
+  // The first row's bias at which the largest result is just below 2^31 − 2^15, and that of the smallest.
   const bias = (manifest: Manifest, weights: Uint8Array, extra: bigint): void => {
-    const op = conv(manifest)
     const view = new DataView(weights.buffer, weights.byteOffset)
-    let sum = 0
-    for (let tap = 0; tap < 9; tap++) sum += Math.abs(view.getInt32(op.weights.offset + 4 * tap, true)) * 32_768
-    view.setBigInt64(op.biases.offset, 2n ** 47n - 2n ** 31n - BigInt(sum) - 1n + extra, true)
+    let sum = 0n
+    for (let tap = 0; tap < 18; tap++) {
+      const w = BigInt(view.getInt32(kernel(manifest).offset + 4 * tap, true))
+      sum += w > 0n ? w * 32_767n : w * -32_768n
+    }
+    view.setBigInt64(biases(manifest).offset, (2n ** 31n - 2n ** 15n) * 65_536n - sum - 1n + extra, true)
   }
   const good = changed((manifest, weights) => bias(manifest, weights, 0n))
   validateManifest(good.manifest, good.weights)
   invalid('ACCUMULATOR_BOUND', (manifest, weights) => bias(manifest, weights, 1n))
   invalid('ACCUMULATOR_BOUND', (manifest, weights) => {
-    new DataView(weights.buffer).setBigInt64(conv(manifest).biases.offset, -(2n ** 63n), true)
+    new DataView(weights.buffer).setBigInt64(biases(manifest).offset, -(2n ** 63n), true)
   })
   invalid('ACCUMULATOR_BOUND', (manifest, weights) => {
-    for (let tap = 0; tap < 9; tap++)
-      new DataView(weights.buffer).setInt32(conv(manifest).weights.offset + 4 * tap, -(2 ** 31), true)
+    for (let tap = 0; tap < 18; tap++)
+      new DataView(weights.buffer).setInt32(kernel(manifest).offset + 4 * tap, -(2 ** 31), true)
   })
+  // 32-bit results may not leave 32 bits, numerators not 31, and no sum the integers of float64.
+  const tight = changed((manifest) => {
+    square(manifest).weight = 3
+  })
+  validateManifest(tight.manifest, tight.weights)
   invalid('ACCUMULATOR_BOUND', (manifest) => {
-    ;(manifest.ops[4] as PoolOp).weight = 2 ** 31 - 1
+    square(manifest).weight = 4
+  })
+  const numerator = (weight: number) => (manifest: Manifest) => {
+    divide(manifest).weight = weight
+  }
+  const wide = changed(numerator(65_534))
+  validateManifest(wide.manifest, wide.weights)
+  invalid('ACCUMULATOR_BOUND', numerator(65_535))
+  invalid('ACCUMULATOR_BOUND', (manifest) => {
+    conv(manifest).drop = 2
+    manifest.weights = { ...manifest.weights }
+    conv(manifest).bias = 2 ** 53 - 1
+  })
+})
+
+test('no input makes a divisor or radicand less than 1, or larger than its remainders can be committed', () => {
+  invalid('DIVISOR_BOUND', (manifest) => {
+    divide(manifest).b.zero = -32_768
+  })
+  invalid('DIVISOR_BOUND', (manifest) => {
+    divide(manifest).b.zero = -32_770
+  })
+  invalid('DIVISOR_BOUND', (manifest) => {
+    root(manifest).input.zero = -(2 ** 31)
+  })
+  invalid('DIVISOR_BOUND', (manifest) => {
+    root(manifest).input.zero = -(2 ** 31) - 2
+  })
+  // A tap that may be absent is no divisor at all.
+  invalid('DIVISOR_BOUND', (manifest) => {
+    divide(manifest).b.axes[0]!.offset = 1
   })
 })
 
@@ -141,90 +315,114 @@ test('a table must stay inside 16 signed bits at every input', () => {
   })
 })
 
-test('shapes must agree with the windows, the weights and each other', () => {
-  for (const edit of [
-    (manifest: Manifest) => (manifest.tensors[1]!.shape = [12, 8, 7]),
-    (manifest: Manifest) => (manifest.tensors[1]!.shape = [12, 64]),
-    (manifest: Manifest) => (conv(manifest).strides = [2, 2]),
-    (manifest: Manifest) => (conv(manifest).kernel = [9, 12]),
-    (manifest: Manifest) => (conv(manifest, 2).groups = 5),
-    (manifest: Manifest) => (conv(manifest).weights.count = 107),
-    (manifest: Manifest) => (conv(manifest).biases.count = 13),
-    (manifest: Manifest) => (manifest.tensors[6]!.shape = [95]),
-    (manifest: Manifest) => (manifest.tensors[6]!.exponent = 3),
-    (manifest: Manifest) => (manifest.inputs[0]!.shape = [1, 64]),
-    (manifest: Manifest) => (manifest.outputs[0]!.shape = [11]),
-    (manifest: Manifest) => (manifest.tensors[0]!.shape = [2 ** 24, 2 ** 24]),
-    (manifest: Manifest) => (manifest.tensors[6]!.shape = [2 ** 24, 2 ** 24, 2 ** 24]),
-  ])
-    invalid('SHAPE', edit)
+test('shapes must agree with the loops, the weights and each other', () => {
+  const edits: ((manifest: Manifest) => unknown)[] = [
+    (manifest) => (manifest.tensors[1]!.shape = [4, 4]),
+    (manifest) => (manifest.tensors[2]!.shape = [4, 3, 4]),
+    (manifest) => (manifest.tensors[2]!.bits = 32),
+    (manifest) => (manifest.tensors[8]!.bits = 32),
+    (manifest) => conv(manifest).terms[0]!.axes.pop(),
+    (manifest) => conv(manifest).terms[0]!.axes[0]!.coefs.pop(),
+    (manifest) => (conv(manifest).terms[0]!.axes[0]!.coefs[0] = 2 ** 31),
+    (manifest) => kernel(manifest).strides.pop(),
+    (manifest) => biases(manifest).strides.push(0),
+    (manifest) => (largest(manifest).reduce = [65]),
+    (manifest) => (largest(manifest).input.tensor = 3),
+    (manifest) => (divide(manifest).a = straight(3, 3)),
+    (manifest) => (manifest.tensors[7]!.shape = [23]),
+    (manifest) => (manifest.tensors[7]!.exponent = 3),
+    (manifest) => (manifest.inputs[0]!.shape = [1, 32]),
+    (manifest) => (manifest.outputs[0]!.shape = [6]),
+    (manifest) => (manifest.outputs[0]!.argmax = { name: 'label', axis: 1 }),
+    (manifest) => (manifest.inputs[0]!.lookup = { name: 'ids', rows: 3, table: { offset: 0, count: 5 } }),
+    (manifest) => (manifest.tensors[0]!.shape = [2 ** 24, 2 ** 24]),
+  ]
+  edits.forEach((edit, i) => {
+    const { manifest, weights } = changed(edit)
+    assert.throws(
+      () => validateManifest(manifest, weights),
+      (error: { code?: string }) => error.code === 'SHAPE',
+      `edit ${i}`,
+    )
+  })
 })
 
 test('an output has a bounded number of taps: the last good size passes, the next does not', () => {
-  const pooled = (height: number): { manifest: Manifest; weights: Uint8Array } =>
+  const reduced = (count: number): { manifest: Manifest; weights: Uint8Array } =>
     changed((manifest) => {
-      const shape = [1, height, 64]
-      const kernel: [number, number] = [height, 64]
-      manifest.inputs = [{ name: 'x', tensor: 0, shape }]
+      const shape = [count, 64]
+      manifest.inputs = [{ name: 'x', tensor: 0, shape, lookup: null }]
       manifest.tensors = [
-        { name: 'x', shape, exponent: 0, viewOf: null },
-        { name: 'y', shape: [1, 1, 1], exponent: 0, viewOf: null },
+        { name: 'x', shape, exponent: 0, bits: 16, viewOf: null },
+        { name: 'y', shape: [1], exponent: 0, bits: 16, viewOf: null },
       ]
-      const pool: PoolOp = {
-        kind: 'averagepool',
-        name: 'pool',
-        input: 0,
-        output: 1,
-        kernel,
-        strides: [1, 1],
-        pads: [0, 0, 0, 0],
-        weight: 1,
-      }
-      manifest.ops = [pool]
-      manifest.outputs = [{ ...manifest.outputs[0]!, tensor: 1, shape: [1, 1, 1] }]
-      Object.assign(manifest, { units: height * 64, tiles: 1, layers: 1 })
+      const axes = [axis([0, 1, 0]), axis([0, 0, 1])]
+      manifest.ops = [
+        {
+          kind: 'linear',
+          name: 'sum',
+          output: 1,
+          tile: 1,
+          drop: 1,
+          terms: [{ tensor: 0, zero: 0, axes, reduce: shape, weight: 1 }],
+          bias: 0,
+        },
+      ]
+      manifest.outputs = [{ ...manifest.outputs[0]!, tensor: 1, shape: [1] }]
+      Object.assign(manifest, { units: count * 64, tiles: 1, layers: 1 })
     })
-  const good = pooled(2048)
+  const good = reduced(2048)
   validateManifest(good.manifest, good.weights)
-  const bad = pooled(2049)
+  const bad = reduced(2049)
   code(() => validateManifest(bad.manifest, bad.weights), 'SHAPE')
 })
 
 test('ops come in order and every tensor is written once', () => {
-  for (const edit of [
-    (manifest: Manifest) => manifest.ops.reverse(),
-    (manifest: Manifest) => (manifest.ops[1]!.input = 2),
-    (manifest: Manifest) => (manifest.ops[2]!.output = 1),
-    (manifest: Manifest) => manifest.ops.push({ ...table(manifest) }),
-    (manifest: Manifest) => (manifest.ops[0]!.output = 0),
-    (manifest: Manifest) => (manifest.ops[4]!.output = 6),
-    (manifest: Manifest) => (manifest.ops[0]!.input = 4000),
-    (manifest: Manifest) => (manifest.tensors[6]!.viewOf = 6),
-    (manifest: Manifest) => (manifest.tensors[6]!.viewOf = 4000),
-    (manifest: Manifest) => manifest.tensors.push({ ...manifest.tensors[6]!, viewOf: 6 }),
-    (manifest: Manifest) => manifest.tensors.push({ ...manifest.tensors[0]! }),
-    (manifest: Manifest) => manifest.inputs.push({ ...manifest.inputs[0]! }),
-    (manifest: Manifest) => manifest.outputs.push({ ...manifest.outputs[0]!, name: 'again' }),
-    (manifest: Manifest) => (manifest.outputs[0]! = { ...manifest.outputs[0]!, tensor: 0, shape: [1, 8, 8] }),
-  ])
-    invalid('TOPOLOGY', edit)
+  const edits: ((manifest: Manifest) => unknown)[] = [
+    (manifest) => manifest.ops.reverse(),
+    (manifest) => (table(manifest).input = 2),
+    (manifest) => (square(manifest).output = 1),
+    (manifest) => manifest.ops.push({ ...table(manifest) }),
+    (manifest) => (conv(manifest).output = 0),
+    (manifest) => (largest(manifest).output = 7),
+    (manifest) => (conv(manifest).terms[0]!.tensor = 4000),
+    (manifest) => (manifest.tensors[7]!.viewOf = 7),
+    (manifest) => (manifest.tensors[7]!.viewOf = 4000),
+    (manifest) => manifest.tensors.push({ ...manifest.tensors[7]!, viewOf: 7 }),
+    (manifest) => manifest.tensors.push({ ...manifest.tensors[0]! }),
+    (manifest) => manifest.inputs.push({ ...manifest.inputs[0]! }),
+    (manifest) => manifest.outputs.push({ ...manifest.outputs[0]!, name: 'again' }),
+    (manifest) => (manifest.outputs[0]! = { ...manifest.outputs[0]!, tensor: 0, shape: [4, 4, 2] }),
+  ]
+  edits.forEach((edit, i) => {
+    const { manifest, weights } = changed(edit)
+    assert.throws(
+      () => validateManifest(manifest, weights),
+      (error: { code?: string }) => error.code === 'TOPOLOGY',
+      `edit ${i}`,
+    )
+  })
 })
 
-test('offsets stay inside the weights file and aligned', () => {
+test('arrays stay inside the weights file, aligned, and their strides inside the arrays', () => {
   for (const edit of [
-    (manifest: Manifest) => (conv(manifest).weights.offset = 15_008),
-    (manifest: Manifest) => (conv(manifest).weights.offset = 15_008 - 4 * 107),
-    (manifest: Manifest) => (conv(manifest).weights.offset = 2),
-    (manifest: Manifest) => (conv(manifest).biases.offset = 436),
+    (manifest: Manifest) => (kernel(manifest).offset = manifest.weights.bytes),
+    (manifest: Manifest) => (kernel(manifest).offset = manifest.weights.bytes - 4 * 53),
+    (manifest: Manifest) => (kernel(manifest).offset = 2),
+    (manifest: Manifest) => (biases(manifest).offset += 4),
+    (manifest: Manifest) => (kernel(manifest).strides[2] = 19),
+    (manifest: Manifest) => (kernel(manifest).count = 53),
+    (manifest: Manifest) => (dense(manifest).terms[1]!.axes[0]!.table!.offset = manifest.weights.bytes),
   ])
     invalid('WEIGHTS_RANGE', edit)
 })
 
 test('each op brings its own weights', () => {
   invalid('WEIGHTS_RANGE', (manifest) => {
-    const first = conv(manifest)
-    const output = manifest.tensors.push({ ...manifest.tensors[first.output]! }) - 1
-    manifest.ops.push({ ...first, output })
+    for (let n = 0; n < 3; n++) {
+      const output = manifest.tensors.push({ ...manifest.tensors[8]! }) - 1
+      manifest.ops.push({ ...dense(manifest), output })
+    }
   })
 })
 
@@ -244,13 +442,13 @@ function numberPaths(value: unknown, path: (string | number)[] = []): (string | 
 }
 
 test('any numbers put into a manifest give a coded error or a manifest that evaluates', () => {
-  const paths = numberPaths(digits.manifest)
-  const image = new Int16Array(64).fill(32_767)
+  const paths = numberPaths(sample.manifest)
+  const image = new Int16Array(32).fill(32_767)
   const seen = new Map<string, number>()
   const number = fc.oneof(fc.integer({ min: -3, max: 130 }), fc.integer(), fc.maxSafeInteger(), fc.constant(null))
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(paths.length - 1), number), { minLength: 1, maxLength: 3 }), (edits) => {
-      const manifest = structuredClone(digits.manifest)
+      const manifest = structuredClone(sample.manifest)
       for (const [which, value] of edits) {
         const path = paths[which]!
         const parent = path.slice(0, -1).reduce((at: unknown, key) => (at as Record<string, unknown>)[key], manifest)
@@ -259,9 +457,9 @@ test('any numbers put into a manifest give a coded error or a manifest that eval
       let outcome = 'valid'
       try {
         const parsed = parseManifest(manifestBytes(manifest))
-        validateManifest(parsed, digits.weights)
+        validateManifest(parsed, sample.weights)
         const size = elementCount(parsed.inputs[0]!.shape)
-        evaluate(parsed, digits.weights, [size === 64 ? image : new Int16Array(size)])
+        evaluate(parsed, sample.weights, [size === 32 ? image : new Int16Array(size)])
       } catch (error) {
         if (!(error instanceof SinterError)) throw error
         outcome = error.code

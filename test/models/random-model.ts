@@ -1,5 +1,5 @@
-import type { Manifest, Op } from '../../models/manifest.ts'
-import { countWork, elementCount, tapsPerOutput, windowOutputs } from '../../models/tiling.ts'
+import type { Axis, Manifest, Op, Operand, ProductOp } from '../../models/manifest.ts'
+import { countWork, elementCount } from '../../models/tiling.ts'
 import { weightsWriter } from '../../models/weights.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
@@ -29,7 +29,7 @@ function stream(seed: number): () => number {
   }
 }
 
-const FILE = { cid: `b${'a'.repeat(58)}`, sha256: '0'.repeat(64), bytes: 1 }
+export const FILE = { cid: `b${'a'.repeat(58)}`, sha256: '0'.repeat(64), bytes: 1 }
 
 function knotsOf(int: Int): { function: string; knots: number[] } {
   switch (int(0, 2)) {
@@ -42,83 +42,246 @@ function knotsOf(int: Int): { function: string; knots: number[] } {
   }
 }
 
-/**
- * A chain of one to five ops over an image or a vector. Weights are sized so that about half of the linear ops saturate
- * somewhere.
- */
+const axis = (coefs: number[], offset = 0, divisor = 1): Axis => ({ coefs, offset, divisor, table: null })
+
+/** Each axis of a tensor read by the loop of the same number; `loops` in all. */
+export const straight = (tensor: number, rank: number, loops = rank, zero = 0): Operand => ({
+  tensor,
+  zero,
+  axes: Array.from({ length: rank }, (_, i) => axis(Array.from({ length: loops }, (_, loop) => (loop === i ? 1 : 0)))),
+})
+
+/** Zero points that keep a divisor or radicand at 1 or more: 16 and 32 bits. */
+const ZERO_16 = -32_769
+const ZERO_32 = -(2 ** 31) - 1
+
+/** A chain of one to six ops over an image or a vector. Weights are sized so that about half of the linear ops saturate somewhere. */
 export function randomModel(seed: number): RandomModel {
   const int = randomInts(seed)
   const uniform = stream(int(0, 2 ** 31))
   const writer = weightsWriter()
   const tensors: Manifest['tensors'] = []
   const ops: Op[] = []
-  const add = (shape: number[], viewOf: number | null = null): number =>
-    tensors.push({ name: `t${tensors.length}`, shape, exponent: 8, viewOf }) - 1
-  const image = int(0, 3) > 0
-  let at = add(image ? [int(1, 4), int(3, 9), int(3, 9)] : [int(1, 150)])
-  const linear = (
-    rows: number,
-    taps: number,
-  ): { weights: ReturnType<typeof writer.weights>; biases: ReturnType<typeof writer.biases> } => {
+  const add = (shape: number[], bits: 16 | 32 = 16, viewOf: number | null = null): number =>
+    tensors.push({ name: `t${tensors.length}`, shape, exponent: 8, bits, viewOf }) - 1
+  const tile = (): 1 | 2 | 4 | 8 | 16 | 32 | 64 => (2 ** int(0, 6)) as 64
+  const draw = (size: number): number => Math.round((2 * uniform() - 1) * size)
+  const array = (count: number, taps: number) => {
     // At 16 bits a weight is 1; sums of `taps` random terms grow with its square root.
     const scale = 2 ** int(8, Math.min(18, Math.floor(30 - Math.log2(taps))))
-    const draw = (size: number): number => Math.round((2 * uniform() - 1) * size)
-    return {
-      weights: writer.weights(Array.from({ length: rows * taps }, () => (uniform() < 0.1 ? 0 : draw(scale)))),
-      biases: writer.biases(Array.from({ length: rows }, () => 32_768 + draw(2 ** int(0, 33)))),
-    }
+    return writer.weights(Array.from({ length: count }, () => (uniform() < 0.1 ? 0 : draw(scale))))
   }
-  for (let n = int(1, 5); n > 0; n--) {
-    const { shape } = tensors[at]!
-    const kind = int(0, shape.length === 3 ? 3 : 1)
-    const name = `op${ops.length}`
-    if (kind === 0) {
-      const output = add(shape)
-      ops.push({ kind: 'table', name, input: at, output, ...knotsOf(int) })
-      at = output
-    } else if (kind === 1) {
-      const matrix = shape.length === 3 && int(0, 1) === 0
-      if (shape.length === 3 && !matrix) at = add([elementCount(shape)], tensors[at]!.viewOf ?? at)
-      const inShape = tensors[at]!.shape
-      const rows = int(1, 90)
-      const output = add([...inShape.slice(0, -1), rows])
-      ops.push({ kind: 'gemm', name, input: at, output, ...linear(rows, inShape.at(-1)!) })
-      at = output
-    } else {
-      const [channels, height, width] = shape as [number, number, number]
-      const kernel: [number, number] = [int(1, Math.min(3, height)), int(1, Math.min(3, width))]
-      const strides: [number, number] = [int(1, 2), int(1, 2)]
-      const pads: [number, number, number, number] = [int(0, 1), int(0, 1), int(0, 1), int(0, 1)]
-      const wide = (kernel[0] - 1) * 2 < height && (kernel[1] - 1) * 2 < width
-      const dilations: [number, number] = kind === 2 && wide ? [int(1, 2), int(1, 2)] : [1, 1]
-      const spatial = [
-        windowOutputs(height, pads[0], pads[2], kernel[0], strides[0], dilations[0]),
-        windowOutputs(width, pads[1], pads[3], kernel[1], strides[1], dilations[1]),
-      ]
-      if (kind === 2) {
-        const groups = int(0, 1) === 0 ? 1 : channels
-        const rows = groups * int(1, 3)
-        const output = add([rows, ...spatial])
-        const slices = linear(rows, (channels / groups) * kernel[0] * kernel[1])
-        ops.push({ kind: 'conv', name, input: at, output, kernel, strides, pads, dilations, groups, ...slices })
-        at = output
-      } else {
-        const output = add([channels, ...spatial])
-        ops.push({ kind: 'averagepool', name, input: at, output, kernel, strides, pads, weight: int(1000, 120_000) })
-        at = output
-      }
+  const bias = (count: number) => writer.biases(Array.from({ length: count }, () => 32_768 + draw(2 ** int(0, 33))))
+
+  const image = int(0, 3) > 0
+  let at = add(image ? [int(1, 9), int(1, 9), int(1, 4)] : [int(1, 150)])
+
+  const table = (input: number): number => {
+    const output = add(tensors[input]!.shape)
+    ops.push({ kind: 'table', name: `op${ops.length}`, input, output, ...knotsOf(int) })
+    return output
+  }
+  /** Last axis through a matrix, what comes before kept. */
+  const matrix = (input: number): number => {
+    const { shape } = tensors[input]!
+    const rank = shape.length
+    const depth = shape.at(-1)!
+    const columns = int(1, 70)
+    const output = add([...shape.slice(0, -1), columns])
+    const loops = rank + 1
+    const access = straight(input, rank, loops)
+    access.axes[rank - 1] = axis(Array.from({ length: loops }, (_, loop) => (loop === rank ? 1 : 0)))
+    const strides = new Array<number>(loops).fill(0)
+    strides[rank - 1] = depth
+    strides[rank] = 1
+    const biasStrides = new Array<number>(rank).fill(0)
+    biasStrides[rank - 1] = 1
+    ops.push({
+      kind: 'linear',
+      name: `op${ops.length}`,
+      output,
+      tile: tile(),
+      drop: 1,
+      terms: [
+        { ...access, zero: int(-3, 3) * 1000, reduce: [depth], weight: { ...array(columns * depth, depth), strides } },
+      ],
+      bias: { ...bias(columns), strides: biasStrides },
+    })
+    return output
+  }
+  /** A window over [height, width, channels]: a convolution, a depthwise one, a mean or a maximum. */
+  const window = (input: number, kind: 'conv' | 'depthwise' | 'mean' | 'max'): number => {
+    const [height, width, channels] = tensors[input]!.shape as [number, number, number]
+    const kernel = [int(1, Math.min(3, height)), int(1, Math.min(3, width))] as const
+    const [sy, sx, py, px] = [int(1, 2), int(1, 2), int(0, 1), int(0, 1)]
+    const divisor = int(0, 5) === 0 ? 2 : 1
+    const out = [Math.floor((height + 2 * py - kernel[0]) / sy) + 1, Math.floor((width + 2 * px - kernel[1]) / sx) + 1]
+    const rows = kind === 'conv' ? int(1, 6) : channels
+    const output = add([...out, rows])
+    // Loops: y, x, channel out, kernel y, kernel x, and channel in for a convolution.
+    const y = axis([sy, 0, 0, 1, 0], -py, divisor)
+    const x = axis([0, sx, 0, 0, 1], -px)
+    const c = axis([0, 0, kind === 'conv' ? 0 : 1, 0, 0])
+    const reduce = [...kernel]
+    if (kind === 'conv') {
+      for (const each of [y, x]) each.coefs.push(0)
+      c.coefs.push(1)
+      reduce.push(channels)
     }
+    const axes = [y, x, c]
+    const name = `op${ops.length}`
+    if (kind === 'max') {
+      ops.push({ kind: 'extremum', name, output, tile: tile(), reduce, input: { tensor: input, zero: 0, axes } })
+      return output
+    }
+    const kx = kernel[1]
+    const taps = elementCount(reduce)
+    const weight =
+      kind === 'mean'
+        ? int(1000, 120_000)
+        : kind === 'conv'
+          ? { ...array(rows * taps, taps), strides: [0, 0, taps, kx * channels, channels, 1] }
+          : { ...array(rows * taps, taps), strides: [0, 0, taps, kx, 1] }
+    const drop = kind === 'mean' && int(0, 1) === 0 ? 2 : 1
+    ops.push({
+      kind: 'linear',
+      name,
+      output,
+      tile: tile(),
+      drop,
+      terms: [{ tensor: input, zero: 0, axes, reduce, weight }],
+      bias: kind === 'mean' ? 2 ** (16 * drop - 1) : { ...bias(rows), strides: [0, 0, 1] },
+    })
+    return output
+  }
+  /** x reversed along its last axis, through an index table that leaves one place out, added to x. */
+  const shuffled = (input: number): number => {
+    const { shape } = tensors[input]!
+    const output = add(shape)
+    const size = shape.at(-1)!
+    const reversed = straight(input, shape.length)
+    const order = Array.from({ length: size }, (_, i) => (i === 0 ? -1 : size - 1 - i))
+    reversed.axes[shape.length - 1]!.table = writer.weights(order)
+    const terms = [straight(input, shape.length), reversed].map((operand) => ({ ...operand, reduce: [], weight: 1 }))
+    ops.push({ kind: 'linear', name: `op${ops.length}`, output, tile: tile(), drop: 0, terms, bias: int(-9, 9) })
+    return output
+  }
+  /** A matrix of products of each line with each line, or of each element with itself. */
+  const product = (input: number): number => {
+    const { shape } = tensors[input]!
+    const rank = shape.length
+    const name = `op${ops.length}`
+    if (rank === 1 || int(0, 1) === 0) {
+      const output = add(shape)
+      const side = straight(input, rank)
+      ops.push({
+        kind: 'product',
+        name,
+        output,
+        tile: tile(),
+        drop: 1,
+        reduce: [],
+        a: side,
+        b: side,
+        weight: int(1, 9),
+        bias: 32_768,
+      })
+      return output
+    }
+    // Loops: line of a, line of b, and the axes that are summed over.
+    const lines = shape[0]!
+    const reduce = shape.slice(1)
+    const output = add([lines, lines])
+    const side = (loop: number): Operand => ({
+      tensor: input,
+      zero: int(-2, 2),
+      axes: shape.map((_, i) =>
+        axis(Array.from({ length: 2 + reduce.length }, (_, l) => (l === (i === 0 ? loop : 1 + i) ? 1 : 0))),
+      ),
+    })
+    const drop = int(1, 2) as 1 | 2
+    ops.push({
+      kind: 'product',
+      name,
+      output,
+      tile: tile(),
+      drop,
+      reduce,
+      a: side(0),
+      b: side(1),
+      weight: drop === 1 ? 1 : int(1, 8),
+      bias: 2 ** (16 * drop - 1),
+    })
+    return output
+  }
+  /** x² + 1 in 32 bits, its root, and x divided by either. */
+  const normalised = (input: number): number => {
+    const { shape } = tensors[input]!
+    const rank = shape.length
+    const side = straight(input, rank)
+    const wide = add(shape, 32)
+    const square: Omit<ProductOp, 'name' | 'output' | 'tile'> = {
+      kind: 'product',
+      reduce: [],
+      a: side,
+      b: side,
+      weight: 1,
+      drop: 0,
+      bias: ZERO_32 + 2,
+    }
+    ops.push({ ...square, name: `op${ops.length}`, output: wide, tile: tile() })
+    const root = add(shape)
+    ops.push({
+      kind: 'root',
+      name: `op${ops.length}`,
+      output: root,
+      tile: tile(),
+      input: straight(wide, rank, rank, ZERO_32),
+    })
+    const output = add(shape)
+    const b = int(0, 1) === 0 ? straight(root, rank, rank, ZERO_16) : straight(wide, rank, rank, ZERO_32)
+    // Sometimes one divisor for each line.
+    if (rank > 1 && int(0, 1) === 0) b.axes[rank - 1] = axis(new Array<number>(rank).fill(0))
+    ops.push({
+      kind: 'divide',
+      name: `op${ops.length}`,
+      output,
+      tile: tile(),
+      a: side,
+      b,
+      weight: int(1, 60_000),
+      bias: int(-100, 100),
+    })
+    return output
+  }
+
+  const makers: ((input: number) => number)[] = [
+    table,
+    matrix,
+    shuffled,
+    product,
+    normalised,
+    (input) => window(input, 'conv'),
+    (input) => window(input, 'depthwise'),
+    (input) => window(input, 'mean'),
+    (input) => window(input, 'max'),
+  ]
+  for (let n = int(1, 6); n > 0; n--) {
+    const { shape, viewOf } = tensors[at]!
+    if (shape.length > 1 && int(0, 7) === 0) at = add([elementCount(shape)], 16, viewOf ?? at)
+    const usable = tensors[at]!.shape.length === 3 ? makers.length : 5
+    at = makers[int(0, usable - 1)]!(at)
   }
   const weights = writer.finish()
   const last = ops.at(-1)!.output
   const tolerance = { quanta: int(0, 40), deviationMilli: 0, margin: 4, samples: 1 }
   const draft: Manifest = {
-    version: 1,
+    version: 2,
     name: `random-${seed}`,
     model: FILE,
     weights: { ...FILE, sha256: toHex(sha256(weights)).slice(2), bytes: weights.length },
-    inputs: [{ name: 'x', tensor: 0, shape: tensors[0]!.shape }],
-    outputs: [{ name: 'y', tensor: last, shape: tensors[last]!.shape, tolerance }],
+    inputs: [{ name: 'x', tensor: 0, shape: tensors[0]!.shape, lookup: null }],
+    outputs: [{ name: 'y', tensor: last, shape: tensors[last]!.shape, tolerance, argmax: null }],
     tensors,
     ops,
     units: 1,
@@ -132,7 +295,3 @@ export function randomModel(seed: number): RandomModel {
   )
   return { manifest: { ...draft, ...countWork(draft) }, weights, inputs: [input], int }
 }
-
-/** Number of weights of an op, for tests that change one. */
-export const weightCount = (manifest: Manifest, op: Op): number =>
-  op.kind === 'conv' || op.kind === 'gemm' ? op.weights.count : tapsPerOutput(manifest, op)

@@ -4,12 +4,12 @@ import * as assert from 'uvu/assert'
 import { evaluate, type Trace, tableAt, traceOutputs, withServed } from '../../models/canonical.ts'
 import { allTiles, selectTiles } from '../../models/draw.ts'
 import { flagsOf, leafLimbs } from '../../models/limbs.ts'
-import { isLinear, type Manifest, type TableOp } from '../../models/manifest.ts'
-import { buildStatements, checkStatement } from '../../models/statements.ts'
-import { elementCount, resolveTensor } from '../../models/tiling.ts'
+import type { Manifest, TableOp } from '../../models/manifest.ts'
+import { buildStatements, checkStatement, foldStaged, formValue } from '../../models/statements.ts'
+import { elementCount, resolveTensor, saturates, tileLeaf, tileRange, treesOfTensor } from '../../models/tiling.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
-import { FIELD_PRIME } from '../../protocol/field.ts'
-import type { LeafRef, Statement } from '../../protocol/statement.ts'
+import { FIELD_PRIME, mod } from '../../protocol/field.ts'
+import { type LeafRef, STAGE_FORMS, type Statement, TREE } from '../../protocol/statement.ts'
 import { randomModel } from './random-model.ts'
 
 const seeds = fc.integer({ min: 0, max: 2 ** 31 - 1 })
@@ -42,20 +42,20 @@ const build = (manifest: Manifest, weights: Uint8Array, trace: Trace, selected =
 
 test('every statement of an honest trace holds, flagged tiles included, for all tiles and for drawn ones', () => {
   let clamps = 0
-  let relations = 0
+  const kinds = { relation: 0, pointwise: 0, product: 0, extremum: 0 }
   fc.assert(
     fc.property(seeds, (seed) => {
       const { manifest, weights, trace } = honest(seed)
       const all = build(manifest, weights, trace)
       assert.ok(holds(all, limbsOf(manifest, trace)))
       clamps += all.filter((statement) => statement.kind === 'pointwise' && statement.mode === 'clamp').length
-      relations += all.filter(({ kind }) => kind === 'relation').length
+      for (const { kind } of all) kinds[kind]++
       const drawn = selectTiles(manifest, seededRandomness(new Uint8Array(32).fill(seed)), 4)
       assert.ok(holds(build(manifest, weights, trace, drawn), limbsOf(manifest, trace)))
     }),
     { numRuns: 80 },
   )
-  assert.ok(clamps > 20 && relations > 80, `${clamps} clamps, ${relations} relations`)
+  assert.ok(clamps > 20 && Math.min(...Object.values(kinds)) > 5, JSON.stringify({ clamps, ...kinds }))
 })
 
 test('every coefficient is in [0, r) and no position past a tensor’s end has one', () => {
@@ -81,19 +81,20 @@ test('every coefficient is in [0, r) and no position past a tensor’s end has o
   )
 })
 
-test('changing any one limb of a leaf that a linear op wrote fails', () => {
+test('changing any one limb of any tree that an op wrote fails', () => {
+  const tried = new Map<string, number>()
   fc.assert(
     fc.property(seeds, (seed) => {
       const { manifest, weights, trace, int } = honest(seed)
-      const linear = manifest.ops.filter(isLinear)
-      if (linear.length === 0) return
+      const op = manifest.ops[int(0, manifest.ops.length - 1)]!
       const statements = build(manifest, weights, trace)
-      const { output } = linear[int(0, linear.length - 1)]!
+      const { output } = op
       const element = int(0, elementCount(manifest.tensors[output]!.shape) - 1)
-      const tile = Math.floor(element / 64)
-      const trees = flagsOf(manifest, trace)(output, tile) ? ([0, 1, 2, 2] as const) : ([0, 1] as const)
-      trees.forEach((tree, n) => {
-        const changed = key({ tensor: output, tree, index: tree === 2 ? 2 * tile + (n - 2) : tile })
+      const leaf = Math.floor(element / 64)
+      for (const tree of treesOfTensor(manifest, output)) {
+        if (tree === TREE.served || (tree === TREE.pre && !flagsOf(manifest, trace)(output, leaf))) continue
+        const index = tree === TREE.pre ? 2 * leaf + int(0, 1) : leaf
+        const changed = key({ tensor: output, tree, index })
         const delta = int(1, 65_535)
         const limbs = (ref: LeafRef): Uint16Array => {
           const honestLimbs = limbsOf(manifest, trace)(ref)
@@ -102,11 +103,78 @@ test('changing any one limb of a leaf that a linear op wrote fails', () => {
           out[element % 64]! += delta
           return out
         }
-        assert.is(holds(statements, limbs), false, `tensor ${changed} limb ${element % 64}`)
-      })
+        assert.is(holds(statements, limbs), false, `${op.kind}: tensor ${changed} limb ${element % 64}`)
+        tried.set(`${op.kind}/${tree}`, (tried.get(`${op.kind}/${tree}`) ?? 0) + 1)
+      }
     }),
-    { numRuns: 60 },
+    { numRuns: 150 },
   )
+  for (const each of [
+    'linear/0',
+    'linear/1',
+    'linear/2',
+    'product/0',
+    'product/1',
+    'product/4',
+    'table/0',
+    'extremum/0',
+  ])
+    assert.ok(tried.has(each), each)
+  for (const each of [
+    'divide/0',
+    'divide/1',
+    'divide/6',
+    'divide/5',
+    'divide/7',
+    'root/0',
+    'root/1',
+    'root/5',
+    'root/6',
+    'root/7',
+  ])
+    assert.ok(tried.has(each), each)
+})
+
+test('staged statements fill whole segments, no window crosses two, and their fold closes exactly when they hold', () => {
+  const gamma = 0x1e3f5a7c9b8d6e4f2a1b3c5d7e9f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1bn
+  let folded = 0
+  fc.assert(
+    fc.property(seeds, (seed) => {
+      const { manifest, weights, trace } = honest(seed)
+      for (const statement of build(manifest, weights, trace)) {
+        if (statement.kind !== 'product' && statement.kind !== 'extremum') continue
+        const size = STAGE_FORMS[statement.kind]
+        assert.is(statement.forms.length % size, 0)
+        assert.is(statement.ends.length, statement.kind === 'extremum' ? statement.forms.length : 0)
+        for (let i = size - 1; i < statement.ends.length; i += size) assert.ok(statement.ends[i])
+        const limbs = limbsOf(manifest, trace)
+        const values = statement.forms.map((form) => formValue(form, limbs))
+        const closes = (staged: bigint[]): boolean => {
+          const { terms, c } = foldStaged(statement, gamma)
+          let sum = -c
+          for (const { leaf, u } of terms)
+            u.forEach((each, j) => {
+              sum += each * BigInt(limbs(leaf)[j]!)
+            })
+          let power = 1n
+          for (const value of staged) {
+            power = mod(power * gamma)
+            sum += power * value
+          }
+          if (statement.kind === 'product')
+            for (let d = 0; d < staged.length; d += 2) sum += staged[d]! * staged[d + 1]!
+          return mod(sum) === 0n
+        }
+        assert.ok(closes(values))
+        // Also a slot that the statement leaves unused is tied to its form, which is zero.
+        for (const at of [0, values.length - 1])
+          assert.is(closes(values.map((value, i) => (i === at ? value + 1n : value))), false)
+        folded++
+      }
+    }),
+    { numRuns: 40 },
+  )
+  assert.ok(folded > 20)
 })
 
 test('changes that cancel in a plain sum fail, within a tile and at the same place of two tiles', () => {
@@ -115,8 +183,9 @@ test('changes that cancel in a plain sum fail, within a tile and at the same pla
     fc.property(seeds, (seed) => {
       const { manifest, weights, trace, int } = honest(seed)
       const statements = build(manifest, weights, trace)
-      for (const { output } of manifest.ops.filter(isLinear)) {
-        const rem = trace.tensors[output]!.rem!
+      for (const { output } of manifest.ops.filter((op) => op.kind === 'linear' || op.kind === 'product')) {
+        const { rem } = trace.tensors[output]!
+        if (rem === null) continue
         const up = int(0, rem.length - 1)
         const down = up + 64 < rem.length && int(0, 1) === 0 ? up + 64 : (up + 1) % rem.length
         if (up === down || rem[up] === 65_535 || rem[down] === 0) continue
@@ -166,14 +235,15 @@ test('one weight bit changed fails against the trace of the true weights', () =>
     fc.property(seeds, (seed) => {
       const { manifest, weights, trace, int } = honest(seed)
       for (const op of manifest.ops) {
-        if (op.kind !== 'conv' && op.kind !== 'gemm') continue
+        const weight = op.kind === 'linear' ? op.terms[0]!.weight : 1
+        if (typeof weight === 'number') continue
         const other = weights.slice()
-        const at = op.weights.offset + 4 * int(0, op.weights.count - 1) + int(0, 3)
+        const at = weight.offset + 4 * int(0, weight.count - 1) + int(0, 3)
         other[at]! ^= 1 << int(0, 7)
         const again = evaluate(
           manifest,
           other,
-          manifest.inputs.map((input) => trace.tensors[input.tensor]!.value),
+          manifest.inputs.map((input) => trace.tensors[input.tensor]!.value as Int16Array),
         )
         // A weight that only ever meets zeros and padding has no meaning to change.
         if (sameAccumulators(again, trace, op.output)) continue
@@ -208,7 +278,7 @@ test('a skipped table fails, though everything after it is consistent', () => {
       assert.is(holds(build(manifest, weights, trace), limbsOf(manifest, trace)), false)
       tried++
     }),
-    { numRuns: 80 },
+    { numRuns: 250 },
   )
   assert.ok(tried > 20)
 })
@@ -221,12 +291,17 @@ test('hiding a saturated tile, or flagging another one, fails unless the pairs r
       const flags = flagsOf(manifest, trace)
       for (const { op, tile } of allTiles(manifest)) {
         const target = manifest.ops[op]!
-        if (!isLinear(target)) continue
+        if (!saturates(manifest, target)) continue
+        const leaf = tileLeaf(target, tile)
+        const { first, end } = tileRange(manifest, target, tile)
+        const { pre, value } = trace.tensors[target.output]!
+        // Where another tile of the leaf saturated, this one's values are its results either way.
+        if (flags(target.output, leaf) && !value.subarray(first, end).some((y, i) => y !== pre![first + i])) continue
         const lie = (tensor: number, t: number): boolean =>
-          flags(tensor, t) !== (tensor === target.output && t === tile)
+          flags(tensor, t) !== (tensor === target.output && t === leaf)
         const statements = buildStatements(manifest, weights, [{ op, tile }], lie, RHO)
         assert.is(holds(statements, limbsOf(manifest, trace)), false)
-        if (flags(target.output, tile)) hidden++
+        if (flags(target.output, leaf)) hidden++
         return
       }
     }),
@@ -250,7 +325,7 @@ test('statements come by op, relation before clamps, tolerance last, and are the
         [...rest].sort((a, b) => a - b),
       )
       statements.forEach((statement, i) => {
-        if (statement.kind === 'relation') assert.not.equal(statements[i - 1]?.op, statement.op)
+        if (statement.kind !== 'pointwise') assert.not.equal(statements[i - 1]?.op, statement.op)
       })
     }),
     { numRuns: 30 },
