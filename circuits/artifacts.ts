@@ -4,7 +4,7 @@ import { toHex } from '../protocol/bytes.ts'
 import { SinterError } from '../protocol/errors.ts'
 import { sha256 } from '../protocol/hash.ts'
 import type { VerifyingKey } from './groth16.ts'
-import type { CircuitKind } from './signals.ts'
+import { CIRCUIT_KINDS, type CircuitKind } from './signals.ts'
 
 export type ArtifactKind = 'wasm' | 'zkey' | 'vkey.json'
 
@@ -56,5 +56,6 @@ export async function readVerifyingKey(circuit: CircuitKind): Promise<VerifyingK
 /** SHA-256 (`0x` hex) of each verification key: what a network's parameters name to say which setup they trust. */
 export async function verifyingKeyHashes(): Promise<Record<CircuitKind, string>> {
   const index = await readArtifactIndex()
-  return { relation: index.relation.sha256['vkey.json'], pointwise: index.pointwise.sha256['vkey.json'] }
+  const hashes = CIRCUIT_KINDS.map((kind) => [kind, index[kind].sha256['vkey.json']])
+  return Object.fromEntries(hashes) as Record<CircuitKind, string>
 }

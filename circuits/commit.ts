@@ -1,6 +1,6 @@
 import { buildPoseidon } from 'circomlibjs'
 import { SinterError } from '../protocol/errors.ts'
-import { LEAF_LIMBS } from '../protocol/statement.ts'
+import { LEAF_LIMBS, STAGE_FORMS, type StagedStatement } from '../protocol/statement.ts'
 import { isCanonical, readScalar, SCALAR_BYTES, writeScalar } from './scalars.ts'
 
 /** Poseidon of six zeros: the commitment of 64 zero limbs with salt 0, which fills unused slots. */
@@ -10,6 +10,20 @@ export const ZERO_CHAIN = 147442696199664112085792118245984586975874943549267600
 
 const PACK = 15
 const LEAF_ELEMENTS = 6
+/** Elements that one call takes beside what came out of the one before. */
+const STAGE_WIDTH = 15
+const GAP_BITS = 32n
+const GAP_LIMIT = 1n << GAP_BITS
+const GAP_PACK = 7
+
+/** Seven gaps to a field element: at most 224 bits, so packing is injective. */
+function packGaps(gaps: readonly bigint[]): bigint[] {
+  return Array.from({ length: Math.ceil(gaps.length / GAP_PACK) }, (_, k) =>
+    gaps
+      .slice(GAP_PACK * k, GAP_PACK * (k + 1))
+      .reduce((packed, gap, j) => packed | (gap << (GAP_BITS * BigInt(j))), 0n),
+  )
+}
 
 /**
  * Poseidon commitments as the circuits compute them. One instance is synchronous and not shareable between threads; a
@@ -20,6 +34,11 @@ export type Committer = {
   leaf(limbs: Uint16Array, salt: bigint): bigint
   /** The same as 32 big-endian bytes, the form in which leaves enter a tensor's tree. */
   leafBytes(limbs: Uint16Array, salt: bigint): Uint8Array
+  /**
+   * Commitment to a segment's staged values: 128 field elements of a product, or 256 gaps in [0, 2^32) of an extremum, packed
+   * seven to an element. Throws `STAGE_LENGTH`, `STAGE_RANGE`.
+   */
+  stage(kind: StagedStatement['kind'], values: readonly bigint[], blind: bigint): bigint
   /** Poseidon(acc, blind), both in [0, r). Throws `CHAIN_RANGE`. */
   chain(acc: bigint, blind: bigint): bigint
 }
@@ -52,6 +71,26 @@ export async function createCommitter(): Promise<Committer> {
   return {
     leaf: (limbs, salt) => toInteger(leafDigest(limbs, salt)),
     leafBytes: (limbs, salt) => leafDigest(limbs, salt).reverse(),
+    stage(kind, values, blind) {
+      if (values.length !== STAGE_FORMS[kind])
+        throw new SinterError('STAGE_LENGTH', `a ${kind} stages ${STAGE_FORMS[kind]} values, not ${values.length}`)
+      const fits = (value: bigint): boolean =>
+        kind === 'product' ? isCanonical(value) : value >= 0n && value < GAP_LIMIT
+      if (!values.every(fits) || !isCanonical(blind))
+        throw new SinterError('STAGE_RANGE', `a value or blind of a staged ${kind} is out of range`)
+      const elements = kind === 'product' ? values : packGaps(values)
+      let state = blind
+      for (let from = 0; from < elements.length; from += STAGE_WIDTH) {
+        const inputs = new Uint8Array(SCALAR_BYTES * (STAGE_WIDTH + 1))
+        const view = new DataView(inputs.buffer)
+        writeScalar(view, 0, state)
+        elements.slice(from, from + STAGE_WIDTH).forEach((element, i) => {
+          writeScalar(view, SCALAR_BYTES * (i + 1), element)
+        })
+        state = toInteger(digest(inputs))
+      }
+      return state
+    },
     chain(acc, blind) {
       if (!isCanonical(acc) || !isCanonical(blind))
         throw new SinterError('CHAIN_RANGE', 'a running sum and its blind are canonical field elements')

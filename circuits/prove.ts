@@ -6,7 +6,14 @@ import { readArtifact, readVerifyingKey } from './artifacts.ts'
 import { type Committer, createCommitter } from './commit.ts'
 import { type ProofVerdict, prepareVerifier, prove } from './groth16.ts'
 import { isCanonical } from './scalars.ts'
-import { type CircuitKind, pointwiseSignals, relationSignals, SIGNAL_COUNT } from './signals.ts'
+import {
+  type CircuitKind,
+  extremumSignals,
+  pointwiseSignals,
+  productSignals,
+  relationSignals,
+  SIGNAL_COUNT,
+} from './signals.ts'
 import { type CircuitInput, createWitnessCalculator, type WitnessCalculator } from './witness.ts'
 import { type ProvingKey, readProvingKey } from './zkey.ts'
 
@@ -39,17 +46,42 @@ export type PointwiseInput = {
   binding: bigint
 }
 
-export type ProverInputs = { relation: RelationInput; pointwise: PointwiseInput }
+/** A segment of staged values, in [0, r), with the blind of their commitment; `accIn` is the running sum itself. */
+export type StageInput = {
+  values: bigint[]
+  blind: bigint
+  accIn: bigint
+  blindIn: bigint
+  blindOut: bigint
+  gamma: bigint
+  first: bigint
+  binding: bigint
+}
+
+export type ProverInputs = {
+  relation: RelationInput
+  pointwise: PointwiseInput
+  product: StageInput
+  /** The values are gaps; `ends` as in `extremumSignals`. */
+  extremum: StageInput & { ends: readonly [bigint, bigint] }
+}
 
 export type Proved = { proof: Uint8Array; publicSignals: bigint[] }
 /** `accIn` and `accOut` are the chain commitments, `sum` the running sum in [0, r) that `accOut` commits. */
 export type ProvedRelation = Proved & { accIn: bigint; accOut: bigint; sum: bigint }
-export type ProverOutputs = { relation: ProvedRelation; pointwise: Proved }
+export type ProverOutputs = {
+  relation: ProvedRelation
+  pointwise: Proved
+  product: ProvedRelation
+  extremum: ProvedRelation
+}
 
 /** Proves in the calling thread, blocking it: meant for a process of its own (see pool.ts). */
 export type Prover = {
   proveRelation(input: RelationInput): Promise<ProvedRelation>
   provePointwise(input: PointwiseInput): Promise<Proved>
+  proveProduct(input: ProverInputs['product']): Promise<ProvedRelation>
+  proveExtremum(input: ProverInputs['extremum']): Promise<ProvedRelation>
   close(): Promise<void>
 }
 
@@ -132,6 +164,50 @@ export function pointwiseWitnessInput(
   }
 }
 
+/** Public signals and circuit input of a staged segment. Throws `STAGE_LENGTH`, `STAGE_RANGE`, `SIGNAL_RANGE` and the committer's codes. */
+export function stageWitnessInput<K extends 'product' | 'extremum'>(
+  committer: Committer,
+  kind: K,
+  input: ProverInputs[K],
+): { signals: bigint[]; input: CircuitInput; accIn: bigint; accOut: bigint; sum: bigint } {
+  const { values, blind, blindIn, blindOut, gamma, first, binding } = input
+  const com = committer.stage(kind, values, blind)
+  let sum = input.accIn
+  let power = first
+  for (let i = 0; i < values.length; i++) {
+    sum += power * values[i]!
+    power = mod(power * gamma)
+    if (kind === 'product' && i % 2 === 1) sum += values[i - 1]! * values[i]!
+  }
+  sum = mod(sum)
+  const accIn = committer.chain(input.accIn, blindIn)
+  const accOut = committer.chain(sum, blindOut)
+  const common = { com, accIn, accOut, binding, gamma, first }
+  const ends = kind === 'extremum' ? (input as ProverInputs['extremum']).ends : null
+  const signals = ends === null ? productSignals(common) : extremumSignals({ ...common, ends })
+  requireCanonical(signals)
+  const own = ends === null ? { values } : { gaps: values, ends }
+  return {
+    signals,
+    accIn,
+    accOut,
+    sum,
+    input: {
+      commitment: [com],
+      accIn: [accIn],
+      accOut: [accOut],
+      binding: [binding],
+      gamma: [gamma],
+      first: [first],
+      ...own,
+      stageBlind: [blind],
+      acc: [input.accIn],
+      blindIn: [blindIn],
+      blindOut: [blindOut],
+    },
+  }
+}
+
 function requireCanonical(signals: bigint[]): void {
   if (!signals.every(isCanonical)) throw new SinterError('SIGNAL_RANGE', 'a public signal is not in [0, r)')
 }
@@ -177,6 +253,14 @@ export async function createProver(options: { threads?: 'one' | 'all' } = {}): P
     return { proof, publicSignals: signals }
   }
 
+  async function proveStage<K extends 'product' | 'extremum'>(
+    kind: K,
+    input: ProverInputs[K],
+  ): Promise<ProvedRelation> {
+    const { signals, input: values, accIn, accOut, sum } = stageWitnessInput(committer, kind, input)
+    return { ...(await run(kind, signals, values)), accIn, accOut, sum }
+  }
+
   return {
     async proveRelation(input) {
       const { signals, input: values, accIn, accOut, sum } = relationWitnessInput(committer, input)
@@ -186,6 +270,8 @@ export async function createProver(options: { threads?: 'one' | 'all' } = {}): P
       const { signals, input: values } = pointwiseWitnessInput(committer, input)
       return run('pointwise', signals, values)
     },
+    proveProduct: (input) => proveStage('product', input),
+    proveExtremum: (input) => proveStage('extremum', input),
     close: () => curve.terminate(),
   }
 }

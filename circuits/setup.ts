@@ -17,7 +17,7 @@ import { readProvingKey } from './zkey.ts'
 
 /** log2 of the largest evaluation domain. */
 const POWER = 14
-const BEACON = createHash('sha256').update('sinter development ceremony 1').digest('hex')
+const BEACON = createHash('sha256').update('sinter development ceremony 2').digest('hex')
 /** The beacon is hashed 2^10 times. */
 const BEACON_ITERATIONS = 10
 
@@ -38,6 +38,8 @@ async function phase1(work: string): Promise<string> {
   await snarkjs.powersOfTau.beacon(steps[1], steps[2], 'sinter development beacon', BEACON, BEACON_ITERATIONS)
   say('powers of tau contributed, preparing phase 2 (minutes)')
   await snarkjs.powersOfTau.preparePhase2(steps[2], steps[3])
+  // What the others took part in, from which anyone prepares the same file again.
+  await copyFile(steps[2], assetPath('circuits/artifacts/phase1.ptau'))
   await rename(steps[3], done)
   await Promise.all(steps.map((step) => rm(step, { force: true })))
   return done

@@ -3,8 +3,8 @@ import { FIELD_PRIME, mod } from '../protocol/field.ts'
 import { LEAF_LIMBS, SEGMENT_LEAVES, TABLE_SEGMENTS } from '../protocol/statement.ts'
 import { ZERO_LEAF } from './commit.ts'
 
-export type CircuitKind = 'relation' | 'pointwise'
-export const CIRCUIT_KINDS: readonly CircuitKind[] = ['relation', 'pointwise']
+export const CIRCUIT_KINDS = ['relation', 'pointwise', 'product', 'extremum'] as const
+export type CircuitKind = (typeof CIRCUIT_KINDS)[number]
 
 export const SEGMENT_LIMBS = SEGMENT_LEAVES * LEAF_LIMBS
 
@@ -12,6 +12,8 @@ export const SEGMENT_LIMBS = SEGMENT_LEAVES * LEAF_LIMBS
 export const SIGNAL_COUNT: Record<CircuitKind, number> = {
   relation: SEGMENT_LEAVES + 3 + SEGMENT_LIMBS,
   pointwise: 7 + TABLE_SEGMENTS + 1,
+  product: 6,
+  extremum: 8,
 }
 
 /** What one `relation` proof says in public. Leaves are commitments; `u` has 64 coefficients in [0, r) for each of them. */
@@ -59,4 +61,27 @@ export function pointwiseSignals(statement: PointwisePublic): bigint[] {
   if (knots.some((knot) => 2n * knot >= FIELD_PRIME || 2n * knot <= -FIELD_PRIME))
     throw new SinterError('KNOT_RANGE', 'a knot is a small signed integer')
   return [a, b, hi ?? ZERO_LEAF, mode === 'clamp' ? 1n : 0n, mask, BigInt(tol), binding, ...knots.map(mod)]
+}
+
+/**
+ * What a segment of staged values says in public. `com` commits to them; `first` is the power of γ that the first of them is
+ * weighted with.
+ */
+export type StagePublic = {
+  com: bigint
+  accIn: bigint
+  accOut: bigint
+  binding: bigint
+  gamma: bigint
+  first: bigint
+}
+
+/** Public signals of a `product` segment. */
+export function productSignals({ com, accIn, accOut, binding, gamma, first }: StagePublic): bigint[] {
+  return [com, accIn, accOut, binding, gamma, first]
+}
+
+/** Public signals of an `extremum` segment; `ends` are two masks of 128 bits: bit d of the two together, gap d ends a window. */
+export function extremumSignals(segment: StagePublic & { ends: readonly [bigint, bigint] }): bigint[] {
+  return [...productSignals(segment), ...segment.ends]
 }

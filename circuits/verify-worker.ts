@@ -2,13 +2,14 @@
 import { curves } from 'snarkjs'
 import { readVerifyingKey } from './artifacts.ts'
 import { prepareVerifier } from './groth16.ts'
+import { CIRCUIT_KINDS, type CircuitKind } from './signals.ts'
 import type { VerifierReply, VerifierRequest } from './verify.ts'
 
 const curve = await curves.getCurveFromName('bn128', { singleThread: true })
-const verifiers = {
-  relation: prepareVerifier(curve, await readVerifyingKey('relation')),
-  pointwise: prepareVerifier(curve, await readVerifyingKey('pointwise')),
-}
+const prepared = await Promise.all(
+  CIRCUIT_KINDS.map(async (kind) => [kind, prepareVerifier(curve, await readVerifyingKey(kind))] as const),
+)
+const verifiers = Object.fromEntries(prepared) as Record<CircuitKind, ReturnType<typeof prepareVerifier>>
 
 process.on('message', async ({ id, kind, signals, proof }: VerifierRequest) => {
   process.send?.({ id, verdict: await verifiers[kind](signals, proof) } satisfies VerifierReply)

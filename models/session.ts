@@ -160,3 +160,24 @@ export async function openSession(model: Uint8Array, options: SessionOptions): P
     },
   }
 }
+
+/** Runs a model of float64 tensors: feeds by name, one output. For the canonical evaluation, whose sums are exact. */
+export type RawRun = (
+  feeds: Record<string, { data: Float64Array; dims: number[] }>,
+  output: string,
+) => Promise<Float64Array>
+
+/** Loads a model of our own, float64 throughout. Throws as `openSession`. */
+export async function openRaw(model: Uint8Array, options: SessionOptions): Promise<RawRun> {
+  const runtime = await loadRuntime()
+  checkProvider(runtime, options.executionProvider)
+  const session = await create(runtime, model, options)
+  return async (feeds, output) => {
+    const tensors = Object.entries(feeds).map(([name, { data, dims }]) => [
+      name,
+      new runtime.Tensor('float64', data, dims),
+    ])
+    const results = await session.run(Object.fromEntries(tensors))
+    return results[output]!.data as Float64Array
+  }
+}

@@ -8,8 +8,9 @@ import { toHex } from '../protocol/bytes.ts'
 import { describeError, SinterError } from '../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../protocol/network.ts'
 import type { Address } from '../protocol/signature.ts'
-import { commitJob } from './attestation/commit.ts'
+import type { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
+import { createTracer } from './attestation/tracer.ts'
 import { type Chain, openChain } from './chain/chain.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
 import { checkCircuits } from './circuits.ts'
@@ -72,7 +73,7 @@ export type NodeParts = {
   attester(real: Attester, components: AttestComponents): Attester
 }
 
-const PRODUCTION: NodeParts = { commit: commitJob, prove: proveJob, runtime: (real) => real, attester: (real) => real }
+const PRODUCTION: Omit<NodeParts, 'commit'> = { prove: proveJob, runtime: (real) => real, attester: (real) => real }
 
 export type RunningNode = {
   network: Network
@@ -108,7 +109,7 @@ const STOP_GRACE_MS = 4_000
  */
 export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = {}): Promise<RunningNode> {
   const { identity, log, network: file, dataDir } = config
-  const { commit, prove, runtime: adaptRuntime, attester: adaptAttester } = { ...PRODUCTION, ...parts }
+  const { prove, runtime: adaptRuntime, attester: adaptAttester } = { ...PRODUCTION, ...parts }
   const cleanup: (() => Promise<unknown>)[] = []
   const stop = async (): Promise<void> => {
     for (const undo of cleanup.splice(0).reverse())
@@ -132,6 +133,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     cleanup.push(() => verifier.close())
     const pool = createProverPool({ workers: config.provers ?? Math.max(1, Math.floor(availableParallelism() / 2)) })
     cleanup.push(() => pool.close())
+    const tracer = createTracer({ workers: Math.max(1, Math.floor(availableParallelism() / 2)) })
+    cleanup.push(() => tracer.close())
 
     const book = createBatchBook()
     const ballots = createBallotBox()
@@ -173,6 +176,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       content,
       executionProvider: config.executionProvider,
       memoryMib: config.memoryMib,
+      evaluate: tracer.evaluate,
       proving: {
         draws: chain.params.draws,
         attestWindowS: chain.params.attestWindow,
@@ -197,7 +201,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       library,
       committer,
       pool,
-      commit,
+      commit: parts.commit ?? tracer.commit,
       prove,
       batcher,
       store,
@@ -215,6 +219,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         library,
         verifier,
         committer,
+        commit: tracer.commit,
         ballots,
         store,
         tileDraws: file.tileDraws,

@@ -30,7 +30,7 @@ export const networkSchema = z.strictObject({
   /** Tiles drawn for each drawn job, beside those always checked. */
   tileDraws: z.number().int().min(2).max(4096),
   /** SHA-256 of the verification keys that proofs on this network must satisfy. */
-  circuits: z.strictObject({ relation: digest, pointwise: digest }),
+  circuits: z.strictObject({ relation: digest, pointwise: digest, product: digest, extremum: digest }),
 })
 
 export type NetworkFile = z.infer<typeof networkSchema>

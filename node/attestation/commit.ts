@@ -1,16 +1,18 @@
-import { type Committer, ZERO_LEAF } from '../../circuits/commit.ts'
-import { evaluate, type Trace, withServed } from '../../models/canonical.ts'
-import { leafLimbs, valueLeaf } from '../../models/limbs.ts'
+import type { Committer } from '../../circuits/commit.ts'
+import type { LeafOpening } from '../../circuits/prove.ts'
+import { type Trace, traceOutputs } from '../../models/canonical.ts'
+import { valueLeaf } from '../../models/limbs.ts'
 import { resolveTensor } from '../../models/tiling.ts'
-import { bigintToBytes } from '../../protocol/bytes.ts'
+import { equalBytes } from '../../protocol/bytes.ts'
 import { type MerkleTree, merkleTree } from '../../protocol/merkle.ts'
+import type { Policy } from '../../protocol/rules/receipt.ts'
 import { leafSalt } from '../../protocol/salt.ts'
 import { type LeafRef, TREE } from '../../protocol/statement.ts'
 import { ioRoot, jobRoot, jobTree, type TreeRecord } from '../../protocol/trace.ts'
 import type { LoadedModel } from '../model/load.ts'
-import { type TreeSpec, treesOf } from './layout.ts'
-
-export const ZERO_LEAF_BYTES = bigintToBytes(ZERO_LEAF, 32)
+import { type Flags, sameTree, type TreeSpec, treesAt, treesOf } from './layout.ts'
+import { openPacked, type PackedTree } from './packed-tree.ts'
+import { commitTensor, limbsAt, limbsOfJob, type TracedTree, traceJob, ZERO_LEAF_BYTES } from './trace.ts'
 
 /**
  * Root of one side of a job as the receipt names it. `values` are quantised at the manifest's exponents, one array for
@@ -26,10 +28,9 @@ export function commitSide(
   const { manifest } = model
   const ends = side === 'input' ? manifest.inputs : manifest.outputs
   const tree = side === 'input' ? TREE.value : TREE.served
-  const specs = treesOf(manifest)
   const records = ends.map((end, i): TreeRecord => {
     const tensor = resolveTensor(manifest, end.tensor)
-    const spec = specs.find((each) => each.tensor === tensor && each.tree === tree)!
+    const spec = treesAt(manifest, tensor).find((each) => each.tree === tree)!
     const leaves = Array.from({ length: spec.count }, (_, index) =>
       committer.leafBytes(valueLeaf(values[i]!, index), leafSalt(jobKey, tensor, tree, index)),
     )
@@ -39,47 +40,93 @@ export function commitSide(
 }
 
 /** What the prover keeps of a served job. `inputs` and `served` are quantised, in the order of the manifest's ends. */
-export type ServedJob = { receiptHash: Uint8Array; jobKey: Uint8Array; inputs: Int16Array[]; served: Int16Array[] }
+export type ServedJob = {
+  receiptHash: Uint8Array
+  jobKey: Uint8Array
+  inputs: Int16Array[]
+  served: Int16Array[]
+  /** How the job is attested. @default 'zk' */
+  policy?: Policy
+}
 
-/** One committed tree with its 32-byte leaf commitments. */
-export type CommittedTree = { spec: TreeSpec; tree: MerkleTree; leaves: Uint8Array[] }
+export type CommittedTree = { spec: TreeSpec; tree: PackedTree }
 
 /** All commitments of one drawn job, and access to what they hide. */
 export type CommittedJob = {
+  job: ServedJob
   trees: CommittedTree[]
   /** Tree over the trees. */
   tensors: MerkleTree
   root: Uint8Array
-  trace: Trace
-  /** Limbs and salt behind a leaf; null for the zero leaf. */
-  open(ref: LeafRef): { limbs: Uint16Array; salt: bigint } | null
+  /** Outputs as the manifest means them, in its order. */
+  canonical: Int16Array[]
+  /** Poseidon, for what is committed after the challenge. */
+  committer: Committer
+  /** Limbs and salts behind leaves, in their order; null for the zero leaf. */
+  open(refs: LeafRef[]): Promise<(LeafOpening | null)[]>
 }
 
-/** Evaluates the canonical graph on a job's inputs and commits the whole trace with what was served. */
-export function commitJob(committer: Committer, model: LoadedModel, job: ServedJob): CommittedJob {
-  const { manifest, weights } = model
-  return commitTrace(committer, model, job, withServed(manifest, evaluate(manifest, weights, job.inputs), job.served))
+/** Limbs behind leaves; null for the zero leaf. */
+export type Limbs = (refs: LeafRef[]) => Promise<(Uint16Array | null)[]>
+
+/** A committed job from the trees of its trace. */
+export function assembleJob(
+  committer: Committer,
+  model: Pick<LoadedModel, 'cid'>,
+  job: ServedJob,
+  { trees: traced, canonical }: { trees: TracedTree[]; canonical: Int16Array[] },
+  limbs: Limbs,
+): CommittedJob {
+  const trees = traced.map(({ spec, nodes }): CommittedTree => ({ spec, tree: openPacked(spec.count, nodes) }))
+  const tensors = jobTree(trees.map(({ spec, tree }) => ({ ...spec, root: tree.root })))
+  return {
+    job,
+    trees,
+    tensors,
+    root: jobRoot(job.receiptHash, model.cid.bytes, tensors.root),
+    canonical,
+    committer,
+    async open(refs) {
+      const found = await limbs(refs)
+      return refs.map(({ tensor, tree, index }, i) => {
+        const each = found[i]!
+        return each === null ? null : { limbs: each, salt: leafSalt(job.jobKey, tensor, tree, index) }
+      })
+    },
+  }
 }
 
-/** Commits a trace that already carries what was served. */
+/** Evaluates the canonical graph on a job's inputs and commits the whole trace with what was served. Holds this process meanwhile. */
+export async function commitJob(committer: Committer, model: LoadedModel, job: ServedJob): Promise<CommittedJob> {
+  const traced = await traceJob(committer, model, job)
+  return assembleJob(committer, model, job, traced, (refs) => limbsOfJob(model, job, refs))
+}
+
+/** Commits a whole trace that already carries what was served. */
 export function commitTrace(
   committer: Committer,
   model: LoadedModel,
-  job: Pick<ServedJob, 'receiptHash' | 'jobKey'>,
+  job: Omit<ServedJob, 'inputs' | 'served'> & Partial<ServedJob>,
   trace: Trace,
 ): CommittedJob {
   const { manifest } = model
-  const open: CommittedJob['open'] = (ref) => {
-    const limbs = leafLimbs(manifest, trace, ref)
-    return limbs === null ? null : { limbs, salt: leafSalt(job.jobKey, ref.tensor, ref.tree, ref.index) }
-  }
-  const trees = treesOf(manifest).map((spec): CommittedTree => {
-    const leaves = Array.from({ length: spec.count }, (_, index) => {
-      const opened = open({ tensor: spec.tensor, tree: spec.tree, index })
-      return opened === null ? ZERO_LEAF_BYTES : committer.leafBytes(opened.limbs, opened.salt)
-    })
-    return { spec, tree: merkleTree(leaves), leaves }
-  })
-  const tensors = jobTree(trees.map(({ spec, tree }) => ({ ...spec, root: tree.root })))
-  return { trees, tensors, root: jobRoot(job.receiptHash, model.cid.bytes, tensors.root), trace, open }
+  const trees = treesOf(manifest).flatMap((spec) =>
+    commitTensor(committer, [spec], trace.tensors[spec.tensor]!, job.jobKey),
+  )
+  const served = manifest.outputs.map(({ tensor }) => trace.tensors[resolveTensor(manifest, tensor)]!.served!)
+  return assembleJob(
+    committer,
+    model,
+    { inputs: [], served, ...job },
+    { trees, canonical: traceOutputs(manifest, trace) },
+    async (refs) => refs.map((ref) => limbsAt(trace.tensors[ref.tensor]!, ref)),
+  )
 }
+
+/** Which leaves of a committed job hold unclamped values. */
+export const flagsOf =
+  ({ trees }: Pick<CommittedJob, 'trees'>): Flags =>
+  (tensor, leaf) => {
+    const pre = trees.find(({ spec }) => sameTree(spec, { tensor, tree: TREE.pre }))
+    return pre !== undefined && !equalBytes(pre.tree.leaf(2 * leaf), ZERO_LEAF_BYTES)
+  }

@@ -16,6 +16,7 @@ export const FAULTS = [
   'SUM_PATH',
   'MANIFEST_INVALID',
   'MODEL_UNAVAILABLE',
+  'OPENING',
   'TREE_COUNT',
   'TREE_PATH',
   'TRACE_PATH',
@@ -25,11 +26,13 @@ export const FAULTS = [
   'LEAF_PATH',
   'STATEMENT_COUNT',
   'SEGMENT_COUNT',
+  'STAGE',
   'ACCUMULATOR',
   'PROOF_SIGNALS',
   'PROOF_POINTS',
   'PROOF_PAIRING',
   'TOLERANCE_CONCEDED',
+  'TOLERANCE_EXCEEDED',
 ] as const
 export type Fault = (typeof FAULTS)[number]
 

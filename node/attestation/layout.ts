@@ -1,10 +1,12 @@
-import { type SelectedTile, selectTiles } from '../../models/draw.ts'
-import { isLinear, type Manifest } from '../../models/manifest.ts'
+import type { SelectedTile } from '../../models/draw.ts'
+import { leafCount } from '../../models/limbs.ts'
+import type { Manifest } from '../../models/manifest.ts'
 import { buildStatements } from '../../models/statements.ts'
-import { elementCount, leavesFor, resolveTensor, tensorOf } from '../../models/tiling.ts'
-import type { JobChallenge } from '../../protocol/challenge.ts'
+import { resolveTensor, saturates, tensorOf, tileLeaf, treesOfTensor } from '../../models/tiling.ts'
 import { type LeafRef, type Statement, TREE, type Tree } from '../../protocol/statement.ts'
 import type { LoadedModel } from '../model/load.ts'
+import { type Demand, tilesOf } from './policy.ts'
+import { leafKey, leavesOf } from './segments.ts'
 
 /** A tree that every job of a model commits: its place in the job's root and its number of leaves. */
 export type TreeSpec = { tensor: number; tree: Tree; exponent: number; shape: number[]; count: number }
@@ -15,29 +17,22 @@ const byPlace = (a: { tensor: number; tree: Tree }, b: { tensor: number; tree: T
 export const sameTree = (a: { tensor: number; tree: Tree }, b: { tensor: number; tree: Tree }): boolean =>
   a.tensor === b.tensor && a.tree === b.tree
 
-/**
- * All trees of a job in (tensor, tree) order: inputs have `value`; op outputs `value`, and if linear `rem` and `pre`; graph
- * outputs `served` besides. Views share the trees of what they view.
- */
-export function treesOf(manifest: Manifest): TreeSpec[] {
-  const specs = new Map<string, TreeSpec>()
-  const add = (id: number, tree: Tree): void => {
-    const tensor = resolveTensor(manifest, id)
-    const { exponent, shape } = tensorOf(manifest, tensor)
-    const leaves = leavesFor(elementCount(shape))
-    specs.set(`${tensor}/${tree}`, { tensor, tree, exponent, shape, count: tree === TREE.pre ? 2 * leaves : leaves })
-  }
-  for (const input of manifest.inputs) add(input.tensor, TREE.value)
-  for (const op of manifest.ops) {
-    add(op.output, TREE.value)
-    if (isLinear(op)) {
-      add(op.output, TREE.rem)
-      add(op.output, TREE.pre)
-    }
-  }
-  for (const output of manifest.outputs) add(output.tensor, TREE.served)
-  return [...specs.values()].sort(byPlace)
+/** The trees that one tensor commits, by code; none for a view, which shares those of what it views. */
+export function treesAt(manifest: Manifest, tensor: number): TreeSpec[] {
+  const { exponent, shape, viewOf } = tensorOf(manifest, tensor)
+  if (viewOf !== null) return []
+  return treesOfTensor(manifest, tensor).map((tree) => ({
+    tensor,
+    tree,
+    exponent,
+    shape,
+    count: leafCount(manifest, tensor, tree),
+  }))
 }
+
+/** All trees of a job in (tensor, tree) order. */
+export const treesOf = (manifest: Manifest): TreeSpec[] =>
+  manifest.tensors.flatMap((_, tensor) => treesAt(manifest, tensor)).sort(byPlace)
 
 /** Whether a tree's root is part of the receipt, and so is opened whatever is drawn. */
 function ofReceipt(manifest: Manifest, { tensor, tree }: { tensor: number; tree: Tree }): boolean {
@@ -45,30 +40,29 @@ function ofReceipt(manifest: Manifest, { tensor, tree }: { tensor: number; tree:
   return tree === TREE.value && manifest.inputs.some((input) => resolveTensor(manifest, input.tensor) === tensor)
 }
 
-/** The pair of `pre` leaves of each drawn linear tile: whether they are zero says whether the tile saturated. */
+/**
+ * Both `pre` leaves of each leaf in which a selected tile lies, of ops whose results can saturate: whether they are zero says
+ * whether something in the leaf did. In the order of the selection; tiles that share a leaf share its flag.
+ */
 export function flagLeaves(manifest: Manifest, selected: SelectedTile[]): LeafRef[] {
-  return selected.flatMap(({ op, tile }) => {
+  const refs = new Map<string, LeafRef>()
+  for (const { op, tile } of selected) {
     const drawn = manifest.ops[op]!
-    if (!isLinear(drawn)) return []
-    const tensor = resolveTensor(manifest, drawn.output)
-    return [0, 1].map((half) => ({ tensor, tree: TREE.pre, index: 2 * tile + half }))
-  })
+    if (!saturates(manifest, drawn)) continue
+    for (const half of [0, 1]) {
+      const ref: LeafRef = { tensor: drawn.output, tree: TREE.pre, index: 2 * tileLeaf(drawn, tile) + half }
+      refs.set(leafKey(ref), ref)
+    }
+  }
+  return [...refs.values()]
 }
 
 /** Leaves that the statements speak of, beside those already opened as flags; in (tensor, tree, index) order. */
 function statementLeaves(statements: Statement[]): LeafRef[] {
   const refs = new Map<string, LeafRef>()
-  const add = (ref: LeafRef | null): void => {
-    if (ref !== null && ref.tree !== TREE.pre) refs.set(leafKey(ref), ref)
-  }
-  for (const statement of statements) {
-    if (statement.kind === 'relation') for (const term of statement.terms) add(term.leaf)
-    else for (const ref of [statement.a, statement.b, statement.hi]) add(ref)
-  }
+  for (const ref of statements.flatMap(leavesOf)) if (ref.tree !== TREE.pre) refs.set(leafKey(ref), ref)
   return [...refs.values()].sort((a, b) => byPlace(a, b) || a.index - b.index)
 }
-
-export const leafKey = ({ tensor, tree, index }: LeafRef): string => `${tensor}/${tree}/${index}`
 
 /** What one drawn job opens and proves, in the order in which it travels. The same for prover and verifiers. */
 export type JobPlan = {
@@ -79,24 +73,22 @@ export type JobPlan = {
   statements: Statement[]
 }
 
+/** Whether a leaf of an op's output commits unclamped values. */
+export type Flags = (tensor: number, leaf: number) => boolean
+
 /**
- * The plan that a challenge gives for a job. `flagged` says of a drawn linear tile whether it saturated; `concede`
- * leaves the tolerance statements out.
+ * The plan that a challenge gives for a job under the policies that prove. `flags` says of the leaves of drawn tiles
+ * whether something in them saturated; `concede` leaves the tolerance statements out.
  */
-export function planJob(
-  model: LoadedModel,
-  challenge: JobChallenge,
-  tileDraws: number,
-  flagged: (ref: { tensor: number; tile: number }) => boolean,
-  concede: boolean,
-): JobPlan {
+export function planJob(model: LoadedModel, demand: Demand, flags: Flags, concede: boolean): JobPlan {
   const { manifest, weights } = model
-  const selected = selectTiles(manifest, challenge.random, tileDraws)
-  const all = buildStatements(manifest, weights, selected, (tensor, tile) => flagged({ tensor, tile }), challenge.rho)
+  const selected = tilesOf(manifest, demand)
+  const all = buildStatements(manifest, weights, selected, flags, demand.challenge.rho)
   const statements = concede ? all.filter((statement) => statement.op >= 0) : all
   const leaves = [...flagLeaves(manifest, selected), ...statementLeaves(statements)]
+  const opened = new Set(leaves.map(({ tensor, tree }) => `${tensor}/${tree}`))
   const trees = treesOf(manifest).filter(
-    (spec) => ofReceipt(manifest, spec) || leaves.some((ref) => sameTree(ref, spec)),
+    (spec) => ofReceipt(manifest, spec) || opened.has(`${spec.tensor}/${spec.tree}`),
   )
   return { selected, leaves, trees, statements }
 }

@@ -7,7 +7,8 @@ import { type LeafRef, TREE, type Tree } from '../../protocol/statement.ts'
 import { ioRoot, jobRoot, type TreeRecord, treeRecordLeaf } from '../../protocol/trace.ts'
 import type { LoadedModel } from '../model/load.ts'
 import { check } from './faults.ts'
-import { type JobPlan, leafKey, sameTree, treesOf } from './layout.ts'
+import { type JobPlan, sameTree, treesOf } from './layout.ts'
+import { leafKey } from './segments.ts'
 
 /** Where the job stands in the batch's trace tree. */
 export type TracePlace = { root: Uint8Array; index: number; count: number }

@@ -1,13 +1,21 @@
 import { ZERO_CHAIN } from '../../circuits/commit.ts'
-import { type CircuitKind, pointwiseSignals, relationSignals } from '../../circuits/signals.ts'
+import {
+  type CircuitKind,
+  extremumSignals,
+  pointwiseSignals,
+  productSignals,
+  relationSignals,
+} from '../../circuits/signals.ts'
 import type { Verifier } from '../../circuits/verify.ts'
+import { foldStaged } from '../../models/statements.ts'
 import { bytesToBigint } from '../../protocol/bytes.ts'
 import type { JobChallenge } from '../../protocol/challenge.ts'
 import { FIELD_PRIME } from '../../protocol/field.ts'
 import type { JobAttestation, StatementProof } from '../../protocol/gen/sinter_pb.js'
-import type { LeafRef, PointwiseStatement, RelationStatement, Statement } from '../../protocol/statement.ts'
+import type { LeafRef, PointwiseStatement, StagedStatement, Statement } from '../../protocol/statement.ts'
 import { check, type Fault, fail } from './faults.ts'
-import { segmentsOf } from './segments.ts'
+import { segmentsOf, stagesOf } from './segments.ts'
+import { endMasks, powersOf } from './stage.ts'
 
 type Claim = { kind: CircuitKind; signals: bigint[]; proof: Uint8Array; where: string }
 
@@ -30,29 +38,71 @@ const PROOF_FAULT: Record<string, Fault> = {
   PAIRING: 'PROOF_PAIRING',
 }
 
-function relationClaims(
-  statement: RelationStatement,
+/** 32 bytes of a field element in its one spelling, or a fault. */
+function scalar(bytes: Uint8Array, fault: Fault, where: string): bigint {
+  check(bytes.length === 32, fault, where)
+  const value = bytesToBigint(bytes)
+  check(value < FIELD_PRIME, fault, where)
+  return value
+}
+
+/** The staged segments of a statement as the prover sent them, and the relation that their γ folds it to. */
+function openStages(statement: StagedStatement, index: number, given: StatementProof, challenge: JobChallenge) {
+  const stages = stagesOf(statement)
+  check(given.segments.length > stages.length, 'SEGMENT_COUNT', `statement ${index}`)
+  const commitments = stages.map((_, i) => given.segments[i]!.stage)
+  const values = commitments.map((bytes, i) => scalar(bytes, 'STAGE', `statement ${index} segment ${i}`))
+  const gamma = challenge.gamma(index, commitments)
+  const staged = stages.map((stage, i) => ({ ...stage, com: values[i]! }))
+  return { staged, gamma, relation: foldStaged(statement, gamma) }
+}
+
+/** Claims of a relation, or of a staged statement: staged segments first, then the relation, on one chain of running sums. */
+function chainClaims(
+  statement: Exclude<Statement, PointwiseStatement>,
   index: number,
   given: StatementProof,
   context: ClaimContext,
 ): Claim[] {
-  const segments = segmentsOf(statement)
-  check(given.segments.length === segments.length, 'SEGMENT_COUNT', `statement ${index}`)
+  const { challenge, chain } = context
+  const { staged, gamma, relation } =
+    statement.kind === 'relation'
+      ? { staged: [], gamma: 0n, relation: statement }
+      : openStages(statement, index, given, challenge)
+  const segments = segmentsOf(relation)
+  const count = staged.length + segments.length
+  check(given.segments.length === count, 'SEGMENT_COUNT', `statement ${index}`)
   let accIn = ZERO_CHAIN
-  return segments.map((terms, i) => {
+  const link = (i: number) => {
     const where = `statement ${index} segment ${i}`
-    const { proof, accumulator } = given.segments[i]!
-    const last = i === segments.length - 1
-    check(accumulator.length === (last ? 0 : 32), 'ACCUMULATOR', where)
+    const { proof, accumulator, stage } = given.segments[i]!
+    if (i >= staged.length) check(stage.length === 0, 'STAGE', where)
+    const last = i === count - 1
+    if (last) check(accumulator.length === 0, 'ACCUMULATOR', where)
     // The last link is the public constant under a zero blind: nobody but the statement chooses it.
-    const accOut = last ? context.chain(statement.c, 0n) : bytesToBigint(accumulator)
-    check(accOut < FIELD_PRIME, 'ACCUMULATOR', where)
-    const leaves = terms.map(({ leaf }) => context.leaf(leaf))
-    const u = terms.flatMap((term) => term.u)
-    const signals = relationSignals({ leaves, accIn, accOut, binding: context.challenge.binding(index, i), u })
+    const accOut = last ? chain(relation.c, 0n) : scalar(accumulator, 'ACCUMULATOR', where)
+    const links = { accIn, accOut, binding: challenge.binding(index, i) }
     accIn = accOut
-    return { kind: 'relation', signals, proof, where }
-  })
+    return { links, proof, where }
+  }
+  return [
+    ...staged.map(({ com, first, ends }, i): Claim => {
+      const { links, ...rest } = link(i)
+      const common = { ...links, com, gamma, first: powersOf(gamma, first, 1)[0]! }
+      return statement.kind === 'product'
+        ? { kind: 'product', signals: productSignals(common), ...rest }
+        : { kind: 'extremum', signals: extremumSignals({ ...common, ends: endMasks(ends) }), ...rest }
+    }),
+    ...segments.map((terms, i): Claim => {
+      const { links, ...rest } = link(staged.length + i)
+      const leaves = terms.map(({ leaf }) => context.leaf(leaf))
+      return {
+        kind: 'relation',
+        signals: relationSignals({ ...links, leaves, u: terms.flatMap(({ u }) => u) }),
+        ...rest,
+      }
+    }),
+  ]
 }
 
 function pointwiseClaims(
@@ -63,7 +113,8 @@ function pointwiseClaims(
 ): Claim[] {
   const where = `statement ${index}`
   check(given.segments.length === 1, 'SEGMENT_COUNT', where)
-  const { proof, accumulator } = given.segments[0]!
+  const { proof, accumulator, stage } = given.segments[0]!
+  check(stage.length === 0, 'STAGE', where)
   check(accumulator.length === 0, 'ACCUMULATOR', where)
   const { a, b, hi, mode, mask, tol, knots } = statement
   const signals = pointwiseSignals({
@@ -92,9 +143,9 @@ export async function checkProofs(
     `${job.statements.length} of ${statements.length}`,
   )
   const claims = statements.flatMap((statement, i) =>
-    statement.kind === 'relation'
-      ? relationClaims(statement, i, job.statements[i]!, context)
-      : pointwiseClaims(statement, i, job.statements[i]!, context),
+    statement.kind === 'pointwise'
+      ? pointwiseClaims(statement, i, job.statements[i]!, context)
+      : chainClaims(statement, i, job.statements[i]!, context),
   )
   for (const { kind, signals, proof, where } of claims) {
     const result = await verifier.verify(kind, signals, proof)

@@ -1,80 +1,162 @@
 import { randomBytes } from 'node:crypto'
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { Committer } from '../../circuits/commit.ts'
 import type { ProverPool } from '../../circuits/pool.ts'
+import type { LeafOpening } from '../../circuits/prove.ts'
+import { foldStaged, formValue } from '../../models/statements.ts'
 import { bigintToBytes, bytesToBigint } from '../../protocol/bytes.ts'
 import type { JobChallenge } from '../../protocol/challenge.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { mod } from '../../protocol/field.ts'
 import type { JobAttestationSchema } from '../../protocol/gen/sinter_pb.js'
-import type { LeafRef, PointwiseStatement, RelationStatement, Statement } from '../../protocol/statement.ts'
-import { TREE } from '../../protocol/statement.ts'
+import {
+  LEAF_LIMBS,
+  type LeafRef,
+  type PointwiseStatement,
+  type RelationTerm,
+  type StagedStatement,
+  type Statement,
+} from '../../protocol/statement.ts'
 import type { LoadedModel } from '../model/load.ts'
-import type { CommittedJob, CommittedTree } from './commit.ts'
+import { type CommittedJob, type CommittedTree, flagsOf } from './commit.ts'
 import { type JobPlan, planJob, sameTree } from './layout.ts'
-import { segmentsOf } from './segments.ts'
+import { openingOf, withinTolerance } from './opening.ts'
+import { leafKey, leavesOf, type Stage, segmentsOf, stagesOf } from './segments.ts'
+import { endMasks, powersOf } from './stage.ts'
 
-const EMPTY_LEAF = { limbs: new Uint16Array(64), salt: 0n }
+const EMPTY_LEAF: LeafOpening = { limbs: new Uint16Array(LEAF_LIMBS), salt: 0n }
 
 /** The part of a JobAttestation that comes from the trace and the challenge. */
 export type JobProof = Pick<
   MessageInitShape<typeof JobAttestationSchema>,
-  'trees' | 'leaves' | 'statements' | 'concede'
+  'trees' | 'leaves' | 'statements' | 'concede' | 'opening'
 >
-export type Segment = { proof: Uint8Array; accumulator: Uint8Array }
+export type Segment = { proof: Uint8Array; accumulator: Uint8Array; stage: Uint8Array }
 
-const treeOf = (job: CommittedJob, ref: LeafRef): CommittedTree => job.trees.find(({ spec }) => sameTree(spec, ref))!
-const opened = (job: CommittedJob, ref: LeafRef) => job.open(ref) ?? EMPTY_LEAF
+const NONE = new Uint8Array()
 
-/** Whether every served value lies within the manifest's tolerance of the canonical one. */
-export function withinTolerance(model: LoadedModel, job: CommittedJob): boolean {
-  const { manifest } = model
-  return manifest.outputs.every((output) => {
-    const tensor = job.trace.tensors[manifest.tensors[output.tensor]!.viewOf ?? output.tensor]!
-    return tensor.value.every((value, i) => Math.abs(value - tensor.served![i]!) <= output.tolerance.quanta)
+export type Prover = {
+  pool: ProverPool
+  committer: Committer
+  challenge: JobChallenge
+  /** What a leaf hides; zeros for the zero leaf. */
+  leaf(ref: LeafRef): LeafOpening
+  signal?: AbortSignal | undefined
+}
+
+/** Looks up the openings of all leaves that some statements speak of. */
+export async function openingsOf(job: CommittedJob, statements: Statement[]): Promise<Prover['leaf']> {
+  const refs = [...new Map(statements.flatMap(leavesOf).map((ref) => [leafKey(ref), ref])).values()]
+  const found = await job.open(refs)
+  const openings = new Map(refs.map((ref, i) => [leafKey(ref), found[i]! ?? EMPTY_LEAF]))
+  return (ref) => openings.get(leafKey(ref))!
+}
+
+const fresh = (): bigint => bytesToBigint(randomBytes(31))
+
+/** Values of the forms of one staged segment, and the commitment to them. */
+type Staged = Stage & { values: bigint[]; blind: bigint; commitment: Uint8Array }
+
+function stageValues(statement: StagedStatement, { committer, leaf }: Prover): Staged[] {
+  return stagesOf(statement).map((stage) => {
+    const values = stage.forms.map((form) => formValue(form, (ref) => leaf(ref).limbs))
+    const blind = fresh()
+    return { ...stage, values, blind, commitment: bigintToBytes(committer.stage(statement.kind, values, blind), 32) }
   })
 }
 
-export type Prover = { pool: ProverPool; job: CommittedJob; challenge: JobChallenge; signal?: AbortSignal | undefined }
+/** Commits to the values of a staged statement, derives γ from the commitments and folds. */
+function stage(statement: StagedStatement, index: number, prover: Prover) {
+  const stages = stageValues(statement, prover)
+  const gamma = prover.challenge.gamma(
+    index,
+    stages.map(({ commitment }) => commitment),
+  )
+  return { stages, gamma, relation: foldStaged(statement, gamma) }
+}
 
-/** Proves a relation segment by segment; each intermediate running sum is hidden under a fresh blind. */
-async function proveRelation(statement: RelationStatement, index: number, prover: Prover): Promise<Segment[]> {
-  const { pool, job, challenge, signal } = prover
-  const segments = segmentsOf(statement)
-  const blinds = segments.map((_, i) => (i === segments.length - 1 ? 0n : bytesToBigint(randomBytes(31))))
+/** What a staged segment adds to the running sum. */
+function stagedSum(kind: StagedStatement['kind'], { values }: Staged, powers: bigint[]): bigint {
   let sum = 0n
-  const inputs = segments.map((terms, i) => {
-    const leaves = terms.map(({ leaf }) => opened(job, leaf))
-    const input = {
-      leaves,
-      accIn: sum,
-      blindIn: i === 0 ? 0n : blinds[i - 1]!,
-      blindOut: blinds[i]!,
-      u: terms.flatMap(({ u }) => u),
-      binding: challenge.binding(index, i),
-    }
-    terms.forEach(({ u }, k) => {
-      for (let j = 0; j < u.length; j++) sum += u[j]! * BigInt(leaves[k]!.limbs[j]!)
-    })
-    sum = mod(sum)
-    return input
+  values.forEach((value, i) => {
+    sum += powers[i]! * value
+    if (kind === 'product' && i % 2 === 1) sum += values[i - 1]! * value
   })
-  if (sum !== mod(statement.c))
-    throw new SinterError('WITNESS_UNSATISFIED', `the relation of op ${statement.op} does not hold on this trace`)
+  return sum
+}
+
+/** Σ u·z over the terms of a relation segment. */
+function termSum(terms: RelationTerm[], leaf: Prover['leaf']): bigint {
+  let sum = 0n
+  for (const term of terms) {
+    const { limbs } = leaf(term.leaf)
+    for (let j = 0; j < LEAF_LIMBS; j++) sum += term.u[j]! * BigInt(limbs[j]!)
+  }
+  return sum
+}
+
+/**
+ * Proves a relation or a staged statement as one chain, staged segments first. Each intermediate running sum is hidden under a fresh
+ * blind. Throws `WITNESS_UNSATISFIED` when the chain does not end where it must.
+ */
+async function proveChain(
+  statement: Exclude<Statement, PointwiseStatement>,
+  index: number,
+  prover: Prover,
+): Promise<Segment[]> {
+  const { pool, challenge, leaf, signal } = prover
+  const { stages, gamma, relation } =
+    statement.kind === 'relation' ? { stages: [], gamma: 0n, relation: statement } : stage(statement, index, prover)
+  const segments = segmentsOf(relation)
+  const last = stages.length + segments.length - 1
+  const blinds = Array.from({ length: last + 1 }, (_, i) => (i === last ? 0n : fresh()))
+  let sum = 0n
+  const link = (i: number, add: bigint) => {
+    const accIn = sum
+    sum = mod(sum + add)
+    return { accIn, blindIn: i === 0 ? 0n : blinds[i - 1]!, blindOut: blinds[i]!, binding: challenge.binding(index, i) }
+  }
+  const work: (() => Promise<{ proof: Uint8Array; accOut: bigint; stage: Uint8Array }>)[] = []
+  for (const [i, staged] of stages.entries()) {
+    const { values, blind, commitment, ends } = staged
+    const powers = powersOf(gamma, staged.first, values.length)
+    const kind = (statement as StagedStatement).kind
+    const common = { ...link(i, stagedSum(kind, staged, powers)), values, blind, gamma, first: powers[0]! }
+    work.push(async () =>
+      kind === 'product'
+        ? { ...(await pool.prove('product', common, signal)), stage: commitment }
+        : { ...(await pool.prove('extremum', { ...common, ends: endMasks(ends) }, signal)), stage: commitment },
+    )
+  }
+  for (const [i, terms] of segments.entries()) {
+    const input = {
+      ...link(stages.length + i, termSum(terms, leaf)),
+      leaves: terms.map((term) => leaf(term.leaf)),
+      u: terms.flatMap(({ u }) => u),
+    }
+    work.push(async () => ({ ...(await pool.prove('relation', input, signal)), stage: NONE }))
+  }
+  if (sum !== mod(relation.c))
+    throw new SinterError('WITNESS_UNSATISFIED', `the ${statement.kind} of op ${statement.op} does not hold`)
   return Promise.all(
-    inputs.map(async (input, i) => {
-      const { proof, accOut } = await pool.prove('relation', input, signal)
-      return { proof, accumulator: i === inputs.length - 1 ? new Uint8Array() : bigintToBytes(accOut, 32) }
+    work.map(async (prove, i) => {
+      const made = await prove()
+      return {
+        proof: made.proof,
+        accumulator: i === last ? NONE : bigintToBytes(made.accOut, 32),
+        stage: made.stage,
+      }
     }),
   )
 }
 
 async function provePointwise(statement: PointwiseStatement, index: number, prover: Prover): Promise<Segment[]> {
-  const { pool, job, challenge, signal } = prover
+  const { pool, leaf, challenge, signal } = prover
   const { a, b, hi, mode, knots, tol, mask } = statement
   const input = {
-    a: opened(job, a),
-    b: opened(job, b),
-    hi: hi === null ? null : opened(job, hi),
+    a: leaf(a),
+    b: leaf(b),
+    hi: hi === null ? null : leaf(hi),
     mode,
     knots,
     tol,
@@ -82,26 +164,27 @@ async function provePointwise(statement: PointwiseStatement, index: number, prov
     binding: challenge.binding(index, 0),
   }
   const { proof } = await pool.prove('pointwise', input, signal)
-  return [{ proof, accumulator: new Uint8Array() }]
+  return [{ proof, accumulator: NONE, stage: NONE }]
 }
 
 /** Proofs of one statement, segment by segment. Throws `WITNESS_UNSATISFIED` when the trace does not satisfy it. */
 export function proveStatement(statement: Statement, index: number, prover: Prover): Promise<Segment[]> {
-  return statement.kind === 'relation'
-    ? proveRelation(statement, index, prover)
-    : provePointwise(statement, index, prover)
+  return statement.kind === 'pointwise'
+    ? provePointwise(statement, index, prover)
+    : proveChain(statement, index, prover)
 }
 
 /** Trees and leaves of a plan with their paths, in the order in which they travel. */
-export function openPlan(job: CommittedJob, plan: JobPlan): Pick<JobProof, 'trees' | 'leaves'> {
+export function openPlan(job: CommittedJob, plan: JobPlan): Required<Pick<JobProof, 'trees' | 'leaves'>> {
+  const treeOf = (ref: LeafRef): CommittedTree => job.trees.find(({ spec }) => sameTree(spec, ref))!
   return {
     trees: plan.trees.map((spec) => {
       const index = job.trees.findIndex((each) => sameTree(each.spec, spec))
       return { root: job.trees[index]!.tree.root, path: job.tensors.path(index) }
     }),
     leaves: plan.leaves.map((ref) => {
-      const { leaves, tree } = treeOf(job, ref)
-      return { leaf: leaves[ref.index]!, path: tree.path(ref.index) }
+      const { tree } = treeOf(ref)
+      return { leaf: tree.leaf(ref.index), path: tree.path(ref.index) }
     }),
   }
 }
@@ -118,11 +201,12 @@ export async function proveJob(
   tileDraws: number,
   signal?: AbortSignal,
 ): Promise<JobProof> {
+  const { policy = 'zk' } = job.job
+  if (policy === 'open') return { opening: openingOf(job.job) }
   const concede = !withinTolerance(model, job)
-  const flagged = ({ tensor, tile }: { tensor: number; tile: number }): boolean =>
-    job.open({ tensor, tree: TREE.pre, index: 2 * tile }) !== null
-  const plan = planJob(model, challenge, tileDraws, flagged, concede)
-  const prover = { pool, job, challenge, signal }
+  const plan = planJob(model, { policy, tileDraws, challenge }, flagsOf(job), concede)
+  const leaf = await openingsOf(job, plan.statements)
+  const prover: Prover = { pool, committer: job.committer, leaf, challenge, signal }
   const proofs = await Promise.all(plan.statements.map((statement, i) => proveStatement(statement, i, prover)))
   return { concede, ...openPlan(job, plan), statements: proofs.map((segments) => ({ segments })) }
 }

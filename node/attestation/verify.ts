@@ -1,22 +1,24 @@
 import type { Committer } from '../../circuits/commit.ts'
 import type { Verifier } from '../../circuits/verify.ts'
-import { selectTiles } from '../../models/draw.ts'
 import { equalBytes, fromHex } from '../../protocol/bytes.ts'
-import { jobChallenge } from '../../protocol/challenge.ts'
+import { type JobChallenge, jobChallenge } from '../../protocol/challenge.ts'
 import type { SigningDomain } from '../../protocol/eip712.ts'
 import type { Attestation, JobAttestation } from '../../protocol/gen/sinter_pb.js'
+import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
-import { TREE } from '../../protocol/statement.ts'
 import type { DrawVerdict } from '../../protocol/vote.ts'
 import type { LoadedModel } from '../model/load.ts'
-import { ZERO_LEAF_BYTES } from './commit.ts'
-import { jobMultiplyAdds, MAX_JOB_MULTIPLY_ADDS } from './cost.ts'
+import { commitJob } from './commit.ts'
+import { isCheckable } from './cost.ts'
 import { batchDigest, coefficientDigest } from './digest.ts'
 import { check, type Fault, FaultFound, type Finding } from './faults.ts'
-import { flagLeaves, type JobPlan, leafKey, planJob } from './layout.ts'
-import { openLeaves, openTrees } from './openings.ts'
+import { flagLeaves, type JobPlan, planJob } from './layout.ts'
+import { checkOpening, openingDigest, withinTolerance } from './opening.ts'
+import { openLeaves, openTrees, type TracePlace } from './openings.ts'
 import { type BatchFacts, type PlacedReceipt, placeReceipt } from './place.ts'
+import { type Demand, tilesOf } from './policy.ts'
 import { checkProofs } from './proofs.ts'
+import { ZERO_LEAF_BYTES } from './trace.ts'
 
 export type VerifyContext = {
   networkId: Uint8Array
@@ -30,6 +32,8 @@ export type VerifyContext = {
   model(manifest: Uint8Array): Promise<LoadedModel>
   verifier: Verifier
   committer: Committer
+  /** Evaluates and commits jobs that are shown. @default `commitJob`, in this process */
+  commit?: typeof commitJob
   /** Whose combination of the coefficients the digest is made under. */
   voter: Address
 }
@@ -64,22 +68,14 @@ async function found<T>(index: number, work: () => T | Promise<T>): Promise<T | 
 }
 
 /** The job's plan under the flags that it shows; that these are the committed ones is checked with all other leaves. */
-function planShown(
-  model: LoadedModel,
-  job: JobAttestation,
-  challenge: ReturnType<typeof jobChallenge>,
-  tileDraws: number,
-): JobPlan {
-  const selected = selectTiles(model.manifest, challenge.random, tileDraws)
+function planShown(model: LoadedModel, job: JobAttestation, demand: Demand): JobPlan {
   const flags = new Set<string>()
-  flagLeaves(model.manifest, selected).forEach((ref, i) => {
+  flagLeaves(model.manifest, tilesOf(model.manifest, demand)).forEach((ref, i) => {
     const leaf = job.leaves[i]?.leaf
     if (leaf !== undefined && !equalBytes(leaf, ZERO_LEAF_BYTES))
-      flags.add(leafKey({ ...ref, index: Math.floor(ref.index / 2) }))
+      flags.add(`${ref.tensor}/${Math.floor(ref.index / 2)}`)
   })
-  const flagged = ({ tensor, tile }: { tensor: number; tile: number }): boolean =>
-    flags.has(leafKey({ tensor, tree: TREE.pre, index: tile }))
-  return planJob(model, challenge, tileDraws, flagged, job.concede)
+  return planJob(model, demand, (tensor, leaf) => flags.has(`${tensor}/${leaf}`), job.concede)
 }
 
 type PlacedJob = PlacedReceipt & { job: JobAttestation; position: number }
@@ -94,7 +90,41 @@ function placeDrawn(facts: BatchFacts, job: JobAttestation, position: number, co
   return { ...placed, job, position }
 }
 
-/** Steps 2 to 5 of DESIGN §5.6 for one placed job; `count` jobs stand in the trace's tree. */
+type Drawn = {
+  model: LoadedModel
+  receipt: Receipt
+  job: JobAttestation
+  challenge: JobChallenge
+  place: TracePlace
+}
+
+/** The job's statements, proven: steps 2 to 5 of DESIGN §5.6. */
+async function verifyProofs(drawn: Drawn, context: VerifyContext, outcome: JobOutcome): Promise<void> {
+  const { model, receipt, job, challenge, place } = drawn
+  const { tileDraws, voter, verifier, committer } = context
+  check(job.opening === undefined, 'OPENING', 'values are shown that the policy hides')
+  const plan = planShown(model, job, { policy: receipt.policy, tileDraws, challenge })
+  outcome.digest = coefficientDigest(challenge.seed, voter, plan.statements)
+  const records = openTrees(model, receipt, job, plan, place)
+  const leaf = openLeaves(job, plan, records)
+  outcome.leaves = plan.leaves.length
+  outcome.proofs = await checkProofs(verifier, plan.statements, job, { leaf, challenge, chain: committer.chain })
+  outcome.finding.verdict = job.concede ? 'tolerance' : 'valid'
+  outcome.finding.fault = job.concede ? 'TOLERANCE_CONCEDED' : null
+}
+
+/** The job as it is shown, computed again. */
+async function verifyOpening(drawn: Drawn, context: VerifyContext, outcome: JobOutcome): Promise<void> {
+  const { model, receipt, job, challenge, place } = drawn
+  const { committer, commit = commitJob } = context
+  const committed = await checkOpening((...args) => commit(committer, ...args), committer, model, receipt, job, place)
+  outcome.digest = openingDigest(challenge.seed, context.voter, committed)
+  const within = withinTolerance(model, committed)
+  outcome.finding.verdict = within ? 'valid' : 'tolerance'
+  outcome.finding.fault = within ? null : 'TOLERANCE_EXCEEDED'
+}
+
+/** What the job's own attestation is worth; `count` jobs stand in the trace's tree. */
 async function verifyJob(
   facts: BatchFacts,
   { job, receipt, position }: PlacedJob,
@@ -107,24 +137,18 @@ async function verifyJob(
     proofs: 0,
     leaves: 0,
   }
-  const proven = await found(job.index, async () => {
+  const fault = await found(job.index, async () => {
     const model = await context.model(receipt.manifest)
-    check(receipt.units === BigInt(model.manifest.units), 'RECEIPT_UNITS')
-    const multiplyAdds = jobMultiplyAdds(model.manifest, context.tileDraws)
-    check(multiplyAdds <= MAX_JOB_MULTIPLY_ADDS, 'MANIFEST_INVALID', `${multiplyAdds} multiply-adds to verify`)
+    const { manifest } = model
+    check(receipt.units === BigInt(manifest.units), 'RECEIPT_UNITS')
+    check(isCheckable(manifest, context.tileDraws, receipt.policy), 'MANIFEST_INVALID', 'too much work to verify')
     const challenge = jobChallenge(facts.challenge, receipt.hash, model.cid.bytes)
-    const plan = planShown(model, job, challenge, context.tileDraws)
-    outcome.digest = coefficientDigest(challenge.seed, context.voter, plan.statements)
-    const records = openTrees(model, receipt, job, plan, { root: facts.challenge.traceRoot, index: position, count })
-    const leaf = openLeaves(job, plan, records)
-    outcome.leaves = plan.leaves.length
-    return checkProofs(context.verifier, plan.statements, job, { leaf, challenge, chain: context.committer.chain })
+    const place = { root: facts.challenge.traceRoot, index: position, count }
+    const verify = receipt.policy === 'open' ? verifyOpening : verifyProofs
+    await verify({ model, receipt, job, challenge, place }, context, outcome)
+    return null
   })
-  if (typeof proven !== 'number') return { ...outcome, finding: proven }
-  outcome.proofs = proven
-  outcome.finding.verdict = job.concede ? 'tolerance' : 'valid'
-  outcome.finding.fault = job.concede ? 'TOLERANCE_CONCEDED' : null
-  return outcome
+  return fault === null ? outcome : { ...outcome, proofs: 0, finding: fault }
 }
 
 /**

@@ -1,74 +1,158 @@
 import { alwaysChecked } from '../../models/draw.ts'
-import { isLinear, type Manifest, type Op } from '../../models/manifest.ts'
-import { elementCount, leavesFor, opTiles, tensorOf } from '../../models/tiling.ts'
+import type { Manifest, Op, Operand } from '../../models/manifest.ts'
+import {
+  elementCount,
+  leavesFor,
+  operandsOf,
+  opTiles,
+  reducedLoops,
+  saturates,
+  tensorOf,
+  tileSize,
+} from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { MAX_ATTESTATION_BYTES } from '../../protocol/limits.ts'
 import { merkleDepth } from '../../protocol/merkle.ts'
-import { LEAF_LIMBS, SEGMENT_LEAVES } from '../../protocol/statement.ts'
+import type { Policy } from '../../protocol/rules/receipt.ts'
+import { EXTREMUM_GAPS, PRODUCT_PAIRS, SEGMENT_LEAVES, TREE } from '../../protocol/statement.ts'
+import { isCheckable, limbsOf } from '../attestation/cost.ts'
+import { treesAt, treesOf } from '../attestation/layout.ts'
+import { dearestRun, operandLeaves, tilePositions } from './reach.ts'
 
 /** What attesting one drawn job can cost at most: proofs, opened leaves, bytes of the attestation. */
 export type Cost = { proofs: number; leaves: number; bytes: number }
 
-/** Leaves of the value, remainder and unclamped trees that a linear tile opens beside its inputs. */
-const OWN_LEAVES = 4
-/** A proof with its running sum, and the framing of both. */
-const PROOF_WIRE_BYTES = 320
+/** A proof with its running sum and stage commitment, and the framing of all. */
+const PROOF_WIRE_BYTES = 352
 /** A hash on the wire, with its tag and length. */
 const HASH_WIRE_BYTES = 34
 /** Receipt, voucher, paths of the job itself. */
 const JOB_WIRE_BYTES = 4_096
 
-/**
- * Leaves of the input that one tile of a linear op reads, at most: the tile's 64 outputs lie in a few rows of a few channels,
- * and so do their windows.
- */
-function inputLeaves(manifest: Manifest, op: Exclude<Op, { kind: 'table' }>): number {
-  const input = tensorOf(manifest, op.input).shape
-  const output = tensorOf(manifest, op.output).shape
-  const all = leavesFor(elementCount(input))
-  /** Runs of `length` elements that 64 consecutive ones can touch. */
-  const runs = (length: number, count: number): number => Math.min(count, Math.floor((LEAF_LIMBS - 2) / length) + 2)
-  if (op.kind === 'gemm') {
-    const rows = runs(output.at(-1)!, elementCount(output) / output.at(-1)!)
-    return Math.min(all, rows * (leavesFor(input.at(-1)!) + 1))
+/** What an op asks of an attestation, at most: for one of its tiles, and for any number of them. */
+type OpCost = {
+  tiles: number
+  /** Leaves of its operands that one tile reads, and that there are. */
+  reads: number
+  readable: number
+  /** Leaves of its output that go with a leaf in which a tile lies, and how many such leaves there are. */
+  own: number
+  outputLeaves: number
+  /** Staged segments of one tile. */
+  stages: number
+  /** Pointwise proofs of one tile: its table, or its clamp should it saturate. */
+  pointwise: number
+}
+
+/** Extents of all loops of a box of the output, and of the reduced loops behind it. */
+const extentsOf = (shape: number[], reduce: number[], axis: number, length: number): number[] => [
+  ...shape.map((dim, i) => (i < axis ? 1 : i === axis ? length : dim)),
+  ...reduce,
+]
+
+/** Lines of the output, along its last axis, that a tile touches at most. */
+function linesOf(shape: number[], size: number): number {
+  const line = shape.at(-1) ?? 1
+  const positions = tilePositions(shape, size)
+  const total = elementCount(shape)
+  if (positions === null) return size
+  return positions.reduce((most, first) => {
+    const last = Math.min(first + size, total) - 1
+    return Math.max(most, Math.floor(last / line) - Math.floor(first / line) + 1)
+  }, 0)
+}
+
+/** Staged segments behind one tile. Elements of a line share a factor that does not move along it. */
+function tileStages(op: Op, shape: number[]): number {
+  const size = tileSize(op)
+  const still = (operand: Operand): boolean =>
+    shape.length > 0 && operand.axes.every(({ coefs }) => coefs[shape.length - 1] === 0)
+  switch (op.kind) {
+    case 'product': {
+      const runs = still(op.a) || still(op.b) ? linesOf(shape, size) : size
+      return Math.ceil((runs * elementCount(op.reduce)) / PRODUCT_PAIRS)
+    }
+    case 'divide':
+      return Math.ceil((still(op.b) ? linesOf(shape, size) : size) / PRODUCT_PAIRS)
+    case 'root':
+      return Math.ceil(size / PRODUCT_PAIRS)
+    case 'extremum':
+      // No window crosses two segments.
+      return Math.ceil(size / Math.floor(EXTREMUM_GAPS / elementCount(op.reduce)))
+    default:
+      return 0
   }
-  const [channels = 1, height = 1, width = 1] = output
-  const [inChannels = 1, inHeight = 1, inWidth = 1] = input
-  const touched = runs(height * width, channels)
-  const dilation = op.kind === 'conv' ? op.dilations[0] : 1
-  const window = (runs(width, height) - 1) * op.strides[0] + dilation * (op.kernel[0] - 1) + 1
-  const perRange = leavesFor(Math.min(inHeight, window) * inWidth) + 1
-  const read = op.kind === 'conv' ? Math.min(inChannels, (inChannels / op.groups) * Math.min(touched, op.groups)) : 1
-  return Math.min(all, touched * read * perRange)
+}
+
+export function opCost(manifest: Manifest, op: Op): OpCost {
+  const { shape } = tensorOf(manifest, op.output)
+  const outputLeaves = leavesFor(elementCount(shape))
+  const reduced = reducedLoops(op)
+  const size = tileSize(op)
+  let reads = op.kind === 'table' ? 1 : 0
+  let readable = op.kind === 'table' ? outputLeaves : 0
+  operandsOf(op).forEach((operand, i) => {
+    const reduce = reduced[i] ?? reduced[0]!
+    const whole = leavesFor(elementCount(tensorOf(manifest, operand.tensor).shape))
+    const box = (axis: number, length: number): number =>
+      operandLeaves(manifest, operand, extentsOf(shape, reduce, axis, length))
+    reads += limbsOf(manifest, operand) * dearestRun(shape, size, box, whole)
+    readable += limbsOf(manifest, operand) * whole
+  })
+  const own = treesAt(manifest, op.output)
+    .filter(({ tree }) => tree !== TREE.served)
+    .reduce((sum, { count }) => sum + count / outputLeaves, 0)
+  return {
+    tiles: opTiles(manifest, op),
+    reads,
+    readable,
+    own,
+    outputLeaves,
+    stages: tileStages(op, shape),
+    pointwise: op.kind === 'table' || saturates(manifest, op) ? 1 : 0,
+  }
+}
+
+/** What `tiles` drawn tiles of an op cost together: one statement, in which no leaf stands twice. */
+export function tilesCost(op: Op, cost: OpCost, tiles: number): { leaves: number; proofs: number } {
+  const leaves = Math.min(tiles * cost.reads, cost.readable) + Math.min(tiles, cost.outputLeaves) * cost.own
+  const relation = op.kind === 'table' ? 0 : Math.ceil(leaves / SEGMENT_LEAVES)
+  return { leaves, proofs: relation + tiles * (cost.stages + cost.pointwise) }
 }
 
 /** What the worst challenge can ask of one drawn job. An upper bound: merged tiles and shared leaves only cost less. */
-export function worstCost(manifest: Manifest, tileDraws: number): Cost {
+export function worstCost(manifest: Manifest, tileDraws: number, policy: Policy = 'zk'): Cost {
+  if (policy === 'open') {
+    const values = [...manifest.inputs, ...manifest.outputs].reduce((sum, { shape }) => sum + elementCount(shape), 0)
+    return { proofs: 0, leaves: 0, bytes: 2 * values + JOB_WIRE_BYTES }
+  }
   const always = alwaysChecked(manifest)
-  const tileCost = manifest.ops.map((op) => {
-    const leaves = isLinear(op) ? inputLeaves(manifest, op) + OWN_LEAVES : 2
-    return { leaves, proofs: isLinear(op) ? Math.ceil(leaves / SEGMENT_LEAVES) + 1 : 1 }
-  })
-  let leaves = tileDraws * Math.max(...tileCost.map((each) => each.leaves))
-  let proofs = tileDraws * Math.max(...tileCost.map((each) => each.proofs))
+  let leaves = 0
+  let proofs = 0
+  const dearest = { leaves: 0, proofs: 0 }
   manifest.ops.forEach((op, i) => {
-    if (!always[i]) return
-    const tiles = opTiles(manifest, op)
-    // All tiles of an op are one statement, and no leaf stands in it twice.
-    const inputs = Math.min(tiles * tileCost[i]!.leaves, leavesFor(elementCount(tensorOf(manifest, op.input).shape)))
-    const own = isLinear(op) ? tiles * OWN_LEAVES : tiles
-    leaves += inputs + own
-    proofs += isLinear(op) ? Math.ceil((inputs + own) / SEGMENT_LEAVES) + tiles : tiles
+    const cost = opCost(manifest, op)
+    if (always[i] || policy === 'full') {
+      const all = tilesCost(op, cost, cost.tiles)
+      leaves += all.leaves
+      proofs += all.proofs
+      return
+    }
+    const one = tilesCost(op, cost, 1)
+    dearest.leaves = Math.max(dearest.leaves, one.leaves)
+    dearest.proofs = Math.max(dearest.proofs, one.proofs)
   })
+  leaves += tileDraws * dearest.leaves
+  proofs += tileDraws * dearest.proofs
   for (const { shape } of manifest.outputs) {
     leaves += 2 * leavesFor(elementCount(shape))
     proofs += leavesFor(elementCount(shape))
   }
   const deepest = Math.max(...manifest.tensors.map(({ shape }) => merkleDepth(2 * leavesFor(elementCount(shape)))))
-  const trees = 4 * manifest.tensors.length
+  const trees = treesOf(manifest).length
   const bytes =
-    leaves * (deepest + 1) * HASH_WIRE_BYTES +
-    Math.min(trees, leaves) * (merkleDepth(trees) + 1) * HASH_WIRE_BYTES +
+    leaves * ((deepest + 1) * HASH_WIRE_BYTES + 4) +
+    Math.min(trees, leaves + 1) * (merkleDepth(trees) + 2) * HASH_WIRE_BYTES +
     proofs * PROOF_WIRE_BYTES +
     JOB_WIRE_BYTES
   return { proofs, leaves, bytes }
@@ -86,15 +170,11 @@ export type ProvingLimits = {
 
 /** Seconds that committing a leaf takes, and evaluating a multiply-add, on a slow core. */
 const LEAF_S = 3e-4
-const MULTIPLY_ADD_S = 2e-8
+const MULTIPLY_ADD_S = 2e-9
 
-/** Seconds to evaluate and commit one drawn job. */
+/** Seconds to evaluate and commit one drawn job. The `pre` leaves of what does not saturate are all one leaf, known beforehand. */
 function traceSeconds(manifest: Manifest): number {
-  const trees = (id: number): number => (manifest.ops.some((op) => op.output === id && isLinear(op)) ? 2 : 1)
-  const leaves = manifest.tensors.reduce(
-    (sum, { shape, viewOf }, id) => sum + (viewOf === null ? trees(id) * leavesFor(elementCount(shape)) : 0),
-    0,
-  )
+  const leaves = treesOf(manifest).reduce((sum, { tree, count }) => sum + (tree === TREE.pre ? 0 : count), 0)
   return leaves * LEAF_S + manifest.units * MULTIPLY_ADD_S
 }
 
@@ -105,15 +185,17 @@ const PROOF_S = 2
  * Refuses a model whose attestation might not be made in time, or might be too large to hand out: either would cost an honest
  * provider its lock, and anyone can publish such a model. Throws `MODEL_UNPROVABLE`.
  */
-export function checkProvable(manifest: Manifest, limits: ProvingLimits): void {
+export function checkProvable(manifest: Manifest, limits: ProvingLimits, policy: Policy = 'zk'): void {
   const { draws, tileDraws, attestWindowS, traceWindowS } = limits
+  if (!isCheckable(manifest, tileDraws, policy))
+    throw new SinterError('MODEL_UNPROVABLE', 'verifying a drawn job may take longer than verifiers have')
   const traceS = draws * traceSeconds(manifest)
   if (2 * traceS > traceWindowS)
     throw new SinterError(
       'MODEL_UNPROVABLE',
       `committing ${draws} drawn jobs may take ${Math.ceil(traceS)} s, too long for a window of ${traceWindowS} s`,
     )
-  const { proofs, bytes } = worstCost(manifest, tileDraws)
+  const { proofs, bytes } = worstCost(manifest, tileDraws, policy)
   if (draws * proofs * PROOF_S > attestWindowS)
     throw new SinterError(
       'MODEL_UNPROVABLE',

@@ -4,6 +4,7 @@ import { u32, utf8 } from '../../protocol/bytes.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
+import type { Tracer } from '../attestation/tracer.ts'
 import type { Executor } from '../exec/host.ts'
 import { dequantisedInputs, quantisedOutputs, toWire, type WireTensor } from '../jobs/tensors.ts'
 import type { LoadedModel } from './load.ts'
@@ -30,11 +31,10 @@ export const SELF_CHECK_UNITS = 2 ** 20
 
 /** Index of the first output whose served values leave the tolerance, with the place, or null. */
 function firstOff(
-  { manifest, weights }: LoadedModel,
-  inputs: Int16Array[],
+  { manifest }: LoadedModel,
+  canonical: Int16Array[],
   quantised: Int16Array[],
 ): { output: number; at: number; canonical: number } | null {
-  const canonical = traceOutputs(manifest, evaluate(manifest, weights, inputs))
   for (const [output, { tolerance }] of manifest.outputs.entries()) {
     const at = canonical[output]!.findIndex((value, i) => Math.abs(value - quantised[output]![i]!) > tolerance.quanta)
     if (at >= 0) return { output, at, canonical: canonical[output]![at]! }
@@ -62,7 +62,9 @@ export function createRuntime(model: LoadedModel, executor: Executor): Runtime {
       })
       return { outputs, quantised: quantisedOutputs(manifest, outputs), executionUs }
     },
-    accepts: (inputs, quantised) => manifest.units > SELF_CHECK_UNITS || firstOff(model, inputs, quantised) === null,
+    accepts: (inputs, quantised) =>
+      manifest.units > SELF_CHECK_UNITS ||
+      firstOff(model, traceOutputs(manifest, evaluate(manifest, model.weights, inputs)), quantised) === null,
     close: () => executor.close(),
   }
 }
@@ -82,14 +84,14 @@ function trialInputs(model: LoadedModel, trial: number): Int16Array[] {
 
 /**
  * Tries a manifest before bidding on it: what this machine serves must lie within the manifest's tolerance of the canonical
- * output, or every job would risk a forfeit. Throws `MODEL_OFF_TOLERANCE`.
+ * output, or every job would risk a forfeit. `evaluate` gives the canonical outputs. Throws `MODEL_OFF_TOLERANCE`.
  */
-export async function tryModel(runtime: Runtime): Promise<void> {
+export async function tryModel(runtime: Runtime, evaluate: Tracer['evaluate']): Promise<void> {
   const { outputs } = runtime.model.manifest
   for (let trial = 0; trial < TRIALS; trial++) {
     const inputs = trialInputs(runtime.model, trial)
     const { quantised } = await runtime.serve(inputs)
-    const off = firstOff(runtime.model, inputs, quantised)
+    const off = firstOff(runtime.model, await evaluate(runtime.model, inputs), quantised)
     if (off === null) continue
     const { name, tolerance } = outputs[off.output]!
     const served = quantised[off.output]![off.at]

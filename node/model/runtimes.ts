@@ -2,6 +2,8 @@ import { parseModel } from '../../models/onnx.ts'
 import type { ExecutionProvider } from '../../models/session.ts'
 import { checkModel } from '../../models/validate.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
+import { evaluateHere } from '../attestation/trace.ts'
+import type { Tracer } from '../attestation/tracer.ts'
 import { createExecutor } from '../exec/host.ts'
 import type { Content } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
@@ -14,6 +16,8 @@ export type RuntimesComponents = {
   content: Pick<Content, 'provide'>
   executionProvider: ExecutionProvider
   memoryMib: number
+  /** Canonical outputs of a model that is tried. @default evaluated in this process, which stands still meanwhile */
+  evaluate?: Tracer['evaluate']
   /** What the network asks of attestations: a model that could ask more is refused. */
   proving: ProvingLimits
   /** Milliseconds one job may take. @default 30_000 */
@@ -44,15 +48,16 @@ export type Runtimes = {
 }
 
 /**
- * Multiply-adds of a model that a provider serves: it evaluates the canonical graph of drawn jobs in its own process, and
- * what takes longer than seconds there would cost it the windows of other batches.
+ * Multiply-adds of a model that a provider serves: a few seconds of evaluation, which a new model takes three times before it is
+ * bid for. Whether drawn jobs can be committed in time is asked besides (cost.ts).
  */
-export const MAX_SERVED_UNITS = 2 ** 28
+export const MAX_SERVED_UNITS = 2 ** 33
 
 type Entry = { loading: Promise<Runtime>; ready: Runtime | null; running: number; usedAt: number }
 
 export function createRuntimes(components: RuntimesComponents, init: RuntimesInit = {}): Runtimes {
   const { library, content, executionProvider, memoryMib, proving, timeoutMs = 30_000, adapt, now, log } = components
+  const { evaluate = evaluateHere } = components
   const { maxModels = 4, maxLoading = 2, keepMs = 60_000 } = init
   const entries = new Map<string, Entry>()
   let closed = false
@@ -87,7 +92,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     const executor = await createExecutor({ model: onnx, executionProvider, timeoutMs, memoryMb: memoryMib, log })
     const real = createRuntime(model, executor)
     try {
-      await tryModel(real)
+      await tryModel(real, evaluate)
     } catch (error) {
       await real.close()
       throw error

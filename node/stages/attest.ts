@@ -6,9 +6,10 @@ import { jobChallenge } from '../../protocol/challenge.ts'
 import { decode } from '../../protocol/codec.ts'
 import { seal } from '../../protocol/envelope.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { EnvelopeSchema } from '../../protocol/gen/sinter_pb.js'
+import { EnvelopeSchema, ReceiptSchema } from '../../protocol/gen/sinter_pb.js'
 import { merkleTree } from '../../protocol/merkle.ts'
 import { attestationDigest } from '../../protocol/rules/attestation.ts'
+import type { Policy } from '../../protocol/rules/receipt.ts'
 import type { CommittedJob, commitJob } from '../attestation/commit.ts'
 import type { BatchFacts } from '../attestation/place.ts'
 import type { JobProof, proveJob } from '../attestation/prove.ts'
@@ -50,6 +51,12 @@ export type Attester = {
   forget(batch: Hex): Promise<void>
 }
 
+/** How a job's receipt says that it is attested. */
+function policyOf({ payload }: JobRecord): Policy {
+  const policy = decode(ReceiptSchema, payload)?.policy ?? ''
+  return policy === '' ? 'zk' : (policy as Policy)
+}
+
 const payloadOf = (sealed: Uint8Array): Uint8Array => decode(EnvelopeSchema, sealed)!.payload
 
 export function createAttester(components: AttestComponents): Attester {
@@ -62,20 +69,20 @@ export function createAttester(components: AttestComponents): Attester {
   async function commitDrawn(record: BatchRecord, points: bigint[]): Promise<Drawn> {
     const { jobs, tree } = await batcher.tree(record)
     const indexes = [...new Set(points.map((point) => tree.find(point)))].sort((a, b) => a - b)
-    const out: DrawnJob[] = []
-    for (const index of indexes) {
-      const job = jobs[index]!
-      const model = await library.load(job.manifest)
-      const committed = components.commit(committer, model, {
-        receiptHash: job.receiptHash,
-        jobKey: job.jobKey,
-        inputs: job.inputs.map(bytesInt16),
-        served: job.served.map(bytesInt16),
-      })
-      out.push({ index, job, model, committed })
-      // Evaluating and committing hold the thread; between two jobs others get their turn.
-      await new Promise((resolve) => setImmediate(resolve))
-    }
+    const out = await Promise.all(
+      indexes.map(async (index): Promise<DrawnJob> => {
+        const job = jobs[index]!
+        const model = await library.load(job.manifest)
+        const committed = await components.commit(committer, model, {
+          receiptHash: job.receiptHash,
+          jobKey: job.jobKey,
+          inputs: job.inputs.map(bytesInt16),
+          served: job.served.map(bytesInt16),
+          policy: policyOf(job),
+        })
+        return { index, job, model, committed }
+      }),
+    )
     const roots = merkleTree(out.map(({ committed }) => committed.root))
     return { jobs: out, root: roots.root, path: roots.path }
   }

@@ -9,7 +9,7 @@ import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import { packVerdicts, voteCommitment } from '../../protocol/vote.ts'
 import { FaultFound, type Finding } from '../attestation/faults.ts'
 import type { BatchFacts } from '../attestation/place.ts'
-import { verifyAttestation } from '../attestation/verify.ts'
+import { type VerifyContext, verifyAttestation } from '../attestation/verify.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { LoadedModel, ModelLibrary } from '../model/load.ts'
 import type { Gossip } from '../net/gossip.ts'
@@ -28,6 +28,8 @@ export type VoteComponents = {
   library: ModelLibrary
   verifier: Verifier
   committer: Committer
+  /** Evaluates and commits jobs that are shown. @default `commitJob`, in this process */
+  commit?: VerifyContext['commit']
   ballots: BallotBox
   store: Store
   tileDraws: number
@@ -135,6 +137,7 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
       model: modelFor(late),
       verifier: components.verifier,
       committer: components.committer,
+      ...(components.commit === undefined ? {} : { commit: components.commit }),
       voter: identity.address,
     })
     report(facts, result.findings, result.proofs, result.leaves, (performance.now() - started) / 1000)

@@ -196,7 +196,12 @@ function networks(): unknown {
     },
     params: { draws: 4, minStake: '1000000000000000000000' },
     tileDraws: 8,
-    circuits: { relation: toHex(bytes('relation')).slice(2), pointwise: toHex(bytes('pointwise')).slice(2) },
+    circuits: {
+      relation: toHex(bytes('relation')).slice(2),
+      pointwise: toHex(bytes('pointwise')).slice(2),
+      product: toHex(bytes('product')).slice(2),
+      extremum: toHex(bytes('extremum')).slice(2),
+    },
   })
   return { file, canonical: canonicalJson(file), id: toHex(networkId(file)), tag: networkTag(file) }
 }

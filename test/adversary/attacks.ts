@@ -1,10 +1,11 @@
 import { evaluate, type Trace, traceOutputs, withServed } from '../../models/canonical.ts'
-import { isLinear, type LinearOp, type Manifest } from '../../models/manifest.ts'
+import type { LinearOp, Manifest } from '../../models/manifest.ts'
 import { dequantise } from '../../models/quantise.ts'
 import { tensorOf } from '../../models/tiling.ts'
-import { commitJob, commitTrace } from '../../node/attestation/commit.ts'
+import { commitJob, commitTrace, flagsOf } from '../../node/attestation/commit.ts'
 import { planJob } from '../../node/attestation/layout.ts'
-import { openPlan, type Prover, proveStatement, type Segment, withinTolerance } from '../../node/attestation/prove.ts'
+import { withinTolerance } from '../../node/attestation/opening.ts'
+import { openingsOf, openPlan, type Prover, proveStatement, type Segment } from '../../node/attestation/prove.ts'
 import { toWire } from '../../node/jobs/tensors.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
 import type { Runtime, Served } from '../../node/model/runtime.ts'
@@ -14,7 +15,7 @@ import { decode } from '../../protocol/codec.ts'
 import { open, seal } from '../../protocol/envelope.ts'
 import { EnvelopeSchema } from '../../protocol/gen/sinter_pb.js'
 import { attestationDigest } from '../../protocol/rules/attestation.ts'
-import { type Statement, TREE } from '../../protocol/statement.ts'
+import type { Statement } from '../../protocol/statement.ts'
 
 /** Providers with one thing changed. Each is the production node with exchanged parts; nothing of this is in the product. */
 
@@ -30,29 +31,31 @@ function pretend(model: LoadedModel, values: Int16Array[], executionUs: number):
 /** Canonical evaluation by another meaning of the model. */
 type Forgery = (model: LoadedModel, inputs: Int16Array[]) => Trace
 
-/** The largest element of one operator's output is moved, and everything behind it follows from the moved value. */
+const linearOps = ({ ops }: Manifest): { op: LinearOp; at: number }[] =>
+  ops.flatMap((op, at) => (op.kind === 'linear' ? [{ op, at }] : []))
+
+/** Some elements of the output of the linear op before the last are moved, and everything behind it follows from them. */
 const forgedOperator: Forgery = ({ manifest, weights }, inputs) => {
   const honest = evaluate(manifest, weights, inputs)
-  const at = manifest.ops.findIndex(({ kind }) => kind === 'averagepool')
-  const { output } = manifest.ops[at]!
-  const forged = { ...honest.tensors[output]!, value: honest.tensors[output]!.value.slice() }
-  for (let i = 0; i < 8; i++) forged.value[i]! = -forged.value[i]! + 4096
+  const { op, at } = linearOps(manifest).at(-2)!
+  const { output } = op
+  const value = Int16Array.from(honest.tensors[output]!.value, (each, i) => (i < 8 ? 4096 - each : each))
   const rest: Manifest = {
     ...manifest,
-    inputs: [{ name: 'forged', tensor: output, shape: tensorOf(manifest, output).shape }],
+    inputs: [{ name: 'forged', tensor: output, shape: tensorOf(manifest, output).shape, lookup: null }],
     ops: manifest.ops.slice(at + 1),
   }
-  const behind = evaluate(rest, weights, [forged.value])
+  const behind = evaluate(rest, weights, [value])
+  const forged = { ...honest.tensors[output]!, value }
   return { tensors: honest.tensors.map((tensor, id) => (id === output ? forged : (behind.tensors[id] ?? tensor))) }
 }
 
 /** One bit of one weight of the last linear op: 2^17, a thousandth of the range of a weight. */
 const flippedBit: Forgery = ({ manifest, weights }, inputs) => {
-  const last = manifest.ops.findLast(
-    (op): op is Exclude<LinearOp, { kind: 'averagepool' }> => isLinear(op) && op.kind !== 'averagepool',
-  )!
+  const slices = linearOps(manifest).flatMap(({ op }) => op.terms.map(({ weight }) => weight))
+  const last = slices.findLast((weight) => typeof weight !== 'number')!
   const copy = weights.slice()
-  copy[last.weights.offset + 2]! ^= 0x02
+  copy[last.offset + 2]! ^= 0x02
   return evaluate(manifest, copy, inputs)
 }
 
@@ -64,21 +67,18 @@ function forger(forge: Forgery): Partial<NodeParts> {
       accepts: () => true,
       serve: async (inputs) => pretend(real.model, traceOutputs(real.model.manifest, forge(real.model, inputs)), 100),
     }),
-    commit: (committer, model, job) => {
-      const forged = commitTrace(
-        committer,
-        model,
-        job,
-        withServed(model.manifest, forge(model, job.inputs), job.served),
-      )
-      return Object.assign(forged, { honest: commitJob(committer, model, job) })
+    commit: async (committer, model, job) => {
+      const trace = withServed(model.manifest, forge(model, job.inputs), job.served)
+      const honest = await commitJob(committer, model, job)
+      return Object.assign(commitTrace(committer, model, job, trace), { honest })
     },
     async prove(pool, model, job, challenge, tileDraws) {
       const { honest } = job as typeof job & { honest: typeof job }
-      const flagged = ({ tensor, tile }: { tensor: number; tile: number }): boolean =>
-        job.open({ tensor, tree: TREE.pre, index: 2 * tile }) !== null
-      const plan = planJob(model, challenge, tileDraws, flagged, false)
-      const fake = async (statement: Statement, index: number, prover: Prover): Promise<Segment[]> => {
+      const plan = planJob(model, { policy: 'zk', tileDraws, challenge }, flagsOf(job), false)
+      const { committer } = job
+      const prover: Prover = { pool, committer, challenge, leaf: await openingsOf(job, plan.statements) }
+      const truthful: Prover = { ...prover, leaf: await openingsOf(honest, plan.statements) }
+      const fake = async (statement: Statement, index: number): Promise<Segment[]> => {
         try {
           return await proveStatement(statement, index, prover)
         } catch {
@@ -86,14 +86,13 @@ function forger(forge: Forgery): Partial<NodeParts> {
             statement.kind === 'pointwise' && statement.op < 0
               ? plan.statements.find(({ kind }) => kind === 'pointwise')!
               : statement
-          return await proveStatement(stand, index, { ...prover, job: honest }).catch(() => [
-            { proof: new Uint8Array(256), accumulator: new Uint8Array() },
+          const none = new Uint8Array()
+          return await proveStatement(stand, index, truthful).catch(() => [
+            { proof: new Uint8Array(256), accumulator: none, stage: none },
           ])
         }
       }
-      const proofs = await Promise.all(
-        plan.statements.map((statement, i) => fake(statement, i, { pool, job, challenge })),
-      )
+      const proofs = await Promise.all(plan.statements.map(fake))
       if (!withinTolerance(model, job)) throw new Error('the forger serves what its own trace says')
       return { concede: false, ...openPlan(job, plan), statements: proofs.map((segments) => ({ segments })) }
     },

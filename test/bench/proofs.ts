@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { CID } from 'multiformats/cid'
 import { createCommitter } from '../../circuits/commit.ts'
 import { createProverPool, type ProverPool } from '../../circuits/pool.ts'
-import type { CircuitKind } from '../../circuits/signals.ts'
+import { CIRCUIT_KINDS, type CircuitKind } from '../../circuits/signals.ts'
 import { createVerifier } from '../../circuits/verify.ts'
 import { fileCid } from '../../models/cid.ts'
 import { loadDigits, loadHeldOut } from '../../models/digits.ts'
@@ -104,7 +104,8 @@ export async function measureProofs(): Promise<ProofCosts> {
         beacon: new Uint8Array(randomBytes(32)),
       }
       const challenge = jobChallenge(context, job.receiptHash, model.cid.bytes)
-      const made = await proveJob(timed, model, commitJob(committer, model, job), challenge, TILE_DRAWS)
+      const committed = await commitJob(committer, model, job)
+      const made = await proveJob(timed, model, committed, challenge, TILE_DRAWS)
       statements += made.statements!.length
     }
   } finally {
@@ -128,10 +129,8 @@ export async function measureProofs(): Promise<ProofCosts> {
   const of = (all: { kind: CircuitKind; ms: number }[], kind: CircuitKind): number[] =>
     all.filter((each) => each.kind === kind).map(({ ms }) => ms)
   const count = (kind: CircuitKind): number => of(proven, kind).length
-  const median = (all: { kind: CircuitKind; ms: number }[]): Record<CircuitKind, number> => ({
-    relation: percentile(of(all, 'relation'), 0.5),
-    pointwise: percentile(of(all, 'pointwise'), 0.5),
-  })
+  const median = (all: { kind: CircuitKind; ms: number }[]): Record<CircuitKind, number> =>
+    Object.fromEntries(CIRCUIT_KINDS.map((kind) => [kind, percentile(of(all, kind), 0.5)])) as Record<CircuitKind, number>
   const perStatement = (all: { ms: number }[]): number => (mean(all.map(({ ms }) => ms)) * proven.length) / statements
   return {
     commitMs,
@@ -139,7 +138,7 @@ export async function measureProofs(): Promise<ProofCosts> {
     prove: median(warm),
     verify: median(verified),
     statements: statements / JOBS,
-    proofs: { relation: count('relation') / JOBS, pointwise: count('pointwise') / JOBS },
+    proofs: Object.fromEntries(CIRCUIT_KINDS.map((kind) => [kind, count(kind) / JOBS])) as Record<CircuitKind, number>,
     proveStatementMs: perStatement(warm),
     verifyStatementMs: perStatement(verified),
     coldProofMs: proven[0]!.ms,

@@ -1,19 +1,23 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { evaluate, type Trace, traceOutputs } from '../../models/canonical.ts'
+import { evaluate, type Trace, traceOutputs, withServed } from '../../models/canonical.ts'
 import { loadDigits } from '../../models/digits.ts'
 import { selectTiles } from '../../models/draw.ts'
 import { dequantise, quantise } from '../../models/quantise.ts'
 import { openSession } from '../../models/session.ts'
-import { commitJob, commitTrace } from '../../node/attestation/commit.ts'
+import { inputsOf } from '../../models/tiling.ts'
+import { commitJob, commitTrace, flagsOf } from '../../node/attestation/commit.ts'
+import { ZERO_LEAF_BYTES } from '../../node/attestation/trace.ts'
 import { bytesInt16 } from '../../node/jobs/ledger.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { jobChallenge } from '../../protocol/challenge.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { TREE } from '../../protocol/statement.ts'
-import { conceding, type Forger, flagged, forgedAt, forger, gainModel } from './attestation-forger.ts'
+import { ATTACKS } from '../adversary/attacks.ts'
+import { conceding, type Forger, forgedAt, forger } from './attestation-forger.ts'
 import { idealProofs } from './attestation-ideal.ts'
+import { gainModel } from './attestation-models.ts'
 import {
   type Attested,
   attest,
@@ -32,6 +36,8 @@ import {
 const { pool, verifier } = await idealProofs()
 const world = makeWorld()
 const { manifest } = DIGITS
+/** Values of an op's output, of 16 bits in the digits model. */
+const outputOf = (trace: Trace, op: number): Int16Array => trace.tensors[manifest.ops[op]!.output]!.value as Int16Array
 const opNamed = (name: string): number => manifest.ops.findIndex((op) => op.name === name)
 
 const faults = async (attested: Attested, of: World = world) => {
@@ -111,13 +117,11 @@ test('a concession for nothing costs what it says', async () => {
 test('a trace forged at one operator, everything behind it recomputed', async () => {
   const op = opNamed('node_avg_pool2d')
   const moved = (values: Int16Array) => values.map((value, i) => (i < 8 ? 4096 - value : value))
-  const cheat = forger((trace, model) =>
-    forgedAt(trace, model, op, moved(trace.tensors[manifest.ops[op]!.output]!.value)),
-  )
+  const cheat = forger((trace, model) => forgedAt(trace, model, op, moved(outputOf(trace, op))))
   const serving = makeWorld({
     serve(model, inputs) {
       const trace = evaluate(manifest, model.weights, inputs)
-      return traceOutputs(manifest, forgedAt(trace, model, op, moved(trace.tensors[manifest.ops[op]!.output]!.value)))
+      return traceOutputs(manifest, forgedAt(trace, model, op, moved(outputOf(trace, op))))
     },
   })
   await caught(cheat, [op], serving)
@@ -126,7 +130,8 @@ test('a trace forged at one operator, everything behind it recomputed', async ()
 const withWeight = (model: LoadedModel, op: number, change: (bytes: Uint8Array, at: number) => void): LoadedModel => {
   const target = model.manifest.ops[op]!
   const weights = model.weights.slice()
-  if (target.kind === 'gemm' || target.kind === 'conv') change(weights, target.weights.offset)
+  const weight = target.kind === 'linear' ? target.terms[0]!.weight : 0
+  if (typeof weight !== 'number') change(weights, weight.offset)
   return { ...model, weights }
 }
 
@@ -162,7 +167,7 @@ async function beaconFor(cheat: Forger, op: number, of: World): Promise<string> 
 test('a layer skipped', async () => {
   const op = opNamed('node_relu')
   const skip = (trace: Trace): Trace =>
-    forgedAt(trace, DIGITS, op, trace.tensors[manifest.ops[op]!.input]!.value.slice())
+    forgedAt(trace, DIGITS, op, (trace.tensors[inputsOf(manifest.ops[op]!)[0]!]!.value as Int16Array).slice())
   const serving = makeWorld({
     serve: (model, inputs) => traceOutputs(manifest, skip(evaluate(manifest, model.weights, inputs))),
   })
@@ -211,7 +216,7 @@ test('leaves salted anew after the anchor, or with salts of another job key befo
         committer,
         model,
         { receiptHash: new Uint8Array(32), jobKey: bytes32('late') },
-        job.trace,
+        withServed(manifest, evaluate(manifest, model.weights, job.job.inputs), job.job.served),
       )
       return conceding(false)(each, model, salted, challenge, draws)
     },
@@ -284,14 +289,33 @@ test('a flag shown that was not committed, or committed and not shown', async ()
   for (const job of message.jobs) for (const i of [0, 1]) job.leaves[i]!.leaf = bytes32('leaf')
   assert.equal((await faults({ ...attested, message }, saturated)).faults, ['LEAF_PATH', 'LEAF_PATH'])
   const hidden = copyOf(attested.message)
-  const zero = commitJob(committer, await gainModel(16), {
-    receiptHash: new Uint8Array(32),
-    jobKey: new Uint8Array(32),
-    inputs: [new Int16Array(64)],
-    served: [new Int16Array(64)],
-  }).trees.find(({ spec }) => spec.tree === TREE.pre)!.leaves[0]!
-  for (const job of hidden.jobs) for (const i of [0, 1]) job.leaves[i]!.leaf = zero
+  for (const job of hidden.jobs) for (const i of [0, 1]) job.leaves[i]!.leaf = ZERO_LEAF_BYTES
   assert.equal((await faults({ ...attested, message: hidden }, saturated)).verdicts, ['forged', 'forged'])
+})
+
+test('the forgers of the devnet are found on every batch', async () => {
+  for (const name of ['forged-operator', 'flipped-weight-bit']) {
+    const { commit, prove } = ATTACKS[name]!
+    // What the forger's own trace says is what it serves.
+    const served = new Map<Int16Array, Int16Array[]>()
+    const inputs = Array.from({ length: 5 }, (_, i) => image(i))
+    for (const input of inputs) {
+      const job = {
+        receiptHash: bytes32('none'),
+        jobKey: bytes32('none'),
+        inputs: [input],
+        served: [new Int16Array(10)],
+      }
+      served.set(input, (await commit!(committer, DIGITS, job)).canonical)
+    }
+    const serving = makeWorld({
+      receipts: [3, 2],
+      input: (i) => [inputs[i]!],
+      serve: (_, [input]) => served.get(input!)!,
+    })
+    const { verdicts } = await faults(await attest(serving, pool, { commit: commit!, prove: prove! }), serving)
+    assert.equal(verdicts, ['forged', 'forged'], name)
+  }
 })
 
 test('no input makes an honest provider a forger: what saturates is proven, what leaves the tolerance conceded', async () => {
@@ -320,12 +344,12 @@ test('no input makes an honest provider a forger: what saturates is proven, what
     const points = [2 * at, 2 * at + 1].map((index) => BigInt(index) * 1_000n)
     const attested = await attest(attacked, pool, {
       points,
-      commit(by, model, job) {
-        const committed = commitJob(by, model, job)
-        for (const [tensor, each] of committed.trace.tensors.entries())
-          each?.flagged?.forEach((_, tile) => {
-            if (flagged(committed)({ tensor, tile })) seen.flagged++
-          })
+      async commit(by, model, job) {
+        const committed = await commitJob(by, model, job)
+        const flags = flagsOf(committed)
+        for (const { spec } of committed.trees)
+          if (spec.tree === TREE.pre)
+            for (let leaf = 0; leaf < spec.count / 2; leaf++) if (flags(spec.tensor, leaf)) seen.flagged++
         return committed
       },
     })

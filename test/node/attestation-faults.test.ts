@@ -3,6 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { commitJob } from '../../node/attestation/commit.ts'
 import { FAULTS, type Fault } from '../../node/attestation/faults.ts'
+import { packedTree } from '../../node/attestation/packed-tree.ts'
 import type { BatchFacts } from '../../node/attestation/place.ts'
 import { proveJob } from '../../node/attestation/prove.ts'
 import type { AttestationResult, VerifyContext } from '../../node/attestation/verify.ts'
@@ -139,7 +140,7 @@ test('a job too many cannot choose between two traces that were anchored for one
     inputs: record.inputs.map(bytesInt16),
     served: record.served.map(bytesInt16),
   }
-  const first = commitJob(committer, world.model, served)
+  const first = await commitJob(committer, world.model, served)
   const roots = merkleTree([bytes32('another trace'), first.root])
   const facts = { ...factsOf(world, roots.root), points }
   const challenge = jobChallenge(facts.challenge, record.receiptHash, world.model.cid.bytes)
@@ -307,6 +308,13 @@ test('STATEMENT_COUNT and SEGMENT_COUNT: statements left out, repeated, or cut',
   await spoils('SEGMENT_COUNT', ({ statements }) => statements.at(-1)!.segments.push(statements[0]!.segments[0]!))
 })
 
+test('STAGE: a commitment where nothing is staged', async () => {
+  for (const at of [0, -1])
+    await spoils('STAGE', ({ statements }) => {
+      statements.at(at)!.segments[0]!.stage = new Uint8Array(32)
+    })
+})
+
 test('ACCUMULATOR: a last link that the prover chooses, or one that is no field element', async () => {
   await spoils('ACCUMULATOR', ({ statements }) => {
     statements[0]!.segments.at(-1)!.accumulator = bigintToBytes(1n, 32)
@@ -354,13 +362,13 @@ test('PROOF_PAIRING: statements reordered, spliced from the other job, or of not
 
 test('PROOF_SIGNALS: a leaf committed as a number beyond the field', async () => {
   // The remainder leaf of the last op, which is always opened: the same to the circuit, another to the tree.
-  const aliased: typeof commitJob = (committer, model, served) => {
-    const real = commitJob(committer, model, served)
+  const aliased: typeof commitJob = async (committer, model, served) => {
+    const real = await commitJob(committer, model, served)
     const { output } = model.manifest.ops.at(-1)!
     const trees = real.trees.map((each) => {
       if (each.spec.tensor !== output || each.spec.tree !== TREE.rem) return each
-      const leaves = each.leaves.map((leaf) => bigintToBytes(bytesToBigint(leaf) + FIELD_PRIME, 32))
-      return { ...each, leaves, tree: merkleTree(leaves) }
+      const leaves = Array.from({ length: each.spec.count }, (_, i) => each.tree.leaf(i))
+      return { ...each, tree: packedTree(leaves.map((leaf) => bigintToBytes(bytesToBigint(leaf) + FIELD_PRIME, 32))) }
     })
     const tensors = jobTree(trees.map(({ spec, tree }) => ({ ...spec, root: tree.root })))
     return { ...real, trees, tensors, root: jobRoot(served.receiptHash, model.cid.bytes, tensors.root) }
@@ -378,6 +386,8 @@ test('every fault that verification can find was found here or is the voter’s'
     'INPUT_ROOT',
     'OUTPUT_ROOT',
     'TOLERANCE_CONCEDED',
+    'OPENING',
+    'TOLERANCE_EXCEEDED',
   ]
   assert.equal(
     FAULTS.filter((fault) => !reached.has(fault) && !elsewhere.includes(fault)),

@@ -6,7 +6,8 @@ import { equalBytes } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { AttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import { idealProofs, remembering } from './attestation-ideal.ts'
-import { attest, copyOf, makeWorld, verify } from './attestation-world.ts'
+import { zooInput, zooModel } from './attestation-models.ts'
+import { attest, copyOf, makeWorld, verify, type World } from './attestation-world.ts'
 
 /**
  * Random damage. Everything in an attestation is bound to something: whatever changes, and still decodes, must cost the
@@ -15,20 +16,31 @@ import { attest, copyOf, makeWorld, verify } from './attestation-world.ts'
 
 const ideal = await idealProofs()
 const verifier = remembering(ideal.verifier)
-const world = makeWorld()
-const honest = await attest(world, ideal.pool)
-const original = encode(AttestationSchema, honest.message)
 const CLOSED = new Set<string | null>([...FAULTS, null])
 
-async function judge(bytes: Uint8Array): Promise<'undecodable' | 'same' | string[]> {
-  const message = decode(AttestationSchema, bytes)
-  if (message === null) return 'undecodable'
-  if (equalBytes(encode(AttestationSchema, message), original)) return 'same'
-  const { verdicts, findings } = await verify({ facts: honest.facts, message }, verifier, world)
-  assert.is(verdicts.length, 2)
-  for (const { fault, verdict } of findings) assert.ok(CLOSED.has(fault) && (fault === null) === (verdict === 'valid'))
-  return verdicts
+/** An honest attestation, and what a damaged copy of it comes to. */
+async function damaged(world: World) {
+  const honest = await attest(world, ideal.pool)
+  const original = encode(AttestationSchema, honest.message)
+  const judge = async (bytes: Uint8Array): Promise<'undecodable' | 'same' | string[]> => {
+    const message = decode(AttestationSchema, bytes)
+    if (message === null) return 'undecodable'
+    if (equalBytes(encode(AttestationSchema, message), original)) return 'same'
+    const { verdicts, findings } = await verify({ facts: honest.facts, message }, verifier, world)
+    assert.is(verdicts.length, 2)
+    for (const { fault, verdict } of findings)
+      assert.ok(CLOSED.has(fault) && (fault === null) === (verdict === 'valid'))
+    return verdicts
+  }
+  return { honest, original, judge }
 }
+
+const zoo = await zooModel()
+const input = (i: number) => [zooInput(i)]
+const digits = await damaged(makeWorld())
+const staged = await damaged(makeWorld({ model: zoo, input }))
+const open = await damaged(makeWorld({ model: zoo, input, policy: 'open' }))
+const { original, judge } = digits
 
 const at = fc.nat(original.length - 1)
 
@@ -105,18 +117,23 @@ function changes(node: unknown, into: ((random: number) => void)[] = []): ((rand
   return into
 }
 
-test('any one field of the message changed costs a draw, or the concession that it makes', async () => {
-  const count = changes(copyOf(honest.message)).length
-  assert.ok(count > 300)
-  await fc.assert(
-    fc.asyncProperty(fc.nat(count - 1), fc.nat(2 ** 31 - 1), async (which, random) => {
-      const message = copyOf(honest.message)
-      changes(message)[which]!(random)
-      const result = await judge(encode(AttestationSchema, message))
-      if (typeof result !== 'string') assert.ok(result.includes('forged'), `field ${which}`)
-    }),
-    { numRuns: 400, seed: 3 },
-  )
-})
+for (const [name, { honest, judge: judgeOne }, runs] of [
+  ['of proofs', digits, 400],
+  ['with staged statements', staged, 250],
+  ['that shows its jobs', open, 150],
+] as const)
+  test(`any one field changed of a message ${name} costs a draw, or the concession that it makes`, async () => {
+    const count = changes(copyOf(honest.message)).length
+    assert.ok(count > 30)
+    await fc.assert(
+      fc.asyncProperty(fc.nat(count - 1), fc.nat(2 ** 31 - 1), async (which, random) => {
+        const message = copyOf(honest.message)
+        changes(message)[which]!(random)
+        const result = await judgeOne(encode(AttestationSchema, message))
+        if (typeof result !== 'string') assert.ok(result.includes('forged'), `field ${which}`)
+      }),
+      { numRuns: runs, seed: 3 },
+    )
+  })
 
 test.run()

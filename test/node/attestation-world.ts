@@ -26,6 +26,7 @@ import { samplePoints } from '../../protocol/draw.ts'
 import { type SigningDomain, signTyped, voucherDigest } from '../../protocol/eip712.ts'
 import { open, type Payload, seal } from '../../protocol/envelope.ts'
 import { AttestationSchema, type ReceiptSchema } from '../../protocol/gen/sinter_pb.js'
+import type { Policy } from '../../protocol/rules/receipt.ts'
 import { type Address, addressOf, publicKeyOf } from '../../protocol/signature.ts'
 import { type SumTree, sumTree } from '../../protocol/sum-tree.ts'
 
@@ -79,6 +80,8 @@ export type WorldInit = {
   serve?(model: LoadedModel, inputs: Int16Array[]): Int16Array[]
   /** Changes a receipt before it is sealed. */
   receipt?(fields: ReceiptInit, i: number): ReceiptInit
+  /** How every job is attested. @default 'zk' */
+  policy?: Policy
   signer?: Key
   batch?: Uint8Array
   /** Changes the order in which receipts stand in the sum tree. */
@@ -87,6 +90,7 @@ export type WorldInit = {
 
 export type World = {
   model: LoadedModel
+  policy: Policy
   batch: Uint8Array
   jobs: JobRecord[]
   tree: SumTree
@@ -97,7 +101,7 @@ export type World = {
 
 /** Receipts and vouchers as node/stages/session.ts makes them, anchored. */
 export function makeWorld(init: WorldInit = {}): World {
-  const { model = DIGITS, receipts = [7, 5], serve = nearly, signer = PROVIDER } = init
+  const { model = DIGITS, receipts = [7, 5], serve = nearly, signer = PROVIDER, policy = 'zk' } = init
   const input = init.input ?? ((i) => [image(i)])
   const batch = init.batch ?? bytes32('batch')
   const jobs: JobRecord[] = []
@@ -125,6 +129,7 @@ export function makeWorld(init: WorldInit = {}): World {
         price: bigintToBytes(PRICE, 16),
         cumulative: bigintToBytes(seq * PRICE, 16),
         previous,
+        policy: policy === 'zk' ? '' : policy,
       }
       const receipt = seal('receipt', NETWORK, signer.key, init.receipt?.(fields, i) ?? fields)
       const cumulative = seq * PRICE
@@ -153,7 +158,7 @@ export function makeWorld(init: WorldInit = {}): World {
   })
   const ordered = init.order?.(jobs) ?? jobs
   const tree = sumTree(ordered.map(({ receiptHash, price }) => ({ receiptHash, price })))
-  return { model, batch, jobs: ordered, tree, ranges, points: twoJobs(batch, tree, receipts) }
+  return { model, policy, batch, jobs: ordered, tree, ranges, points: twoJobs(batch, tree, receipts) }
 }
 
 function twoJobs(batch: Uint8Array, tree: SumTree, [first, second]: [number, number]): bigint[] {
@@ -234,7 +239,7 @@ export function attester(world: World, pool: ProverPool, parts: Parts = {}): { s
     library: { load: async () => world.model, onnx: async () => new Uint8Array() },
     committer,
     pool,
-    commit: parts.commit ?? commitJob,
+    commit: (by, model, job) => (parts.commit ?? commitJob)(by, model, { ...job, policy: world.policy }),
     prove: parts.prove ?? proveJob,
     batcher: {
       record: async () => ({ id: toHex(world.batch), ranges: [] }),

@@ -11,8 +11,8 @@ import { type Payload, seal } from '../../protocol/envelope.ts'
 import { FIELD_PRIME } from '../../protocol/field.ts'
 import { AttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import { attestationDigest, judgeAttestation } from '../../protocol/rules/attestation.ts'
-import { gainModel } from './attestation-forger.ts'
 import { remembering } from './attestation-ideal.ts'
+import { gainModel } from './attestation-models.ts'
 import { type Attested, attest, bytes32, copyOf, makeWorld, NETWORK, PROVIDER, verify } from './attestation-world.ts'
 
 /** The whole attestation with real proofs, made once. */

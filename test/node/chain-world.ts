@@ -46,7 +46,8 @@ export async function openWorld(): Promise<World> {
   const anvil = await startAnvil()
   try {
     const params = devnetParams
-    const circuits = { relation: '00'.repeat(32), pointwise: '00'.repeat(32) }
+    const none = '00'.repeat(32)
+    const circuits = { relation: none, pointwise: none, product: none, extremum: none }
     const at = { rpcUrl: anvil.rpcUrl, key: anvil.key }
     const network = await deployNetwork({ ...at, name: 'test', params, tileDraws: 4, circuits, faucet: true })
     const funder = await openChain({ network, ...at })

@@ -18,7 +18,12 @@ const file = {
   },
   params: { draws: 4, minStake: '1000000000000000000000' },
   tileDraws: 8,
-  circuits: { relation: 'ab'.repeat(32), pointwise: 'cd'.repeat(32) },
+  circuits: {
+    relation: 'ab'.repeat(32),
+    pointwise: 'cd'.repeat(32),
+    product: '12'.repeat(32),
+    extremum: '34'.repeat(32),
+  },
 }
 const base: NetworkFile = parseNetwork(file)
 

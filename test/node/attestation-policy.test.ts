@@ -1,0 +1,179 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { evaluate, traceOutputs } from '../../models/canonical.ts'
+import { allTiles } from '../../models/draw.ts'
+import { commitJob } from '../../node/attestation/commit.ts'
+import { isCheckable, MAX_OPEN_UNITS } from '../../node/attestation/cost.ts'
+import type { Fault } from '../../node/attestation/faults.ts'
+import { createTracer } from '../../node/attestation/tracer.ts'
+import type { VerifyContext } from '../../node/attestation/verify.ts'
+import { worstCost } from '../../node/model/cost.ts'
+import type { Payload } from '../../protocol/envelope.ts'
+import { conceding, forgedAt, forger, honestly } from './attestation-forger.ts'
+import { idealProofs } from './attestation-ideal.ts'
+import { zooInput, zooModel, zooOp } from './attestation-models.ts'
+import {
+  type Attested,
+  attest,
+  bytes32,
+  copyOf,
+  DIGITS,
+  keyOf,
+  makeWorld,
+  verify,
+  type World,
+} from './attestation-world.ts'
+
+/** The policies of a receipt: `open`, in which a job is shown, and `full`, in which all of it is proven. */
+
+const { pool, verifier } = await idealProofs()
+const zoo = await zooModel()
+const input = (i: number) => [zooInput(i)]
+const open = makeWorld({ model: zoo, input, policy: 'open' })
+const shown = await attest(open, pool)
+
+type Message = Payload<'attestation'>
+const judge = async (
+  attested: Pick<Attested, 'facts' | 'message'>,
+  world: World,
+  more: Partial<VerifyContext> = {},
+) => {
+  const { findings, verdicts, digest, proofs } = await verify(attested, verifier, world, more)
+  return { faults: findings.map(({ fault }) => fault), verdicts, digest, proofs }
+}
+
+/** A change to the first job of an open attestation is found there, and nowhere else. */
+async function spoils(fault: Fault, change: (job: Message['jobs'][number]) => void): Promise<void> {
+  const message = copyOf(shown.message)
+  change(message.jobs[0]!)
+  const { faults, verdicts } = await judge({ facts: shown.facts, message }, open)
+  assert.equal(
+    [faults, verdicts],
+    [
+      [fault, null],
+      ['forged', 'forged'],
+    ],
+  )
+}
+
+test('open: a shown job is computed again, here or in a child, and nothing is proven', async () => {
+  const here = await judge(shown, open)
+  assert.equal([here.verdicts, here.proofs], [['valid', 'valid'], 0])
+  const tracer = createTracer()
+  assert.equal(await judge(shown, open, { commit: tracer.commit }), here)
+  await tracer.close()
+  const other = await judge(shown, open, { voter: keyOf('another voter').address })
+  assert.not.equal(other.digest, here.digest)
+})
+
+test('open: what is off by more than the tolerance is tolerance, up to it valid', async () => {
+  const { quanta } = zoo.manifest.outputs[0]!.tolerance
+  for (const [by, verdict] of [
+    [quanta, 'valid'],
+    [quanta + 1, 'tolerance'],
+  ] as const) {
+    const world = makeWorld({
+      model: zoo,
+      input,
+      policy: 'open',
+      serve: (model, inputs) =>
+        traceOutputs(model.manifest, evaluate(model.manifest, model.weights, inputs)).map((values) =>
+          values.map((value, i) => (i === 1 ? value + by : value)),
+        ),
+    })
+    const { faults, verdicts } = await judge(await attest(world, pool), world)
+    assert.equal(verdicts, [verdict, verdict])
+    assert.is(faults[0], verdict === 'valid' ? null : 'TOLERANCE_EXCEEDED')
+  }
+})
+
+test('open: a trace that does not follow from the inputs was not the one that is computed', async () => {
+  const cheat = forger((trace) => forgedAt(trace, zoo, zooOp('top'), Int16Array.of(1, 2)))
+  const attested = await attest(open, pool, {
+    commit: cheat.commit,
+    prove: honestly,
+  })
+  assert.equal((await judge(attested, open)).faults, ['TRACE_PATH', 'TRACE_PATH'])
+})
+
+test('open: inputs, outputs or a key other than those of the receipt', async () => {
+  await spoils('INPUT_ROOT', ({ opening }) => {
+    opening!.inputs[0]![4]! ^= 1
+  })
+  await spoils('OUTPUT_ROOT', ({ opening }) => {
+    opening!.served[0]![0]! ^= 1
+  })
+  await spoils('INPUT_ROOT', ({ opening }) => {
+    opening!.jobKey = bytes32('another key')
+  })
+  await spoils('TRACE_PATH', (job) => {
+    job.tracePath[0]![0]! ^= 1
+  })
+})
+
+test('OPENING: missing, of other sizes, beside proofs or a concession, or where the policy hides values', async () => {
+  await spoils('OPENING', (job) => {
+    delete (job as { opening?: unknown }).opening
+  })
+  await spoils('OPENING', ({ opening }) => {
+    opening!.jobKey = new Uint8Array(31)
+  })
+  await spoils('OPENING', ({ opening }) => opening!.inputs.push(new Uint8Array(32)))
+  await spoils('OPENING', ({ opening }) => opening!.served.pop())
+  await spoils('OPENING', ({ opening }) => {
+    opening!.inputs[0] = opening!.inputs[0]!.subarray(1)
+  })
+  await spoils('OPENING', (job) => {
+    job.concede = true
+  })
+  const zk = makeWorld({ model: zoo, input })
+  const proven = await attest(zk, pool)
+  await spoils('OPENING', (job) => {
+    job.leaves = proven.message.jobs[0]!.leaves
+  })
+  const message = copyOf(proven.message)
+  message.jobs[0]!.opening = shown.message.jobs[0]!.opening!
+  assert.equal((await judge({ facts: proven.facts, message }, zk)).faults, ['OPENING', null])
+})
+
+test('full: every tile is proven, and one edited value in whatever op is found without luck', async () => {
+  const full = makeWorld({ policy: 'full', receipts: [3, 2] })
+  const honest = await attest(full, pool)
+  const { verdicts } = await judge(honest, full)
+  assert.equal(verdicts, ['valid', 'valid'])
+  assert.ok(honest.message.jobs[0]!.statements.length > allTiles(DIGITS.manifest).length / 3)
+  const conv = DIGITS.manifest.ops[0]!.output
+  const edited = forger((trace) => {
+    const value = (trace.tensors[conv]!.value as Int16Array).slice()
+    value[700]! += 1
+    return { tensors: trace.tensors.map((each, id) => (id === conv ? { ...each!, value } : each)) }
+  })
+  const found = await judge(await attest(full, pool, edited), full)
+  assert.equal(
+    [found.faults, [...new Set(edited.refused)]],
+    [
+      ['PROOF_PAIRING', 'PROOF_PAIRING'],
+      [0, 1],
+    ],
+  )
+})
+
+test('full: fewer tiles than all are not enough', async () => {
+  const full = makeWorld({ policy: 'full', receipts: [3, 2] })
+  const few = await attest(full, pool, {
+    commit: async (by, model, job) => commitJob(by, model, { ...job, policy: 'zk' }),
+    prove: conceding(false),
+  })
+  const { faults, verdicts } = await judge(few, full)
+  assert.equal(verdicts, ['forged', 'forged'])
+  for (const fault of faults) assert.ok(['TREE_COUNT', 'TREE_PATH', 'LEAF_COUNT', 'STATEMENT_COUNT'].includes(fault!))
+})
+
+test('what a policy costs is bounded: proofs by tiles, and a computation by the model’s units', async () => {
+  assert.ok(worstCost(DIGITS.manifest, 4, 'full').proofs >= DIGITS.manifest.tiles / 4)
+  assert.ok(isCheckable(DIGITS.manifest, 4, 'open') && isCheckable(DIGITS.manifest, 4, 'full'))
+  assert.ok(isCheckable({ ...DIGITS.manifest, units: MAX_OPEN_UNITS }, 4, 'open'))
+  assert.not.ok(isCheckable({ ...DIGITS.manifest, units: MAX_OPEN_UNITS + 1 }, 4, 'open'))
+})
+
+test.run()
