@@ -89,5 +89,33 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--json', 'one JSON object a line', false)
     .action(async (file, options) => (await import('./commands/model.ts')).modelPublish(file, options))
 
+  const ceremony = program.command('ceremony').description('take part in the setup of the circuits’ keys, or check it')
+  ceremony
+    .command('contribute <from> <to>')
+    .description('add a contribution, with randomness from the system, to a zkey')
+    .option('--name <name>', 'how the contribution is named', 'anonymous')
+    .action(async (from, to, options) => (await import('./commands/ceremony.ts')).ceremonyContribute(from, to, options))
+  ceremony
+    .command('beacon <from> <to>')
+    .description('end the contributions to a zkey with a public randomness')
+    .requiredOption('--value <hex>', 'the public randomness')
+    .option('--exponent <n>', 'it is hashed 2^n times', '10')
+    .option('--name <name>', 'how the contribution is named', 'beacon')
+    .action(async (from, to, options) => (await import('./commands/ceremony.ts')).ceremonyBeacon(from, to, options))
+  ceremony
+    .command('verify [circuits...]')
+    .description('check keys against phase 1 and the circuits (default: all of this installation)')
+    .option('--keys <folder>', 'folder of the zkeys')
+    .option('--phase1 <file>', 'phase 1, not prepared')
+    .option('--prepared <file>', 'phase 1 that you verified and prepared yourself')
+    .option('--r1cs <folder>', 'compiled circuits (default: compile them)')
+    .action(async (circuits, options) => (await import('./commands/ceremony.ts')).ceremonyVerify(circuits, options))
+  ceremony
+    .command('pin <folder>')
+    .description('take the zkeys and phase 1 in a folder as this installation’s')
+    .option('--phase1 <file>', 'phase 1 (default: phase1.ptau in the folder)')
+    .option('--out <folder>', 'where the artifacts go (default: this installation)')
+    .action(async (folder, options) => (await import('./commands/ceremony.ts')).ceremonyPin(folder, options))
+
   return program
 }

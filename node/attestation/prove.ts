@@ -52,6 +52,9 @@ export async function openingsOf(job: CommittedJob, statements: Statement[]): Pr
   return (ref) => openings.get(leafKey(ref))!
 }
 
+/** Gaps to a maximum have 32 bits. */
+const GAP_LIMIT = 1n << 32n
+
 const fresh = (): bigint => bytesToBigint(randomBytes(31))
 
 /** Values of the forms of one staged segment, and the commitment to them. */
@@ -60,6 +63,8 @@ type Staged = Stage & { values: bigint[]; blind: bigint; commitment: Uint8Array 
 function stageValues(statement: StagedStatement, { committer, leaf }: Prover): Staged[] {
   return stagesOf(statement).map((stage) => {
     const values = stage.forms.map((form) => formValue(form, (ref) => leaf(ref).limbs))
+    if (statement.kind === 'extremum' && values.some((value) => value >= GAP_LIMIT))
+      throw new SinterError('WITNESS_UNSATISFIED', `an element is above the maximum of op ${statement.op}`)
     const blind = fresh()
     return { ...stage, values, blind, commitment: bigintToBytes(committer.stage(statement.kind, values, blind), 32) }
   })

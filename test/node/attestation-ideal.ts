@@ -2,18 +2,16 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readArtifact } from '../../circuits/artifacts.ts'
 import type { ProverPool } from '../../circuits/pool.ts'
 import {
-  type PointwiseInput,
   type ProverInputs,
   pointwiseWitnessInput,
-  type RelationInput,
   relationWitnessInput,
+  stageWitnessInput,
 } from '../../circuits/prove.ts'
 import { isCanonical, scalarBuffer } from '../../circuits/scalars.ts'
-import { type CircuitKind, extremumSignals, productSignals, SIGNAL_COUNT } from '../../circuits/signals.ts'
+import { type CircuitKind, SIGNAL_COUNT } from '../../circuits/signals.ts'
 import type { Verifier } from '../../circuits/verify.ts'
 import { createWitnessCalculator, type WitnessCalculator } from '../../circuits/witness.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { mod } from '../../protocol/field.ts'
 import { hash } from '../../protocol/hash.ts'
 import { committer } from './attestation-world.ts'
 
@@ -31,46 +29,23 @@ export function remembering(verifier: Pick<Verifier, 'verify'>): Verifier {
   } as Verifier
 }
 
-type StagedInput = ProverInputs['product'] | ProverInputs['extremum']
-
-/** What the staged circuits say, in plain arithmetic. Throws `WITNESS_UNSATISFIED`. */
-function stagedSignals(kind: 'product' | 'extremum', input: StagedInput): { signals: bigint[]; accOut: bigint } {
-  const { values, blind, accIn, blindIn, blindOut, gamma, first, binding } = input
-  const refuse = (): never => {
-    throw new SinterError('WITNESS_UNSATISFIED', `not a ${kind}`)
+/** Public signals and circuit input of whatever kind. */
+function witnessInput<K extends CircuitKind>(kind: K, input: ProverInputs[K]) {
+  switch (kind) {
+    case 'relation':
+      return relationWitnessInput(committer, input as ProverInputs['relation'])
+    case 'pointwise':
+      return pointwiseWitnessInput(committer, input as ProverInputs['pointwise'])
+    case 'product':
+      return stageWitnessInput(committer, 'product', input as ProverInputs['product'])
+    default:
+      return stageWitnessInput(committer, 'extremum', input as ProverInputs['extremum'])
   }
-  let sum = accIn
-  let power = first
-  for (const [i, value] of values.entries()) {
-    sum += power * value
-    power = mod(power * gamma)
-    if (kind === 'product' && i % 2 === 1) sum += values[i - 1]! * value
-  }
-  const common = {
-    com: committer.stage(kind, values, blind),
-    accIn: committer.chain(accIn, blindIn),
-    accOut: committer.chain(mod(sum), blindOut),
-    binding,
-    gamma,
-    first,
-  }
-  if (kind === 'product') return { signals: productSignals(common), accOut: common.accOut }
-  const { ends } = input as ProverInputs['extremum']
-  let product = 1n
-  values.forEach((value, d) => {
-    if (value < 0n || value >= 1n << 32n) refuse()
-    product *= value === 0n ? 0n : 1n
-    if (!((ends[d < 128 ? 0 : 1]! >> BigInt(d % 128)) & 1n)) return
-    if (product !== 0n) refuse()
-    product = 1n
-  })
-  if (!(ends[1] >> 127n)) refuse()
-  return { signals: extremumSignals({ ...common, ends }), accOut: common.accOut }
 }
 
 /**
- * An ideal proof system: the circuits' own constraints (of the staged ones, the equations they stand for) decide what can be
- * proven, and a proof is a tag that only this pool can make. For everything about attestations that does not lie in the pairing.
+ * An ideal proof system: the circuits' own constraints decide what can be proven, and a proof is a tag that only this pool
+ * can make. For everything about attestations that does not lie in the pairing.
  */
 export async function idealProofs(): Promise<{ pool: ProverPool; verifier: Verifier; proven(): number }> {
   const secret = randomBytes(32)
@@ -89,15 +64,7 @@ export async function idealProofs(): Promise<{ pool: ProverPool; verifier: Verif
     proven: () => count,
     pool: {
       async prove(kind, input) {
-        if (kind === 'product' || kind === 'extremum') {
-          const made = stagedSignals(kind, input as StagedInput)
-          count++
-          return { ...made, publicSignals: made.signals, proof: tag(kind, made.signals) } as never
-        }
-        const made =
-          kind === 'relation'
-            ? relationWitnessInput(committer, input as RelationInput)
-            : pointwiseWitnessInput(committer, input as PointwiseInput)
+        const made = witnessInput(kind, input)
         ;(await calculator(kind)).calculate(made.input)
         count++
         return { ...made, publicSignals: made.signals, proof: tag(kind, made.signals) } as never

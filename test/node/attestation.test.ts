@@ -12,7 +12,7 @@ import { FIELD_PRIME } from '../../protocol/field.ts'
 import { AttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import { attestationDigest, judgeAttestation } from '../../protocol/rules/attestation.ts'
 import { remembering } from './attestation-ideal.ts'
-import { gainModel } from './attestation-models.ts'
+import { gainModel, zooInput, zooModel } from './attestation-models.ts'
 import { type Attested, attest, bytes32, copyOf, makeWorld, NETWORK, PROVIDER, verify } from './attestation-world.ts'
 
 /** The whole attestation with real proofs, made once. */
@@ -156,6 +156,22 @@ test('a saturated tile: relation, clamp and tolerance are proven for real', asyn
   const attested = await attest(saturated, pool, { points })
   const { verdicts, proofs } = await verify(attested, verifier, saturated)
   assert.equal([verdicts, proofs], [['valid', 'valid'], 3])
+})
+
+test('products, quotients, roots and maxima are proven for real', async () => {
+  const model = await zooModel()
+  const staged = makeWorld({ model, receipts: [2, 0], input: (i) => [zooInput(i)] })
+  const attested = await attest(staged, pool, { points: [1_500n, 1_600n] })
+  const { verdicts } = await verify(attested, verifier, staged)
+  assert.equal(verdicts, ['valid', 'valid'])
+  const message = copyOf(attested.message)
+  const { segments } = message.jobs[0]!.statements[0]!
+  segments[0]!.stage = bigintToBytes(bytesToBigint(segments[0]!.stage) ^ 1n, 32)
+  const changed = await verify({ ...attested, message }, verifier, staged)
+  assert.equal(
+    changed.findings.map(({ fault }) => fault),
+    ['PROOF_PAIRING'],
+  )
 })
 
 test('an attestation does not say more than roots, commitments and proofs', () => {
