@@ -186,7 +186,7 @@ export function isTotal({ axes, loops }: Reader): boolean {
 }
 
 /** Index into a strided array at a point of the loops. */
-export function stridedIndex({ strides }: Strided, point: ArrayLike<number>): number {
+export function stridedIndex({ strides }: Pick<Strided, 'strides'>, point: ArrayLike<number>): number {
   let at = 0
   for (let loop = 0; loop < strides.length; loop++) at += strides[loop]! * point[loop]!
   return at

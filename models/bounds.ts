@@ -43,7 +43,7 @@ function checkAccumulator(op: Op, drop: number, bits: number, sum: Interval, abs
     refuse('ACCUMULATOR_BOUND', `${op.name}: a sum can leave the integers that float64 holds`)
   const unit = 65_536 ** drop
   const [low, high] = [Math.floor(sum.low / unit), Math.floor(sum.high / unit)]
-  const fits = bits === 32 ? low >= -(2 ** 31) && high < 2 ** 31 : low > -PRE_LIMIT && high < PRE_LIMIT
+  const fits = bits === 32 ? low >= -(2 ** 31) && high < 2 ** 31 : low >= -PRE_LIMIT && high < PRE_LIMIT
   if (!fits)
     refuse(
       'ACCUMULATOR_BOUND',

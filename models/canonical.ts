@@ -54,7 +54,7 @@ function clamp(pre: Int32Array): { value: Int16Array; flagged: Uint8Array } {
   const flagged = new Uint8Array(leavesFor(pre.length))
   for (let i = 0; i < pre.length; i++) {
     const high = pre[i]!
-    const clamped = high > 32_767 ? 32_767 : high < -32_768 ? -32_768 : high
+    const clamped = high > 32_767 ? 32_767 : Math.max(high, -32_768)
     value[i] = clamped
     if (clamped !== high) flagged[Math.floor(i / LEAF_LIMBS)] = 1
   }

@@ -11,7 +11,7 @@ import {
   stridedIndex,
   stridesOf,
 } from './access.ts'
-import type { LinearOp, Manifest, ProductOp, Term } from './manifest.ts'
+import type { LinearOp, Manifest, ProductOp } from './manifest.ts'
 import type { Multiply } from './multiply.ts'
 import { elementCount, tensorOf } from './tiling.ts'
 
@@ -23,7 +23,7 @@ export type Evaluation = {
   read(tensor: number): Int16Array | Int32Array
 }
 
-type Steps = Generator<Parameters<Multiply>, Float64Array, Float64Array>
+export type Steps = Generator<Parameters<Multiply>, Float64Array, Float64Array>
 
 /** Numbers gathered for a matrix at once: 8 MiB of float64. */
 const BLOCK = 2 ** 20
@@ -31,7 +31,7 @@ const BLOCK = 2 ** 20
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
 
 /** One factor of a contraction: an operand of the graph or an array of weights. Where nothing is, the value is 0. */
-type Factor = {
+export type Factor = {
   dependsOn(loop: number): boolean
   /** Distance between neighbours along a loop; null where it varies. */
   step(loop: number): number | null
@@ -39,7 +39,7 @@ type Factor = {
   gather(dims: number[], point: Float64Array): Float64Array
 }
 
-function operandFactor(reader: Reader, x: Int16Array | Int32Array): Factor {
+export function operandFactor(reader: Reader, x: ArrayLike<number>): Factor {
   return {
     dependsOn: (loop) => dependsOn(reader, loop),
     step: (loop) => stepAlong(reader, loop),
@@ -54,14 +54,18 @@ function operandFactor(reader: Reader, x: Int16Array | Int32Array): Factor {
   }
 }
 
-function weightFactor(weight: Term['weight'], file: Uint8Array, loops: number[]): Factor {
+/** Numbers read at Σ strides·loop, or one number everywhere. */
+export function arrayFactor(
+  weight: number | { values: ArrayLike<number>; strides: number[] },
+  loops: number[],
+): Factor {
   if (typeof weight === 'number')
     return {
       dependsOn: () => false,
       step: () => 0,
       gather: (dims) => new Float64Array(pointsOf(loops, dims)).fill(weight),
     }
-  const values = int32Slice(file, weight)
+  const { values } = weight
   return {
     dependsOn: (loop) => weight.strides[loop] !== 0,
     step: (loop) => weight.strides[loop]!,
@@ -90,7 +94,7 @@ function weightFactor(weight: Term['weight'], file: Uint8Array, loops: number[])
  * Adds scale · Σ x·w over the reduced loops to `acc`, one accumulator per point of the first `rank` loops. Loops on which
  * only one factor depends become rows and columns of a matrix product; those on which both do are gone through one by one.
  */
-function* contract(
+export function* contract(
   x: Factor,
   w: Factor,
   loops: number[],
@@ -184,7 +188,17 @@ export function* accumulateLinear({ manifest, weights, read }: Evaluation, op: L
     const loops = [...shape, ...term.reduce]
     const reader = readerOf(manifest, weights, term, loops)
     const x = operandFactor(reader, read(reader.tensor))
-    yield* contract(x, weightFactor(term.weight, weights, loops), loops, shape.length, 1, acc)
+    yield* contract(
+      x,
+      arrayFactor(
+        typeof term.weight === 'number' ? term.weight : { ...term.weight, values: int32Slice(weights, term.weight) },
+        loops,
+      ),
+      loops,
+      shape.length,
+      1,
+      acc,
+    )
   }
   return acc
 }

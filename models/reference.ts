@@ -1,70 +1,121 @@
-import type { Plan, PlanConv, PlanGemm, PlanPool } from './lower.ts'
+import { forEachPoint, indicesOf, type Reader, stridedIndex, stridesOf } from './access.ts'
+import { arrayFactor, contract, operandFactor } from './contract.ts'
+import { multiply } from './multiply.ts'
+import type { Plan, PlanArray, PlanExtremum, PlanOp, PlanOperand } from './plan.ts'
 import { elementCount } from './tiling.ts'
 
 /**
  * A lowered graph in float64, for calibration: what range each tensor has, and how far the canonical meaning strays from
- * the real-valued one. Plain loops, so that calibrating twice, anywhere, gives the same manifest; ONNX Runtime's float32
- * differs from one processor to the next.
+ * the real-valued one. The loops are those of the canonical evaluation, so calibrating twice, anywhere, gives the same
+ * manifest; ONNX Runtime's float32 differs from one processor to the next.
  */
 
-function convolve(op: PlanConv | PlanPool, x: Float64Array, inShape: number[], outShape: number[]): Float64Array {
-  const [channels, height, width] = inShape as [number, number, number]
-  const [rows, outHeight, outWidth] = outShape as [number, number, number]
-  const [kh, kw] = op.kernel
-  const conv = op.kind === 'conv'
-  const perGroup = conv ? channels / op.groups : 1
-  const rowsPerGroup = conv ? rows / op.groups : 1
-  const [dilationY, dilationX] = conv ? op.dilations : [1, 1]
-  const out = new Float64Array(rows * outHeight * outWidth)
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+
+function readerOf(plan: Plan, operand: PlanOperand, loops: number[]): Reader {
+  const tensor = plan.tensors[operand.tensor]!
+  const strides = stridesOf(tensor.shape)
+  return {
+    tensor: tensor.viewOf ?? operand.tensor,
+    zero: 0,
+    loops,
+    axes: operand.axes.map(({ coefs, offset, divisor, table }, i) => ({
+      coefs: Float64Array.from(coefs),
+      offset,
+      divisor,
+      table: table === null ? null : Int32Array.from(table),
+      dim: tensor.shape[i]!,
+      stride: strides[i]!,
+    })),
+  }
+}
+
+function spread(array: number | PlanArray, shape: number[]): Float64Array {
+  const out = new Float64Array(elementCount(shape))
+  if (typeof array === 'number') return out.fill(array)
+  const point = new Float64Array(shape.length)
   let at = 0
-  for (let row = 0; row < rows; row++)
-    for (let oy = 0; oy < outHeight; oy++)
-      for (let ox = 0; ox < outWidth; ox++) {
-        let sum = conv ? op.biases[row]! : 0
-        for (let ic = 0; ic < perGroup; ic++)
-          for (let ky = 0; ky < kh; ky++) {
-            const iy = oy * op.strides[0] + ky * dilationY - op.pads[0]
-            if (iy < 0 || iy >= height) continue
-            const line = ((Math.floor(row / rowsPerGroup) * perGroup + ic) * height + iy) * width
-            for (let kx = 0; kx < kw; kx++) {
-              const ix = ox * op.strides[1] + kx * dilationX - op.pads[1]
-              if (ix < 0 || ix >= width) continue
-              sum += x[line + ix]! * (conv ? op.weights[((row * perGroup + ic) * kh + ky) * kw + kx]! : 1 / (kh * kw))
-            }
-          }
-        out[at++] = sum
-      }
+  forEachPoint(shape, range(shape.length), point, () => {
+    out[at++] = array.values[stridedIndex(array, point)]!
+  })
   return out
 }
 
-function multiply(op: PlanGemm, x: Float64Array): Float64Array {
-  const rows = op.biases.length
-  const depth = op.weights.length / rows
-  const out = new Float64Array((x.length / depth) * rows)
-  for (let i = 0; i < out.length; i++) {
-    const row = i % rows
-    const first = Math.floor(i / rows) * depth
-    let sum = op.biases[row]!
-    for (let k = 0; k < depth; k++) sum += op.weights[row * depth + k]! * x[first + k]!
-    out[i] = sum
+type Read = (tensor: number) => Float64Array
+
+function accumulate(plan: Plan, op: Extract<PlanOp, { kind: 'linear' | 'product' }>, read: Read): Float64Array {
+  const { shape } = plan.tensors[op.output]!
+  const acc = spread(op.bias, shape)
+  const run = (steps: ReturnType<typeof contract>): void => {
+    let step = steps.next()
+    while (!step.done) step = steps.next(multiply(...step.value))
   }
+  const side = (operand: PlanOperand, loops: number[]) => {
+    const reader = readerOf(plan, operand, loops)
+    return operandFactor(reader, read(reader.tensor))
+  }
+  if (op.kind === 'product') {
+    const loops = [...shape, ...op.reduce]
+    run(contract(side(op.a, loops), side(op.b, loops), loops, shape.length, op.scale, acc))
+  } else
+    for (const term of op.terms) {
+      const loops = [...shape, ...term.reduce]
+      run(contract(side(term, loops), arrayFactor(term.weight, loops), loops, shape.length, 1, acc))
+    }
+  return acc
+}
+
+/** Values of an operand that is read once for each output element. */
+function values(plan: Plan, output: number, operand: PlanOperand, read: Read): Float64Array {
+  const { shape } = plan.tensors[output]!
+  const reader = readerOf(plan, operand, shape)
+  return operandFactor(reader, read(reader.tensor)).gather(range(shape.length), new Float64Array(shape.length))
+}
+
+function largest(plan: Plan, op: PlanExtremum, read: Read): Float64Array {
+  const { shape } = plan.tensors[op.output]!
+  const loops = [...shape, ...op.reduce]
+  const reader = readerOf(plan, op.input, loops)
+  const x = read(reader.tensor)
+  const out = new Float64Array(elementCount(shape)).fill(-Infinity)
+  const at = new Int32Array(out.length)
+  const point = new Float64Array(loops.length)
+  const inner = range(loops.length).slice(shape.length)
+  forEachPoint(loops, inner, point, () => {
+    indicesOf(reader, range(shape.length), point, at)
+    for (let i = 0; i < out.length; i++) if (at[i]! >= 0) out[i] = Math.max(out[i]!, x[at[i]!]!)
+  })
   return out
 }
 
 /** Values of every tensor (views included, sharing their source's array) for one input. */
 export function evaluatePlan(plan: Plan, inputs: ArrayLike<number>[]): Float64Array[] {
-  const values: Float64Array[] = plan.tensors.map(({ shape }) => new Float64Array(elementCount(shape)))
+  const tensors: Float64Array[] = plan.tensors.map(() => new Float64Array(0))
   plan.inputs.forEach(({ tensor }, i) => {
-    values[tensor] = Float64Array.from(inputs[i]!)
+    tensors[tensor] = Float64Array.from(inputs[i]!)
   })
-  const read = (id: number): Float64Array => values[plan.tensors[id]!.viewOf ?? id]!
+  const read: Read = (id) => tensors[plan.tensors[id]!.viewOf ?? id]!
   for (const op of plan.ops) {
-    const x = read(op.input)
-    const inShape = plan.tensors[op.input]!.shape
-    const outShape = plan.tensors[op.output]!.shape
-    if (op.kind === 'table') values[op.output] = x.map(op.apply)
-    else if (op.kind === 'gemm') values[op.output] = multiply(op, x)
-    else values[op.output] = convolve(op, x, inShape, outShape)
+    switch (op.kind) {
+      case 'linear':
+      case 'product':
+        tensors[op.output] = accumulate(plan, op, read)
+        break
+      case 'table':
+        tensors[op.output] = read(op.input).map(op.apply)
+        break
+      case 'extremum':
+        tensors[op.output] = largest(plan, op, read)
+        break
+      case 'divide': {
+        const b = values(plan, op.output, op.b, read)
+        tensors[op.output] = values(plan, op.output, op.a, read).map((a, i) => a / b[i]!)
+        break
+      }
+      case 'root':
+        tensors[op.output] = values(plan, op.output, op.input, read).map(Math.sqrt)
+        break
+    }
   }
   return plan.tensors.map((_, id) => read(id))
 }

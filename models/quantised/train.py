@@ -166,6 +166,7 @@ def main() -> None:
     )
     (HERE / "calibration.bin").write_bytes(calibration.astype("<f4").tobytes())
 
+    unclipped = (logits >= exported.min()) & (logits <= exported.max())
     held_correct = int((exported.argmax(1) == test_y).sum())
     numbers = {
         "seed": SEED,
@@ -179,6 +180,8 @@ def main() -> None:
         "heldout_accuracy": round(held_correct / len(test_y), 4),
         "same_decision_as_float": int((exported.argmax(1) == logits.argmax(1)).sum()),
         "quantisation_max_difference": float(np.abs(exported - logits).max()),
+        "quantisation_max_difference_unclipped": float(np.abs(exported - logits)[unclipped].max()),
+        "clipped_logits": int((~unclipped).sum()),
         "ops": dict(sorted(Counter(node.op_type for node in graph.node).items())),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -8,7 +8,6 @@ Neither the tests nor the program run Python.
 import base64
 import json
 import platform
-import random
 from collections import Counter
 from pathlib import Path
 
@@ -22,10 +21,14 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 SEED = 20260101
-EPOCHS = 80
+EPOCHS = 60
 WIDTH = 32
 HEADS = 2
 TOKENS = 16
+# Augmentation and the scale of the first weights were chosen by 3-fold cross-validation inside the training split.
+SHIFT = 0.3
+JITTER = 0.5
+SCALE = 0.05
 HERE = Path(__file__).parent
 
 
@@ -54,7 +57,8 @@ class Transformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(17, WIDTH)
-        self.position = nn.Parameter(torch.randn(1, TOKENS, WIDTH) * 0.1)
+        nn.init.normal_(self.embedding.weight, std=SCALE)
+        self.position = nn.Parameter(torch.randn(1, TOKENS, WIDTH) * SCALE)
         self.norm1 = nn.LayerNorm(WIDTH)
         self.attention = Attention()
         self.norm2 = nn.LayerNorm(WIDTH)
@@ -76,6 +80,23 @@ def tokens(pixels: np.ndarray) -> np.ndarray:
     return ((sums + 2) // 4).reshape(-1, TOKENS)
 
 
+def views(pixels: np.ndarray) -> torch.Tensor:
+    """The tokens of each image moved by at most one pixel in each direction, [9, N, 16]; the fifth is the image unmoved."""
+    padded = np.pad(pixels, ((0, 0), (1, 1), (1, 1)))
+    return torch.from_numpy(
+        np.stack([tokens(padded[:, dy : dy + 8, dx : dx + 8]) for dy in range(3) for dx in range(3)])
+    )
+
+
+def augmented(moved: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Of the chosen images a share SHIFT moved; of their ids a share JITTER changed by -1, 0 or 1."""
+    count = len(chosen)
+    view = torch.where(torch.rand(count) < SHIFT, torch.randint(0, 9, (count,)), torch.full((count,), 4))
+    ids = moved[view, chosen]
+    change = torch.randint(-1, 2, ids.shape) * (torch.rand(ids.shape) < JITTER)
+    return (ids + change).clamp(0, 16)
+
+
 def strip(target: Path) -> onnx.ModelProto:
     """Removes the exporter's notes (stack traces with local paths); the graph stays as the exporter wrote it."""
     model = onnx.load(str(target))
@@ -93,7 +114,6 @@ def strip(target: Path) -> onnx.ModelProto:
 
 
 def main() -> None:
-    random.seed(SEED)
     np.random.seed(SEED)
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
@@ -104,6 +124,7 @@ def main() -> None:
     train_x, test_x, train_y, test_y = train_test_split(
         pixels, data.target, test_size=0.2, stratify=data.target, random_state=SEED
     )
+    moved = views(train_x)
     train_x, test_x = tokens(train_x), tokens(test_x)
     x = torch.from_numpy(train_x)
     y = torch.from_numpy(train_y)
@@ -118,7 +139,7 @@ def main() -> None:
         order = torch.randperm(len(x))
         for start in range(0, len(x), 32):
             chosen = order[start : start + 32]
-            loss = nn.functional.cross_entropy(model(x[chosen]), y[chosen], label_smoothing=0.05)
+            loss = nn.functional.cross_entropy(model(augmented(moved, chosen)), y[chosen], label_smoothing=0.05)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -2,8 +2,10 @@ import { join } from 'node:path'
 import { buildManifest, modelInputs, readSamples } from '../../models/calibrate.ts'
 import { loadDigits } from '../../models/digits.ts'
 import { detection } from '../../models/draw.ts'
+import { lowerGraph } from '../../models/lower.ts'
 import { type Manifest, manifestBytes } from '../../models/manifest.ts'
 import { parseModel } from '../../models/onnx.ts'
+import { readModelFile } from '../../models/onnx-file.ts'
 import { opTiles } from '../../models/tiling.ts'
 import { validateManifest } from '../../models/validate.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -29,7 +31,7 @@ async function prepare(file: string, samples: string | undefined): Promise<Publi
     validateManifest(manifest, weights)
     return { model, manifest, weights }
   }
-  const model = readInput(file)
+  const model = readModelFile(file)
   const inputs = modelInputs(model)
   if (samples === undefined)
     throw new SinterError(
@@ -69,9 +71,18 @@ export type CheckOptions = { samples?: string; tiles: string }
 
 /** Prints whether a model can run here and what its manifest would say. */
 export async function modelCheck(file: string, options: CheckOptions): Promise<void> {
-  const bytes = file === 'digits' ? loadDigits().model : readInput(file)
+  const bytes = file === 'digits' ? loadDigits().model : readModelFile(file)
   const graph = parseModel(bytes)
-  console.log(`${file}: opset ${graph.opset}, ${graph.nodes.length} nodes, every operator is on the allow-list`)
+  const operators = [...new Set(graph.nodes.map(({ operator }) => operator))].sort()
+  const parameters = [...graph.constants.values()].reduce((sum, { data }) => sum + data.length, 0)
+  console.log(`${file}: opset ${graph.opset}, ${graph.nodes.length} nodes, ${parameters} parameters`)
+  console.log(`operators: ${operators.join(', ')}`)
+  const { uncovered } = lowerGraph(graph)
+  if (uncovered.length > 0) {
+    console.log(`${graph.nodes.length - uncovered.length} of ${graph.nodes.length} nodes are covered; these are not:`)
+    for (const { node, operator, reason } of uncovered) console.log(`  ${node} (${operator}): ${reason}`)
+    return
+  }
   if (file !== 'digits' && options.samples === undefined) {
     for (const { name, shape } of modelInputs(bytes)) console.log(`input ${name}: [${shape}]`)
     console.log('give --samples to calibrate it and see exponents, tolerance and odds')

@@ -1,4 +1,4 @@
-import { parseModel } from '../../models/onnx.ts'
+import { admitModel } from '../../models/lower.ts'
 import type { ExecutionProvider } from '../../models/session.ts'
 import { checkModel } from '../../models/validate.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
@@ -87,7 +87,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     checkProvable(manifest, proving)
     const onnx = await library.onnx(model)
     // Parsed before it is loaded: what the allow-list does not have never reaches the runtime.
-    parseModel(onnx)
+    admitModel(onnx)
     checkModel(manifest, onnx)
     const executor = await createExecutor({ model: onnx, executionProvider, timeoutMs, memoryMb: memoryMib, log })
     const real = createRuntime(model, executor)
