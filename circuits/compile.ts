@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { join, relative } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import { promisify } from 'node:util'
-import { PACKAGE_ROOT } from '../protocol/assets.ts'
+import { assetPath, PACKAGE_ROOT } from '../protocol/assets.ts'
 import { SinterError } from '../protocol/errors.ts'
 import type { CircuitKind } from './signals.ts'
 
@@ -11,26 +11,30 @@ import type { CircuitKind } from './signals.ts'
 export type Compiled = { r1cs: string; wasm: string; sym: string }
 
 /**
- * Compiles one circuit from the sources into `folder` with full simplification (--O2), which the committed keys assume.
- * Needs the development dependencies and takes a few seconds. Throws `COMPILE_FAILED`.
+ * Compiles a circom file into `folder` with full simplification (--O2), which the committed keys assume. Needs the
+ * development dependencies and takes a few seconds. Throws `COMPILE_FAILED`.
  */
-export async function compileCircuit(kind: CircuitKind, folder: string): Promise<Compiled> {
-  const command = join(createRequire(import.meta.url).resolve('circom2/package.json'), '..', 'cli.js')
-  // The WebAssembly build of circom resolves paths against the working directory only.
-  const args = [`circuits/${kind}.circom`, '--O2', '--r1cs', '--wasm', '--sym', '-l', 'node_modules']
+export async function compileSource(source: string, folder: string): Promise<Compiled> {
+  const name = basename(source, '.circom')
   try {
-    await promisify(execFile)(process.execPath, [command, ...args, '-o', relative(PACKAGE_ROOT, folder)], {
-      cwd: PACKAGE_ROOT,
-    })
+    const command = join(createRequire(import.meta.url).resolve('circom2/package.json'), '..', 'cli.js')
+    // The WebAssembly build of circom resolves paths against the working directory only.
+    const [from, to] = [source, folder].map((path) => relative(PACKAGE_ROOT, path)) as [string, string]
+    const args = [command, from, '--O2', '--r1cs', '--wasm', '--sym', '-l', 'node_modules', '-o', to]
+    await promisify(execFile)(process.execPath, args, { cwd: PACKAGE_ROOT })
   } catch (cause) {
-    throw new SinterError('COMPILE_FAILED', `circom could not compile ${kind}.circom`, { cause })
+    throw new SinterError('COMPILE_FAILED', `circom could not compile ${name}.circom`, { cause })
   }
   return {
-    r1cs: join(folder, `${kind}.r1cs`),
-    wasm: join(folder, `${kind}_js`, `${kind}.wasm`),
-    sym: join(folder, `${kind}.sym`),
+    r1cs: join(folder, `${name}.r1cs`),
+    wasm: join(folder, `${name}_js`, `${name}.wasm`),
+    sym: join(folder, `${name}.sym`),
   }
 }
+
+/** Compiles one of our circuits. Throws as `compileSource`. */
+export const compileCircuit = (kind: CircuitKind, folder: string): Promise<Compiled> =>
+  compileSource(assetPath(`circuits/${kind}.circom`), folder)
 
 /** Number of constraints and wires stated in the header of an r1cs file. Throws `COMPILE_FAILED`. */
 export async function r1csHeader(path: string): Promise<{ constraints: number; wires: number }> {

@@ -43,7 +43,7 @@ declare module 'snarkjs' {
     Fr: Scalars
     G1: Group
     G2: Group
-    Gt: { mul(a: Uint8Array, b: Uint8Array): Uint8Array; eq(a: Uint8Array, b: Uint8Array): boolean }
+    Gt: { one: Uint8Array; mul(a: Uint8Array, b: Uint8Array): Uint8Array; eq(a: Uint8Array, b: Uint8Array): boolean }
     tm: { queueAction(tasks: Task[]): Promise<Uint8Array[]>; concurrency: number }
     pairing(a: Uint8Array, b: Uint8Array): Uint8Array
     prepareG1(jacobian: Uint8Array): Uint8Array
@@ -53,19 +53,22 @@ declare module 'snarkjs' {
     terminate(): Promise<void>
   }
   export const curves: { getCurveFromName(name: 'bn128', options?: { singleThread?: boolean }): Promise<Curve> }
+  export type Logger = Record<'debug' | 'info' | 'warn' | 'error', (line: string) => void>
   export const powersOfTau: {
     newAccumulator(curve: Curve, power: number, file: string): Promise<unknown>
     contribute(from: string, to: string, name: string, entropy: string): Promise<unknown>
     beacon(from: string, to: string, name: string, value: string, iterationsExponent: number): Promise<unknown>
     preparePhase2(from: string, to: string): Promise<unknown>
-    verify(file: string): Promise<boolean>
+    verify(file: string): Promise<unknown>
   }
   export const zKey: {
     newZKey(r1cs: string, ptau: string, to: string): Promise<unknown>
-    contribute(from: string, to: string, name: string, entropy: string): Promise<unknown>
-    beacon(from: string, to: string, name: string, value: string, iterationsExponent: number): Promise<unknown>
-    verifyFromR1cs(r1cs: string, ptau: string, key: string): Promise<boolean>
-    exportVerificationKey(key: string): Promise<Record<string, unknown>>
+    /** Resolves to the contribution's hash. */
+    contribute(from: string, to: string, name: string, entropy: string): Promise<Uint8Array>
+    /** Resolves to the contribution's hash, or to false for a beacon it does not take. */
+    beacon(from: string, to: string, name: string, value: string, exponent: number): Promise<Uint8Array | false>
+    verifyFromR1cs(r1cs: string, ptau: string, key: string, logger?: Logger): Promise<boolean>
+    exportVerificationKey(key: string): Promise<unknown>
   }
   export const groth16: {
     verify(vkey: unknown, publicSignals: unknown, proof: unknown): Promise<boolean>

@@ -1,5 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { siblingEntry } from '../protocol/assets.ts'
 import { SinterError } from '../protocol/errors.ts'
 import type { ProverInputs, ProverOutputs } from './prove.ts'
@@ -11,6 +14,7 @@ export type ProverReply = { id: number; rss: number } & (
   | { ok: true; value: ProverOutputs[CircuitKind] }
   | { ok: false; code: string; message: string }
 )
+export type ProverMessage = 'ready' | ProverReply | { warning: string }
 
 export type ProverPoolInit = {
   /** Child processes, each proving on one core and holding about 0.3 GB. @default 1 */
@@ -19,29 +23,58 @@ export type ProverPoolInit = {
   timeoutMs?: number
   /** Resident memory in MiB above which a worker is stopped. @default 1024 */
   memoryMb?: number
+  /**
+   * Path of a program such as rapidsnark that proves in the workers' place, called as `PATH key.zkey witness.wtns proof.json
+   * public.json`. Its proofs are verified like our own; a worker that it fails warns and goes on without it. It must be as
+   * trustworthy as this process: it sees witnesses. @default none
+   */
+  rapidsnark?: string
+  /** Told the first failure of that program. @default a line on standard error */
+  warn?: (message: string) => void
+}
+
+export type ProveOptions = {
+  signal?: AbortSignal | undefined
+  /** A waiting job goes before those of lower priority; equal ones go in order. @default 0 */
+  priority?: number
 }
 
 export type ProverPool = {
   /**
    * Proves in a child process and verifies the proof there before it comes back. Jobs beyond the number of workers wait
-   * in order. Rejects with a SinterError: `WITNESS_UNSATISFIED` (false statement), `PROOF_TIMEOUT`, `PROOF_ABORTED`
-   * (`signal`), `PROVER_MEMORY`, `PROVER_DIED`, `PROVER_CLOSED`, or a code of prove.ts. A failed job costs its worker at
-   * most, never the pool.
+   * in order of priority. A signal may stand for options that hold nothing else. Rejects with a SinterError:
+   * `WITNESS_UNSATISFIED` (false statement), `PROOF_TIMEOUT`, `PROOF_ABORTED` (`signal`), `PROVER_MEMORY`, `PROVER_DIED`,
+   * `PROVER_CLOSED`, or a code of prove.ts. A failed job costs its worker at most, never the pool.
    */
-  prove<K extends CircuitKind>(kind: K, input: ProverInputs[K], signal?: AbortSignal): Promise<ProverOutputs[K]>
+  prove<K extends CircuitKind>(
+    kind: K,
+    input: ProverInputs[K],
+    options?: AbortSignal | ProveOptions,
+  ): Promise<ProverOutputs[K]>
   /** Rejects what is queued or running, ends the children and resolves when they are gone. */
   close(): Promise<void>
 }
 
 type Pending = {
   request: ProverRequest
+  priority: number
   resolve(value: ProverOutputs[CircuitKind]): void
   reject(error: SinterError): void
 }
-type Worker = { child: ChildProcess; ready: boolean; job: Pending | null; gone: Promise<void>; stop: NodeJS.Timeout[] }
+type Worker = { child: ChildProcess; ready: boolean; job: Pending | null; stop: NodeJS.Timeout[] }
 
 const MEMORY_POLL_MS = 250
 const MIB = 2 ** 20
+
+/** Ends a worker at once, and with it the program it may be running, which is in its process group. */
+function kill({ pid, exitCode, signalCode }: ChildProcess, group: boolean): void {
+  if (pid === undefined || exitCode !== null || signalCode !== null) return
+  try {
+    process.kill(group ? -pid : pid, 'SIGKILL')
+  } catch {
+    // It has just ended.
+  }
+}
 
 /** Resident bytes of another process where /proc exists, else null (then only the worker's own reports count). */
 async function residentBytes(pid: number): Promise<number | null> {
@@ -55,10 +88,15 @@ async function residentBytes(pid: number): Promise<number | null> {
 
 /** Starts no process until the first job. Throws `POOL_SIZE` for fewer than one worker. */
 export function createProverPool(init: ProverPoolInit = {}): ProverPool {
-  const { workers: size = 1, timeoutMs = 120_000, memoryMb = 1024 } = init
+  const { workers: size = 1, timeoutMs = 120_000, memoryMb = 1024, rapidsnark } = init
   if (!Number.isInteger(size) || size < 1) throw new SinterError('POOL_SIZE', 'a prover pool has at least one worker')
+  // There are no process groups on Windows; what runs on there ends by its own time limit.
+  const group = rapidsnark !== undefined && process.platform !== 'win32'
+  let warn = init.warn ?? ((message) => console.error(message))
   const queue: Pending[] = []
   const workers = new Set<Worker>()
+  /** One for every child that has not ended, those out of service included. */
+  const ending = new Set<Promise<void>>()
   let nextId = 0
   let closed = false
 
@@ -66,26 +104,38 @@ export function createProverPool(init: ProverPoolInit = {}): ProverPool {
   const retire = (worker: Worker, error: SinterError): void => {
     workers.delete(worker)
     for (const timer of worker.stop) clearTimeout(timer)
-    worker.child.kill('SIGKILL')
+    kill(worker.child, group)
     worker.job?.reject(error)
     worker.job = null
   }
 
   const spawn = (): void => {
-    const child = fork(siblingEntry(import.meta.url, './prove-worker'), {
+    const folder = rapidsnark === undefined ? null : mkdtempSync(join(tmpdir(), 'sinter-prover-'))
+    const child = fork(siblingEntry(import.meta.url, './prove-worker'), folder === null ? [] : [rapidsnark!, folder], {
       serialization: 'advanced',
       execArgv: [],
+      detached: group,
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     const gone = new Promise<void>((resolve) => {
-      child.once('exit', () => resolve())
-      child.once('error', () => resolve())
+      const leave = () => {
+        if (folder !== null) rmSync(folder, { recursive: true, force: true })
+        resolve()
+      }
+      child.once('exit', leave)
+      child.once('error', leave)
     })
-    const worker: Worker = { child, ready: false, job: null, gone, stop: [] }
+    ending.add(gone)
+    void gone.then(() => ending.delete(gone))
+    const worker: Worker = { child, ready: false, job: null, stop: [] }
     workers.add(worker)
-    child.on('message', (message: 'ready' | ProverReply) => {
+    child.on('message', (message: ProverMessage) => {
       if (message === 'ready') worker.ready = true
-      else finish(worker, message)
+      else if ('warning' in message) {
+        warn(message.warning)
+        // Each worker finds out by itself; one line says it.
+        warn = () => {}
+      } else finish(worker, message)
       dispatch()
     })
     const died = (cause?: unknown) => {
@@ -152,11 +202,12 @@ export function createProverPool(init: ProverPoolInit = {}): ProverPool {
   }
 
   return {
-    prove(kind, input, signal) {
+    prove(kind, input, options = {}) {
+      const { signal, priority = 0 } = options instanceof AbortSignal ? { signal: options } : options
       if (closed) return Promise.reject(new SinterError('PROVER_CLOSED', 'the prover pool is closed'))
       if (signal?.aborted) return Promise.reject(new SinterError('PROOF_ABORTED', 'the proof was aborted'))
       const result = new Promise<ProverOutputs[CircuitKind]>((resolve, reject) => {
-        const job: Pending = { request: { id: nextId++, job: { kind, input } as Job }, resolve, reject }
+        const job: Pending = { request: { id: nextId++, job: { kind, input } as Job }, priority, resolve, reject }
         if (signal !== undefined) {
           const onAbort = () => abort(job)
           signal.addEventListener('abort', onAbort, { once: true })
@@ -170,7 +221,8 @@ export function createProverPool(init: ProverPoolInit = {}): ProverPool {
             reject(error)
           }
         }
-        queue.push(job)
+        const place = queue.findLastIndex((waiting) => waiting.priority >= priority)
+        queue.splice(place + 1, 0, job)
         dispatch()
       })
       return result as Promise<ProverOutputs[typeof kind]>
@@ -179,15 +231,14 @@ export function createProverPool(init: ProverPoolInit = {}): ProverPool {
       closed = true
       const error = new SinterError('PROVER_CLOSED', 'the prover pool was closed')
       for (const job of queue.splice(0)) job.reject(error)
-      const all = [...workers]
-      for (const worker of all) {
+      for (const worker of workers) {
         // An idle child ends by itself when its channel does.
         if (worker.ready && worker.job === null && worker.child.connected) {
           workers.delete(worker)
           worker.child.disconnect()
         } else retire(worker, error)
       }
-      await Promise.all(all.map((worker) => worker.gone))
+      await Promise.all(ending)
     },
   }
 }

@@ -1,34 +1,27 @@
 // Child process of the prover pool: takes one job after the other over IPC. Proving holds its event loop for seconds.
+// Its arguments are an external prover's path and a private folder, or none.
 import { describeError, errorCode } from '../protocol/errors.ts'
-import type { ProverReply, ProverRequest } from './pool.ts'
-import { createProver, type ProverOutputs } from './prove.ts'
-import type { CircuitKind } from './signals.ts'
+import type { ProverMessage, ProverRequest } from './pool.ts'
+import { createProver } from './prove.ts'
 
-const prover = await createProver()
-
-function run(job: ProverRequest['job']): Promise<ProverOutputs[CircuitKind]> {
-  switch (job.kind) {
-    case 'relation':
-      return prover.proveRelation(job.input)
-    case 'pointwise':
-      return prover.provePointwise(job.input)
-    case 'product':
-      return prover.proveProduct(job.input)
-    case 'extremum':
-      return prover.proveExtremum(job.input)
-  }
+const say = (message: ProverMessage): void => {
+  process.send?.(message)
 }
+const [binary, folder] = process.argv.slice(2)
+const prover = await createProver(
+  binary === undefined || folder === undefined
+    ? {}
+    : { external: { binary, folder, warn: (warning) => say({ warning }) } },
+)
 
 process.on('message', async ({ id, job }: ProverRequest) => {
-  let reply: ProverReply
+  const rss = () => process.memoryUsage.rss()
   try {
-    const value = await run(job)
-    reply = { id, ok: true, value, rss: process.memoryUsage.rss() }
+    say({ id, ok: true, value: await prover.prove(job.kind, job.input), rss: rss() })
   } catch (error) {
-    reply = { id, ok: false, code: errorCode(error), message: describeError(error), rss: process.memoryUsage.rss() }
+    say({ id, ok: false, code: errorCode(error), message: describeError(error), rss: rss() })
   }
-  process.send?.(reply)
 })
 // A parent that dies takes its provers with it.
 process.on('disconnect', () => process.exit(0))
-process.send?.('ready')
+say('ready')

@@ -1,10 +1,11 @@
 import { curves } from 'snarkjs'
-import { SinterError } from '../protocol/errors.ts'
+import { describeError, SinterError } from '../protocol/errors.ts'
 import { mod } from '../protocol/field.ts'
 import { LEAF_LIMBS, SEGMENT_LEAVES, TABLE_SEGMENTS } from '../protocol/statement.ts'
-import { readArtifact, readVerifyingKey } from './artifacts.ts'
+import { artifactPath, readArtifact, readVerifyingKey } from './artifacts.ts'
 import { type Committer, createCommitter } from './commit.ts'
 import { type ProofVerdict, prepareVerifier, prove } from './groth16.ts'
+import { proveExternally } from './rapidsnark.ts'
 import { isCanonical } from './scalars.ts'
 import {
   type CircuitKind,
@@ -78,11 +79,21 @@ export type ProverOutputs = {
 
 /** Proves in the calling thread, blocking it: meant for a process of its own (see pool.ts). */
 export type Prover = {
-  proveRelation(input: RelationInput): Promise<ProvedRelation>
-  provePointwise(input: PointwiseInput): Promise<Proved>
-  proveProduct(input: ProverInputs['product']): Promise<ProvedRelation>
-  proveExtremum(input: ProverInputs['extremum']): Promise<ProvedRelation>
+  /**
+   * The proof, verified. Throws `WITNESS_UNSATISFIED` for a false statement, `PROOF_INVALID` when a proof fails its own
+   * verification, and the codes of the artifact and input checks.
+   */
+  prove<K extends CircuitKind>(kind: K, input: ProverInputs[K]): Promise<ProverOutputs[K]>
   close(): Promise<void>
+}
+
+/** A program that proves in our place: `binary key.zkey witness.wtns proof.json public.json`. */
+export type ExternalProver = {
+  binary: string
+  /** Private to this process: witnesses pass through it. */
+  folder: string
+  /** Told once, when the program failed and is not asked again. */
+  warn(message: string): void
 }
 
 const ZERO_OPENING: LeafOpening = { limbs: new Uint16Array(LEAF_LIMBS), salt: 0n }
@@ -164,7 +175,7 @@ export function pointwiseWitnessInput(
   }
 }
 
-/** Public signals and circuit input of a staged segment. Throws `STAGE_LENGTH`, `STAGE_RANGE`, `SIGNAL_RANGE` and the committer's codes. */
+/** Public signals and circuit input of a staged segment. Throws `SIGNAL_RANGE` and the committer's codes. */
 export function stageWitnessInput<K extends 'product' | 'extremum'>(
   committer: Committer,
   kind: K,
@@ -212,6 +223,15 @@ function requireCanonical(signals: bigint[]): void {
   if (!signals.every(isCanonical)) throw new SinterError('SIGNAL_RANGE', 'a public signal is not in [0, r)')
 }
 
+type Prepared<K extends CircuitKind> = Omit<ProverOutputs[K], keyof Proved> & { signals: bigint[]; input: CircuitInput }
+
+const PREPARE: { [K in CircuitKind]: (committer: Committer, input: ProverInputs[K]) => Prepared<K> } = {
+  relation: relationWitnessInput,
+  pointwise: pointwiseWitnessInput,
+  product: (committer, input) => stageWitnessInput(committer, 'product', input),
+  extremum: (committer, input) => stageWitnessInput(committer, 'extremum', input),
+}
+
 type Circuit = {
   key: ProvingKey
   witness: WitnessCalculator
@@ -221,14 +241,15 @@ type Circuit = {
 /**
  * A prover whose keys are loaded on first use and kept. Every proof is verified before it is returned.
  * `threads: 'all'` lets the curve library start a worker thread per core. @default 'one'
- *
- * The prove functions throw `WITNESS_UNSATISFIED` for a false statement, `PROOF_INVALID` when a proof fails its own
- * verification, and the codes of the artifact and input checks.
+ * `external` is asked first; where it fails or gives a proof that does not verify, we prove ourselves, then and from then on.
  */
-export async function createProver(options: { threads?: 'one' | 'all' } = {}): Promise<Prover> {
+export async function createProver(
+  options: { threads?: 'one' | 'all'; external?: ExternalProver } = {},
+): Promise<Prover> {
   const curve = await curves.getCurveFromName('bn128', { singleThread: options.threads !== 'all' })
   const committer = await createCommitter()
   const circuits = new Map<CircuitKind, Promise<Circuit>>()
+  let external = options.external
 
   const load = async (kind: CircuitKind): Promise<Circuit> => {
     const key = readProvingKey(await readArtifact(kind, 'zkey'))
@@ -245,33 +266,40 @@ export async function createProver(options: { threads?: 'one' | 'all' } = {}): P
     }
     return loaded
   }
-  const run = async (kind: CircuitKind, signals: bigint[], input: CircuitInput): Promise<Proved> => {
-    const { key, witness, verify } = await circuit(kind)
-    const proof = await prove(curve, key, witness.calculate(input))
-    const verdict = await verify(signals, proof)
-    if (!verdict.ok) throw new SinterError('PROOF_INVALID', `a fresh proof failed its verification (${verdict.code})`)
-    return { proof, publicSignals: signals }
-  }
 
-  async function proveStage<K extends 'product' | 'extremum'>(
-    kind: K,
-    input: ProverInputs[K],
-  ): Promise<ProvedRelation> {
-    const { signals, input: values, accIn, accOut, sum } = stageWitnessInput(committer, kind, input)
-    return { ...(await run(kind, signals, values)), accIn, accOut, sum }
+  /** A verified proof of the other program, or null and no further question to it. */
+  const askOther = async (
+    { binary, folder, warn }: ExternalProver,
+    kind: CircuitKind,
+    wires: Uint8Array,
+    check: (proof: Uint8Array) => Promise<ProofVerdict>,
+  ): Promise<Uint8Array | null> => {
+    try {
+      const proof = await proveExternally(binary, artifactPath(kind, 'zkey'), wires, folder)
+      const verdict = await check(proof)
+      if (verdict.ok) return proof
+      throw new SinterError('EXTERNAL_PROOF', `its ${kind} proof does not verify (${verdict.code})`)
+    } catch (error) {
+      external = undefined
+      warn(`${binary} is not used for proofs any more: ${describeError(error)}`)
+      return null
+    }
   }
 
   return {
-    async proveRelation(input) {
-      const { signals, input: values, accIn, accOut, sum } = relationWitnessInput(committer, input)
-      return { ...(await run('relation', signals, values)), accIn, accOut, sum }
+    async prove<K extends CircuitKind>(kind: K, input: ProverInputs[K]): Promise<ProverOutputs[K]> {
+      const { signals, input: values, ...links } = PREPARE[kind](committer, input)
+      const { key, witness, verify } = await circuit(kind)
+      const wires = witness.calculate(values)
+      const given = external && (await askOther(external, kind, wires, (proof) => verify(signals, proof)))
+      const proof = given ?? (await prove(curve, key, wires))
+      if (proof !== given) {
+        const verdict = await verify(signals, proof)
+        if (!verdict.ok)
+          throw new SinterError('PROOF_INVALID', `a fresh proof failed its verification (${verdict.code})`)
+      }
+      return { proof, publicSignals: signals, ...links } as unknown as ProverOutputs[K]
     },
-    async provePointwise(input) {
-      const { signals, input: values } = pointwiseWitnessInput(committer, input)
-      return run('pointwise', signals, values)
-    },
-    proveProduct: (input) => proveStage('product', input),
-    proveExtremum: (input) => proveStage('extremum', input),
     close: () => curve.terminate(),
   }
 }

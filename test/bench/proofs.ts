@@ -130,7 +130,10 @@ export async function measureProofs(): Promise<ProofCosts> {
     all.filter((each) => each.kind === kind).map(({ ms }) => ms)
   const count = (kind: CircuitKind): number => of(proven, kind).length
   const median = (all: { kind: CircuitKind; ms: number }[]): Record<CircuitKind, number> =>
-    Object.fromEntries(CIRCUIT_KINDS.map((kind) => [kind, percentile(of(all, kind), 0.5)])) as Record<CircuitKind, number>
+    Object.fromEntries(CIRCUIT_KINDS.map((kind) => [kind, percentile(of(all, kind), 0.5)])) as Record<
+      CircuitKind,
+      number
+    >
   const perStatement = (all: { ms: number }[]): number => (mean(all.map(({ ms }) => ms)) * proven.length) / statements
   return {
     commitMs,

@@ -16,6 +16,7 @@ test('every artifact is the one that is pinned', async () => {
     assert.is((await readVerifyingKey(kind)).nPublic, SIGNAL_COUNT[kind])
     assert.is(readProvingKey(await readArtifact(kind, 'zkey')).publicSignals, SIGNAL_COUNT[kind])
     assert.ok((await readArtifact(kind, 'wasm')).length > 0)
+    assert.equal(Object.keys(await verifyingKeyHashes()), [...CIRCUIT_KINDS])
     assert.is((await verifyingKeyHashes())[kind], (await readArtifactIndex())[kind].sha256['vkey.json'])
   }
 })
@@ -27,7 +28,7 @@ test('an empty, changed or missing file is refused', async () => {
   assert.is(await codeOf(() => checkArtifact('key', new Uint8Array(), expected)), 'ARTIFACT_EMPTY')
   bytes[100]! ^= 1
   assert.is(await codeOf(() => checkArtifact('key', bytes, expected)), 'ARTIFACT_HASH')
-  assert.is(await codeOf(() => readArtifact('product' as 'relation', 'zkey')), 'ARTIFACT_MISSING')
+  assert.is(await codeOf(() => readArtifact('nothing' as 'relation', 'zkey')), 'ARTIFACT_MISSING')
 })
 
 test('a proving key that is cut, foreign or without phase 2 is refused', async () => {

@@ -1,18 +1,30 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { curves } from 'snarkjs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { readArtifactIndex } from '../../circuits/artifacts.ts'
+import { artifactPath, readArtifactIndex } from '../../circuits/artifacts.ts'
+import { type CircuitFiles, pinArtifacts } from '../../circuits/ceremony.ts'
 import { createCommitter } from '../../circuits/commit.ts'
 import { compileCircuit, r1csHeader } from '../../circuits/compile.ts'
-import { pointwiseWitnessInput, relationWitnessInput } from '../../circuits/prove.ts'
+import { pointwiseWitnessInput, relationWitnessInput, stageWitnessInput } from '../../circuits/prove.ts'
 import { CIRCUIT_KINDS, type CircuitKind, SIGNAL_COUNT } from '../../circuits/signals.ts'
 import type { CircuitInput } from '../../circuits/witness.ts'
+import { assetPath } from '../../protocol/assets.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { mod } from '../../protocol/field.ts'
 import { sha256 } from '../../protocol/hash.ts'
-import { calculator, clampInput, element, leaf, pointwiseInput, relationInput } from './fixtures.ts'
+import {
+  calculator,
+  clampInput,
+  element,
+  extremumInput,
+  leaf,
+  pointwiseInput,
+  productInput,
+  relationInput,
+} from './fixtures.ts'
 import { type Constraint, firstViolation, readConstraints, readWires, singleWireCheck } from './r1cs.ts'
 
 const committer = await createCommitter()
@@ -50,6 +62,8 @@ const samples: [label: string, kind: CircuitKind, input: () => CircuitInput][] =
   ],
   ['table', 'pointwise', () => pointwiseWitnessInput(committer, pointwiseInput({ tol: 3 })).input],
   ['clamp', 'pointwise', () => pointwiseWitnessInput(committer, clampInput()).input],
+  ['product', 'product', () => stageWitnessInput(committer, 'product', productInput()).input],
+  ['extremum', 'extremum', () => stageWitnessInput(committer, 'extremum', extremumInput()).input],
 ]
 
 test('the committed artifacts are what these sources compile to', async () => {
@@ -62,6 +76,16 @@ test('the committed artifacts are what these sources compile to', async () => {
     assert.ok(count + SIGNAL_COUNT[kind] + 1 <= 2 ** 14, `${kind} fits the domain`)
     assert.is(constraints[kind].length, count)
   }
+})
+
+test('pinning the keys with these sources gives the committed artifacts again', async () => {
+  const files = {} as Record<CircuitKind, CircuitFiles>
+  for (const kind of CIRCUIT_KINDS) files[kind] = { ...compiled[kind], zkey: artifactPath(kind, 'zkey') }
+  const out = join(folder, 'pinned')
+  assert.equal(await pinArtifacts(out, assetPath('circuits/artifacts/phase1.ptau'), files), await readArtifactIndex())
+  for (const name of ['artifacts.json', 'relation.vkey.json', 'extremum.wasm'])
+    assert.equal(await readFile(join(out, name)), await readFile(assetPath(`circuits/artifacts/${name}`)))
+  await (await curves.getCurveFromName('bn128')).terminate()
 })
 
 test('every wire is in some constraint', () => {

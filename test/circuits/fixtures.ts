@@ -4,9 +4,12 @@ import type { Committer } from '../../circuits/commit.ts'
 import {
   type LeafOpening,
   type PointwiseInput,
+  type ProverInputs,
   pointwiseWitnessInput,
   type RelationInput,
   relationWitnessInput,
+  type StageInput,
+  stageWitnessInput,
 } from '../../circuits/prove.ts'
 import type { CircuitKind } from '../../circuits/signals.ts'
 import { createWitnessCalculator, type WitnessCalculator } from '../../circuits/witness.ts'
@@ -96,6 +99,49 @@ export function clampInput(change: Partial<PointwiseInput> = {}): PointwiseInput
   return pointwiseInput({ a, b, hi, mode: 'clamp', knots: new Array<bigint>(65).fill(0n), ...change })
 }
 
+const stageInput = (label: string, values: bigint[]): StageInput => ({
+  values,
+  blind: element(`${label} stage blind`),
+  accIn: element(`${label} sum`),
+  blindIn: element(`${label} blind in`),
+  blindOut: element(`${label} blind out`),
+  gamma: element(`${label} gamma`),
+  first: element(`${label} first`),
+  binding: element('binding') >> 8n,
+})
+
+/** 64 pairs of arbitrary field elements. */
+export const productInput = (change: Partial<StageInput> = {}): StageInput => ({
+  ...stageInput(
+    'product',
+    Array.from({ length: 128 }, (_, i) => element(`factor ${i}`)),
+  ),
+  ...change,
+})
+
+/** `ends` of windows of these lengths. */
+export function endsOf(lengths: readonly number[]): [bigint, bigint] {
+  let mask = 0n
+  let at = 0
+  for (const length of lengths) {
+    at += length
+    mask |= 1n << BigInt(at - 1)
+  }
+  return [BigInt.asUintN(128, mask), mask >> 128n]
+}
+
+/** 64 windows of four gaps, the zero of window w in place w mod 4. */
+export const extremumInput = (change: Partial<ProverInputs['extremum']> = {}): ProverInputs['extremum'] => ({
+  ...stageInput(
+    'extremum',
+    Array.from({ length: 256 }, (_, i) =>
+      i % 4 === (i >> 2) % 4 ? 0n : 1n + (element(`gap ${i}`) % ((1n << 32n) - 1n)),
+    ),
+  ),
+  ends: endsOf(new Array(64).fill(4)),
+  ...change,
+})
+
 export const calculator = async (kind: CircuitKind): Promise<WitnessCalculator> =>
   createWitnessCalculator(await readArtifact(kind, 'wasm'))
 
@@ -115,6 +161,13 @@ export const pointwiseHolds = (committer: Committer, witness: WitnessCalculator,
 
 export const relationHolds = (committer: Committer, witness: WitnessCalculator, input: RelationInput): boolean =>
   satisfied(() => witness.calculate(relationWitnessInput(committer, input).input))
+
+export const stageHolds = <K extends 'product' | 'extremum'>(
+  committer: Committer,
+  witness: WitnessCalculator,
+  kind: K,
+  input: ProverInputs[K],
+): boolean => satisfied(() => witness.calculate(stageWitnessInput(committer, kind, input).input))
 
 /**
  * Milliseconds of processor time that this process itself spent during `run`, children not counted. Unlike the longest

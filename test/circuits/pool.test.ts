@@ -5,7 +5,17 @@ import * as assert from 'uvu/assert'
 import { createProverPool, type ProverPool, type ProverPoolInit } from '../../circuits/pool.ts'
 import { createVerifier } from '../../circuits/verify.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { childIds, clampInput, codeOf, leaf, ownWork, pointwiseInput, relationInput } from './fixtures.ts'
+import {
+  childIds,
+  clampInput,
+  codeOf,
+  extremumInput,
+  leaf,
+  ownWork,
+  pointwiseInput,
+  productInput,
+  relationInput,
+} from './fixtures.ts'
 
 const pools: ProverPool[] = []
 /** A pool that is closed after the test, however that ends: a leftover child would keep this process alive. */
@@ -27,20 +37,25 @@ const SHORT_MS = 50
 const verifier = await createVerifier()
 test.after(() => verifier.close())
 
-test('proves both kinds in a child and not in the calling process', async () => {
+test('proves every kind in a child and not in the calling process', async () => {
   const pool = openPool()
   const work = await ownWork(async () => {
-    const [relation, table, clamp] = await Promise.all([
+    const [relation, table, clamp, product, extremum] = await Promise.all([
       pool.prove('relation', relationInput()),
       pool.prove('pointwise', pointwiseInput()),
       pool.prove('pointwise', clampInput()),
+      pool.prove('product', productInput()),
+      pool.prove('extremum', extremumInput()),
     ])
+    assert.equal(await verifier.verify('product', product.publicSignals, product.proof), { ok: true })
+    assert.equal(await verifier.verify('extremum', extremum.publicSignals, extremum.proof), { ok: true })
+    assert.is(extremum.publicSignals[2], extremum.accOut)
     assert.equal(await verifier.verify('relation', relation.publicSignals, relation.proof), { ok: true })
     assert.is(relation.publicSignals[11], relation.accOut)
     for (const { publicSignals, proof } of [table, clamp])
       assert.equal(await verifier.verify('pointwise', publicSignals, proof), { ok: true })
   })
-  // The three proofs are more than three seconds of computing.
+  // The five proofs are more than five seconds of computing.
   assert.ok(work < 500, `${work} ms`)
   // A false statement fails its own job; the same child goes on.
   const lie = pool.prove('pointwise', pointwiseInput({ b: leaf('lie', () => 1) }))
@@ -49,6 +64,20 @@ test('proves both kinds in a child and not in the calling process', async () => 
   assert.is((await truth).proof.length, 256)
   await pool.close()
   assert.is(await codeOf(() => pool.prove('pointwise', pointwiseInput())), 'PROVER_CLOSED')
+})
+
+test('a job of higher priority goes before those that wait, equal ones in order', async () => {
+  const pool = openPool()
+  const order: string[] = []
+  const job = (label: string, priority?: number) =>
+    pool.prove('pointwise', pointwiseInput(), priority === undefined ? {} : { priority }).then(() => order.push(label))
+  await Promise.all([job('first'), job('second'), job('late', -1), job('urgent', 1), job('urgent too', 1)])
+  // No job is running before the child is up.
+  assert.equal(order, ['urgent', 'urgent too', 'first', 'second', 'late'])
+  const running = new AbortController()
+  const aborted = codeOf(() => pool.prove('pointwise', pointwiseInput(), { signal: running.signal, priority: 1 }))
+  running.abort()
+  assert.is(await aborted, 'PROOF_ABORTED')
 })
 
 test('a timeout, an abort and the memory limit cost one job each', async () => {

@@ -6,21 +6,38 @@ import { readVerifyingKey } from '../../circuits/artifacts.ts'
 import { BASE_PRIME, type ProofVerdict, prepareVerifier, type VerifyingKey } from '../../circuits/groth16.ts'
 import { createProver, type Proved } from '../../circuits/prove.ts'
 import { CIRCUIT_KINDS, type CircuitKind } from '../../circuits/signals.ts'
-import { createVerifier } from '../../circuits/verify.ts'
+import { createVerifier, type ProofClaim } from '../../circuits/verify.ts'
 import { bigintToBytes, bytesToBigint, concat } from '../../protocol/bytes.ts'
 import { FIELD_PRIME, mod } from '../../protocol/field.ts'
-import { childIds, clampInput, codeOf, leaf, ownWork, pointwiseInput, relationInput } from './fixtures.ts'
+import {
+  childIds,
+  clampInput,
+  codeOf,
+  extremumInput,
+  leaf,
+  ownWork,
+  pointwiseInput,
+  productInput,
+  relationInput,
+} from './fixtures.ts'
 
 const curve = await snarkjs.curves.getCurveFromName('bn128', { singleThread: true })
 const prover = await createProver()
 const verifier = await createVerifier()
 const proofs: [label: string, kind: CircuitKind, proved: Proved][] = [
-  ['relation', 'relation', await prover.proveRelation(relationInput())],
-  ['table', 'pointwise', await prover.provePointwise(pointwiseInput({ tol: 2 }))],
-  ['clamp', 'pointwise', await prover.provePointwise(clampInput())],
+  ['relation', 'relation', await prover.prove('relation', relationInput())],
+  ['table', 'pointwise', await prover.prove('pointwise', pointwiseInput({ tol: 2 }))],
+  ['clamp', 'pointwise', await prover.prove('pointwise', clampInput())],
+  ['product', 'product', await prover.prove('product', productInput())],
+  ['extremum', 'extremum', await prover.prove('extremum', extremumInput())],
 ]
 const [, , relation] = proofs[0]!
 const [, , table] = proofs[1]!
+const claims: ProofClaim[] = proofs.map(([, kind, { publicSignals, proof }]) => ({
+  kind,
+  signals: publicSignals,
+  proof,
+}))
 
 test.after(async () => {
   await verifier.close()
@@ -63,7 +80,7 @@ test('snarkjs reads the same proof from the documented encoding and agrees', asy
 })
 
 test('the same statement proven twice gives different bytes', async () => {
-  const again = await prover.provePointwise(pointwiseInput({ tol: 2 }))
+  const again = await prover.prove('pointwise', pointwiseInput({ tol: 2 }))
   assert.equal(again.publicSignals, table.publicSignals)
   assert.not.equal(again.proof, table.proof)
 })
@@ -79,61 +96,59 @@ test('no public signal has a zero point in the key, so that none can be changed 
     for (const point of (await readVerifyingKey(kind)).IC) assert.not.equal(point, ['0', '1', '0'])
 })
 
-test('aliased, missing and extra signals are refused before the pairing', async () => {
-  const { publicSignals: signals, proof } = table
-  for (const at of [0, 3, 71]) {
-    assert.is(await judge('pointwise', signals.with(at, signals[at]! + FIELD_PRIME), proof), 'SIGNAL_RANGE')
-    assert.is(await judge('pointwise', signals.with(at, signals[at]! - FIELD_PRIME), proof), 'SIGNAL_RANGE')
-  }
-  assert.is(await judge('pointwise', signals.slice(0, -1), proof), 'SIGNAL_COUNT')
-  assert.is(await judge('pointwise', [...signals, 0n], proof), 'SIGNAL_COUNT')
-  assert.is(await judge('pointwise', [], proof), 'SIGNAL_COUNT')
-  assert.is(await judge('relation', signals, proof), 'SIGNAL_COUNT')
-  assert.is(await judge('relation', relation.publicSignals, proof), 'PAIRING')
-})
+for (const [label, kind, { publicSignals: signals, proof }] of proofs) {
+  test(`aliased, missing and extra signals of a ${label} proof are refused before the pairing`, async () => {
+    for (const at of [0, 3, signals.length - 1]) {
+      assert.is(await judge(kind, signals.with(at, signals[at]! + FIELD_PRIME), proof), 'SIGNAL_RANGE')
+      assert.is(await judge(kind, signals.with(at, signals[at]! - FIELD_PRIME), proof), 'SIGNAL_RANGE')
+    }
+    assert.is(await judge(kind, signals.slice(0, -1), proof), 'SIGNAL_COUNT')
+    assert.is(await judge(kind, [...signals, 0n], proof), 'SIGNAL_COUNT')
+    assert.is(await judge(kind, [], proof), 'SIGNAL_COUNT')
+    for (const other of CIRCUIT_KINDS) if (other !== kind) assert.is(await judge(other, signals, proof), 'SIGNAL_COUNT')
+    for (const [, other, { publicSignals, proof: foreign }] of proofs)
+      if (other !== kind) assert.is(await judge(other, publicSignals, proof), 'PAIRING', `${foreign.length}`)
+  })
 
-test('malformed proofs are refused, each for its reason', async () => {
-  const { publicSignals: signals, proof } = table
-  const judgeProof = (bytes: Uint8Array) => judge('pointwise', signals, bytes)
-  assert.is(await judgeProof(proof.subarray(1)), 'PROOF_LENGTH')
-  assert.is(await judgeProof(new Uint8Array(257)), 'PROOF_LENGTH')
-  assert.is(await judgeProof(new Uint8Array()), 'PROOF_LENGTH')
-  for (let i = 0; i < 8; i++) {
-    const value = coordinate(proof, i)
-    assert.is(await judgeProof(withCoordinate(proof, i, BASE_PRIME)), 'POINT_RANGE')
-    assert.is(await judgeProof(withCoordinate(proof, i, value + BASE_PRIME)), 'POINT_RANGE')
-    assert.is(await judgeProof(withCoordinate(proof, i, 2n ** 256n - 1n)), 'POINT_RANGE')
-    assert.is(await judgeProof(withCoordinate(proof, i, (value + 1n) % BASE_PRIME)), 'POINT_OFF_CURVE')
-  }
-  assert.is(await judgeProof(new Uint8Array(256)), 'POINT_OFF_CURVE')
-  for (const [from, to] of [
-    [0, 64],
-    [64, 192],
-    [192, 256],
-  ])
-    assert.is(await judgeProof(proof.slice().fill(0, from, to)), 'POINT_OFF_CURVE', 'the point at infinity')
-  // −A is on the curve and another proof.
-  assert.is(await judgeProof(withCoordinate(proof, 1, BASE_PRIME - coordinate(proof, 1))), 'PAIRING')
-})
+  test(`malformed ${label} proofs are refused, each for its reason`, async () => {
+    const judgeProof = (bytes: Uint8Array) => judge(kind, signals, bytes)
+    assert.is(await judgeProof(proof.subarray(1)), 'PROOF_LENGTH')
+    assert.is(await judgeProof(concat(proof, new Uint8Array(1))), 'PROOF_LENGTH')
+    assert.is(await judgeProof(new Uint8Array()), 'PROOF_LENGTH')
+    for (let i = 0; i < 8; i++) {
+      const value = coordinate(proof, i)
+      assert.is(await judgeProof(withCoordinate(proof, i, BASE_PRIME)), 'POINT_RANGE')
+      assert.is(await judgeProof(withCoordinate(proof, i, value + BASE_PRIME)), 'POINT_RANGE')
+      assert.is(await judgeProof(withCoordinate(proof, i, 2n ** 256n - 1n)), 'POINT_RANGE')
+      assert.is(await judgeProof(withCoordinate(proof, i, (value + 1n) % BASE_PRIME)), 'POINT_OFF_CURVE')
+    }
+    assert.is(await judgeProof(new Uint8Array(256)), 'POINT_OFF_CURVE')
+    for (const [from, to] of [
+      [0, 64],
+      [64, 192],
+      [192, 256],
+    ])
+      assert.is(await judgeProof(proof.slice().fill(0, from, to)), 'POINT_OFF_CURVE', 'the point at infinity')
+    // −A is on the curve and another proof.
+    assert.is(await judgeProof(withCoordinate(proof, 1, BASE_PRIME - coordinate(proof, 1))), 'PAIRING')
+    assert.is(await judgeProof(outsideSubgroup(proof)), 'POINT_SUBGROUP')
+  })
+}
 
-test('a point of the twist outside the subgroup is refused as such', async () => {
+/** The proof with a point of the twist for B that lies outside the subgroup. */
+function outsideSubgroup(proof: Uint8Array): Uint8Array {
   const { Fp2 } = bn254.fields
   const twist = bn254.G2.Point.CURVE().b
-  let point: { x: { c0: bigint; c1: bigint }; y: { c0: bigint; c1: bigint } } | null = null
-  for (let i = 1n; point === null; i++) {
+  for (let i = 1n; ; i++) {
     const x = { c0: i, c1: 5n }
-    const square = Fp2.add(Fp2.mul(Fp2.sqr(x), x), twist)
     try {
-      point = { x, y: Fp2.sqrt(square) }
+      const y = Fp2.sqrt(Fp2.add(Fp2.mul(Fp2.sqr(x), x), twist))
+      return [x.c1, x.c0, y.c1, y.c0].reduce((bytes, value, at) => withCoordinate(bytes, 2 + at, value), proof)
     } catch {
       // Not a square: no point with this x.
     }
   }
-  let bytes = table.proof
-  for (const [i, value] of [point.x.c1, point.x.c0, point.y.c1, point.y.c0].entries())
-    bytes = withCoordinate(bytes, 2 + i, value)
-  assert.is(await judge('pointwise', table.publicSignals, bytes), 'POINT_SUBGROUP')
-})
+}
 
 test('re-randomised proofs verify: their bytes are no identity', async () => {
   // (A, B, C) and (−A, −B, C) are the same to the pairing, for anybody who has one of them.
@@ -144,16 +159,77 @@ test('re-randomised proofs verify: their bytes are no identity', async () => {
 })
 
 test('another key, and a key without phase 2, are refused', async () => {
-  const key = await readVerifyingKey('pointwise')
-  const other: VerifyingKey = { ...key, vk_alpha_1: key.IC[0]! }
-  assert.is(code(await prepareVerifier(curve, other)(table.publicSignals, table.proof)), 'PAIRING')
-  assert.is(code(await prepareVerifier(curve, key)(table.publicSignals, table.proof)), 'OK')
-  const skipped: VerifyingKey = { ...key, vk_delta_2: key.vk_gamma_2 }
-  assert.is(await codeOf(() => prepareVerifier(curve, skipped)), 'KEY_NO_PHASE2')
-  assert.is(await codeOf(() => prepareVerifier(curve, { ...key, nPublic: 71 })), 'KEY_FORMAT')
-  assert.is(await codeOf(() => prepareVerifier(curve, { ...key, protocol: 'plonk' })), 'KEY_FORMAT')
-  const moved = [...key.IC.slice(0, -1), ['1', '1', '1']]
-  assert.is(await codeOf(() => prepareVerifier(curve, { ...key, IC: moved })), 'KEY_FORMAT')
+  for (const { kind, signals, proof } of claims) {
+    const key = await readVerifyingKey(kind)
+    const other: VerifyingKey = { ...key, vk_alpha_1: key.IC[0]! }
+    assert.is(code(await prepareVerifier(curve, other)(signals, proof)), 'PAIRING')
+    assert.is(code(await prepareVerifier(curve, key)(signals, proof)), 'OK')
+    const skipped: VerifyingKey = { ...key, vk_delta_2: key.vk_gamma_2 }
+    assert.is(await codeOf(() => prepareVerifier(curve, skipped)), 'KEY_NO_PHASE2')
+    assert.is(await codeOf(() => prepareVerifier(curve, { ...key, nPublic: key.nPublic - 1 })), 'KEY_FORMAT')
+    assert.is(await codeOf(() => prepareVerifier(curve, { ...key, protocol: 'plonk' })), 'KEY_FORMAT')
+    const moved = [...key.IC.slice(0, -1), ['1', '1', '1']]
+    assert.is(await codeOf(() => prepareVerifier(curve, { ...key, IC: moved })), 'KEY_FORMAT')
+  }
+})
+
+test('the keys of all circuits come from one phase 1 and differ in the second', async () => {
+  const keys = await Promise.all(CIRCUIT_KINDS.map(readVerifyingKey))
+  for (const key of keys) {
+    assert.equal(key.vk_alpha_1, keys[0]!.vk_alpha_1)
+    assert.equal(key.vk_beta_2, keys[0]!.vk_beta_2)
+  }
+  assert.is(new Set(keys.map((key) => key.vk_delta_2.flat().join())).size, keys.length)
+})
+
+test('many proofs together get the verdict that they get one by one', async () => {
+  assert.equal(await verifier.verifyAll([]), { ok: true })
+  assert.equal(await verifier.verifyAll(claims.slice(0, 1)), { ok: true })
+  const many = [...claims, ...claims, ...claims]
+  assert.equal(await verifier.verifyAll(many), { ok: true })
+  const replaced = (at: number, change: Partial<ProofClaim>, from = many) => from.with(at, { ...from[at]!, ...change })
+  const bumped = ({ signals }: ProofClaim) => signals.with(0, mod(signals[0]! + 1n))
+  for (let at = 0; at < many.length; at++) {
+    const bad = replaced(at, { signals: bumped(many[at]!) })
+    assert.equal(await verifier.verifyAll(bad), { ok: false, index: at, code: 'PAIRING' })
+  }
+  // The first bad one counts, for whatever reason it is bad.
+  const { signals, proof } = many[9]!
+  const faults: [string, Partial<ProofClaim>][] = [
+    ['SIGNAL_COUNT', { signals: [...signals, 0n] }],
+    ['SIGNAL_RANGE', { signals: signals.with(0, FIELD_PRIME) }],
+    ['PROOF_LENGTH', { proof: proof.subarray(1) }],
+    ['POINT_RANGE', { proof: withCoordinate(proof, 0, BASE_PRIME) }],
+    ['POINT_OFF_CURVE', { proof: new Uint8Array(256) }],
+    ['POINT_SUBGROUP', { proof: outsideSubgroup(proof) }],
+  ]
+  for (const [expected, fault] of faults) {
+    const one = replaced(9, fault)
+    assert.equal(await verifier.verifyAll(one), { ok: false, index: 9, code: expected })
+    const later = replaced(11, { signals: bumped(one[11]!) }, one)
+    assert.equal(await verifier.verifyAll(later), { ok: false, index: 9, code: expected })
+    const earlier = replaced(2, { signals: bumped(one[2]!) }, one)
+    assert.equal(await verifier.verifyAll(earlier), { ok: false, index: 2, code: 'PAIRING' })
+  }
+})
+
+test('two wrongs that cancel in an unweighted batch are refused', async () => {
+  // Two proofs of one statement with C + D and C − D: the product of their equations is that of the honest ones.
+  const { G1 } = curve
+  const point = (bytes: Uint8Array) => G1.fromRprUncompressed(new Uint8Array(bytes), 192)
+  const again = await prover.prove('product', productInput())
+  const { kind, signals, proof } = claims[3]!
+  const shifted = (bytes: Uint8Array, by: bigint) =>
+    concat(
+      bytes.subarray(0, 192),
+      G1.toUncompressed(G1.toAffine(G1.add(point(bytes), G1.timesScalar(G1.oneAffine, mod(by))))),
+    )
+  const pair = (by: bigint) => [
+    { kind, signals, proof: shifted(proof, by) },
+    { kind, signals, proof: shifted(again.proof, -by) },
+  ]
+  assert.equal(await verifier.verifyAll(pair(0n)), { ok: true })
+  assert.equal(await verifier.verifyAll(pair(5n)), { ok: false, index: 0, code: 'PAIRING' })
 })
 
 test('with gamma = delta anybody proves anything to a verifier that does not look: so we look', async () => {
@@ -180,8 +256,17 @@ test('with gamma = delta anybody proves anything to a verifier that does not loo
 test('false statements are not proven', async () => {
   const input = pointwiseInput()
   const b = { limbs: input.b.limbs.with(7, input.b.limbs[7]! ^ 1), salt: input.b.salt }
-  assert.is(await codeOf(() => prover.provePointwise({ ...input, b })), 'WITNESS_UNSATISFIED')
-  assert.is(await codeOf(() => prover.provePointwise(clampInput({ b: leaf('other', () => 9) }))), 'WITNESS_UNSATISFIED')
+  assert.is(await codeOf(() => prover.prove('pointwise', { ...input, b })), 'WITNESS_UNSATISFIED')
+  assert.is(
+    await codeOf(() => prover.prove('pointwise', clampInput({ b: leaf('other', () => 9) }))),
+    'WITNESS_UNSATISFIED',
+  )
+  const { values } = extremumInput()
+  assert.is(
+    await codeOf(() => prover.prove('extremum', extremumInput({ values: values.with(0, 1n) }))),
+    'WITNESS_UNSATISFIED',
+  )
+  assert.is(await codeOf(() => prover.prove('extremum', extremumInput({ values: values.with(1, -1n) }))), 'STAGE_RANGE')
 })
 
 test('a closed verifier says so', async () => {
@@ -191,6 +276,7 @@ test('a closed verifier says so', async () => {
   await own.close()
   assert.is(await pending, 'VERIFIER_CLOSED')
   assert.is(await codeOf(() => own.verify('pointwise', table.publicSignals, table.proof)), 'VERIFIER_CLOSED')
+  assert.is(await codeOf(() => own.verifyAll(claims)), 'VERIFIER_CLOSED')
 })
 
 test('a verifier whose child dies loses the proofs in flight and nothing else', async () => {
