@@ -3,6 +3,7 @@ import { SinterError } from '../protocol/errors.ts'
 import { sha256 } from '../protocol/hash.ts'
 import { evaluate, traceOutputs } from './canonical.ts'
 import { fileCid } from './cid.ts'
+import { cutModel } from './cut.ts'
 import { lowerWhole } from './lower.ts'
 import { type FileRef, MANIFEST_VERSION, type Manifest, manifestBytes, parseManifest } from './manifest.ts'
 import { parseModel } from './onnx.ts'
@@ -26,9 +27,14 @@ export type CalibrationOptions = {
   margin?: number
 }
 
-/** The name, and shape without the batch axis, of each of a model's inputs. Throws the `MODEL_…` codes. */
+/**
+ * The name, and shape without the batch axis, of each of a model's inputs as its user gives them: integers where they are
+ * looked up. Throws the `MODEL_…` codes.
+ */
 export function modelInputs(model: Uint8Array): { name: string; shape: number[] }[] {
-  return lowerWhole(parseModel(model)).inputs.map(({ name, shape }) => ({ name, shape }))
+  return lowerWhole(parseModel(model)).inputs.map(({ name, shape, lookup }) =>
+    lookup === null ? { name, shape } : { name: lookup.name, shape: lookup.shape },
+  )
 }
 
 /**
@@ -56,11 +62,38 @@ function checkSamples(plan: Plan, samples: Float32Array[][]): void {
   if (samples.length === 0) throw new SinterError('CALIBRATION_SAMPLES', 'calibration needs at least one sample')
   samples.forEach((sample, i) => {
     const fits = sample.length === plan.inputs.length
-    if (!fits || sample.some((values, j) => values.length !== elementCount(plan.inputs[j]!.shape)))
+    const sizeOf = (j: number): number => elementCount(plan.inputs[j]!.lookup?.shape ?? plan.inputs[j]!.shape)
+    if (!fits || sample.some((values, j) => values.length !== sizeOf(j)))
       throw new SinterError('CALIBRATION_SAMPLES', `sample ${i} does not have the shape of the model's inputs`)
     if (sample.some((values) => values.some((value) => !Number.isFinite(value))))
       throw new SinterError('CALIBRATION_SAMPLES', `sample ${i} holds a number that is not finite`)
   })
+}
+
+/** Samples as the canonical graph takes them: rows in place of the integers that name them. */
+function lookedUp(plan: Plan, samples: Float32Array[][]): Float32Array[][] {
+  return samples.map((sample, i) =>
+    sample.map((values, j) => {
+      const { lookup, shape } = plan.inputs[j]!
+      if (lookup === null) return values
+      const width = shape.at(-1)!
+      const out = new Float32Array(values.length * width)
+      values.forEach((id, n) => {
+        if (!Number.isInteger(id) || id < 0 || id >= lookup.rows)
+          throw new SinterError('CALIBRATION_SAMPLES', `sample ${i} holds ${id}, which is none of ${lookup.rows} rows`)
+        for (let k = 0; k < width; k++) out[n * width + k] = lookup.values[id * width + k]!
+      })
+      return out
+    }),
+  )
+}
+
+/** The model that is served: cut behind its embeddings, so that it takes the rows. */
+function cutLookups(model: Uint8Array, plan: Plan): Uint8Array {
+  const inputs = plan.inputs.flatMap(({ name, shape, lookup }) =>
+    lookup === null ? [] : [{ from: lookup.name, tensor: name, dims: [1, ...shape] }],
+  )
+  return inputs.length === 0 ? model : cutModel(model, { inputs, outputs: [] })
 }
 
 /** Larger than any activation is expected to be: what a mask leaves behind, which is to saturate and not to set a range. */
@@ -107,22 +140,32 @@ function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples
 
 /**
  * Makes a model's manifest and weights file: admits and lowers the ONNX graph, chooses exponents from the samples'
- * ranges with headroom, rounds weights and tables, and measures τ. The same inputs give the same bytes.
+ * ranges with headroom, rounds weights and tables, and measures τ. The same inputs give the same bytes. `model` is what is
+ * served: the file given, or that file cut behind the embeddings that consumers look up themselves.
  * Throws the `MODEL_…` codes of `parseModel` and `lowerWhole`, `CALIBRATION_SAMPLES`, `CALIBRATION_RANGE`, and the codes
  * of `validateManifest` for a graph beyond its limits.
  */
-export async function buildManifest(options: CalibrationOptions): Promise<{ manifest: Manifest; weights: Uint8Array }> {
-  const { name, model, samples, headroom = 2, margin = 4 } = options
-  const plan = lowerWhole(parseModel(model))
-  checkSamples(plan, samples)
-  const { exponents, ops, weights } = quantisePlan(plan, ranges(plan, samples), headroom)
+export async function buildManifest(
+  options: CalibrationOptions,
+): Promise<{ manifest: Manifest; weights: Uint8Array; model: Uint8Array }> {
+  const { name, headroom = 2, margin = 4 } = options
+  const plan = lowerWhole(parseModel(options.model))
+  checkSamples(plan, options.samples)
+  const samples = lookedUp(plan, options.samples)
+  const model = cutLookups(options.model, plan)
+  const { exponents, ops, weights, lookups } = quantisePlan(plan, ranges(plan, samples), headroom)
   const untested = { quanta: 0, deviationMilli: 0, margin, samples: samples.length }
   const draft: Manifest = {
     version: MANIFEST_VERSION,
     name,
     model: await fileRef(model),
     weights: await fileRef(weights),
-    inputs: plan.inputs.map((input) => ({ ...input, lookup: null })),
+    inputs: plan.inputs.map(({ name: input, tensor, shape }, i) => ({
+      name: input,
+      tensor,
+      shape,
+      lookup: lookups[i]!,
+    })),
     outputs: plan.outputs.map((output) => ({ ...output, tolerance: untested, argmax: null })),
     tensors: plan.tensors.map(({ name: tensor, shape, bits, viewOf }, id) => ({
       name: tensor.slice(0, 256),
@@ -153,5 +196,5 @@ export async function buildManifest(options: CalibrationOptions): Promise<{ mani
     })),
   }
   // Through the parser, so that what is published is known to be readable.
-  return { manifest: parseManifest(manifestBytes(manifest)), weights }
+  return { manifest: parseManifest(manifestBytes(manifest)), weights, model }
 }

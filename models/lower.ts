@@ -16,7 +16,7 @@ import { arithmetic, power, UNARY, unary, where } from './lower/elementwise.ts'
 import { averagePool, batchNorm, conv, convTranspose, gemm, globalAverage, reduce } from './lower/linear.ts'
 import * as shape from './lower/shape.ts'
 import { type Graph, type GraphNode, parseModel } from './onnx.ts'
-import type { Plan } from './plan.ts'
+import type { Plan, PlanLookup } from './plan.ts'
 
 /** Lowering: an ONNX graph to the few op kinds that have canonical semantics, still in real numbers and for a batch of 1. */
 
@@ -78,20 +78,57 @@ export type UncoveredNode = { node: string; operator: string; code: string; reas
 
 export type Lowered = { plan: Plan; uncovered: UncoveredNode[] }
 
+/** Integer inputs, by name, with their shapes (batch 1). */
+type Ids = Map<string, number[]>
+
+/** The input of a graph of this name, as its own tensor with the shape that travels. */
+function addInput(context: Context, name: string, sizes: number[], lookup: PlanLookup | null): Activation {
+  const { plan } = context
+  const activation = addTensor(context, name, sizes)
+  // The tensor keeps the axes of size 1 that the input has: what travels has its shape.
+  plan.tensors[activation.tensor]!.shape = withoutBatch(sizes)
+  activation.axes = withoutBatch(sizes).map((_, i) => ({
+    coefs: sizes.map((__, j) => (j === i + 1 ? 1 : 0)),
+    offset: 0,
+  }))
+  plan.inputs.push({ name, tensor: activation.tensor, shape: withoutBatch(sizes), lookup })
+  return activation
+}
+
+/**
+ * An embedding of integers that the consumer holds: it looks the rows up in the public table itself, and the canonical graph
+ * begins behind the node. Null for any other node.
+ */
+function lookUp(context: Context, node: GraphNode, ids: Ids): Activation[] | null {
+  const shape = ids.get(node.inputs[1] ?? '')
+  const table = context.values.get(node.inputs[0] ?? '')
+  if (node.operator !== 'Gather' || shape === undefined || table?.kind !== 'constant') return null
+  const { dims, data } = table.constant
+  if (dims.length !== 2 || (node.attributes.get('axis') ?? 0) !== 0) return uncovered('looks integers up in no matrix')
+  if (context.plan.inputs.some(({ lookup }) => lookup?.name === node.inputs[1]))
+    return uncovered('looks integers up a second time')
+  const [rows, width] = dims as [number, number]
+  const lookup = { name: node.inputs[1]!, shape: withoutBatch(shape), rows, values: data }
+  return [addInput(context, node.outputs[0]!, [...shape, width], lookup)]
+}
+
 function lowerNode(
   context: Context,
   node: GraphNode,
   opset: number,
   budget: { elements: number },
+  ids: Ids,
 ): Activation[] | null {
+  const embedded = lookUp(context, node, ids)
+  if (embedded !== null) return embedded
   const inputs = node.inputs.map((name) => {
     const value = context.values.get(name)
     return value?.kind === 'constant' ? value.constant : null
   })
   const known = (index: number): boolean => node.inputs[index] === '' || inputs[index] !== null
   if (node.operator === 'Shape' && node.domain === '') {
-    const of = context.values.get(node.inputs[0]!)!
-    const dims = of.kind === 'activation' ? of.shape : of.constant.dims
+    const of = context.values.get(node.inputs[0]!)
+    const dims = of === undefined ? ids.get(node.inputs[0]!)! : of.kind === 'activation' ? of.shape : of.constant.dims
     context.values.set(node.outputs[0]!, { kind: 'constant', constant: shapeConstant(dims, node) })
     return null
   }
@@ -137,6 +174,7 @@ export function lowerGraph(graph: Graph): Lowered {
   const context: Context = { graph, plan, values: new Map() }
   const missing: UncoveredNode[] = []
   const unknown = new Set<string>()
+  const ids: Ids = new Map()
   for (const [name, constant] of graph.constants) context.values.set(name, { kind: 'constant', constant })
   for (const { name, dims, dtype } of graph.inputs) {
     if (dims.length < 1 || (dims[0] !== null && dims[0] !== 1))
@@ -144,24 +182,21 @@ export function lowerGraph(graph: Graph): Lowered {
     if (dims.slice(1).some((dim) => dim === null))
       throw new SinterError('MODEL_SHAPE', `input ${name}: only the first dimension, the batch, may be dynamic`)
     const sizes = dims.map((dim) => dim ?? 1)
+    if (dtype === 'int64' || dtype === 'int32') {
+      ids.set(name, sizes)
+      continue
+    }
     if (dtype !== 'float32') {
       unknown.add(name)
       missing.push({ node: name, operator: 'input', code: 'MODEL_DTYPE', reason: `the input is ${dtype}, not float32` })
       continue
     }
-    const activation = addTensor(context, name, sizes)
-    // The tensor keeps the axes of size 1 that the input has: what travels has its shape.
-    plan.tensors[activation.tensor]!.shape = withoutBatch(sizes)
-    activation.axes = withoutBatch(sizes).map((_, i) => ({
-      coefs: sizes.map((__, j) => (j === i + 1 ? 1 : 0)),
-      offset: 0,
-    }))
-    context.values.set(name, activation)
-    plan.inputs.push({ name, tensor: activation.tensor, shape: withoutBatch(sizes) })
+    context.values.set(name, addInput(context, name, sizes, null))
   }
   const budget = { elements: FOLD_BUDGET }
   for (const node of graph.nodes) {
-    const blocked = node.inputs.find((name) => unknown.has(name))
+    const embeds = node.operator === 'Gather' || node.operator === 'Shape'
+    const blocked = node.inputs.find((name) => unknown.has(name) || (!embeds && ids.has(name)))
     const give = (code: string, reason: string): void => {
       missing.push({ node: node.name, operator: node.operator, code, reason })
       for (const name of node.outputs) unknown.add(name)
@@ -171,7 +206,7 @@ export function lowerGraph(graph: Graph): Lowered {
       continue
     }
     try {
-      lowerNode(context, node, graph.opset, budget)?.forEach((value, i) => {
+      lowerNode(context, node, graph.opset, budget, ids)?.forEach((value, i) => {
         if (node.outputs[i]) context.values.set(node.outputs[i]!, value)
       })
       for (const name of node.outputs) if (name !== '' && !context.values.has(name)) unknown.add(name)

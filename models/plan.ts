@@ -36,6 +36,9 @@ export type PlanScale =
 
 /** Physical shapes: axes of size 1 are left out, but for inputs and outputs. */
 export type PlanTensor = { name: string; shape: number[]; bits: 16 | 32; viewOf: number | null; scale: PlanScale }
+/** Rows of an embedding: what the consumer sends for each of its integers, which are called `name` and have this shape. */
+export type PlanLookup = { name: string; shape: number[]; rows: number; values: ArrayLike<number> }
+export type PlanInput = PlanEnd & { lookup: PlanLookup | null }
 /** Shapes leave the batch axis out. */
 export type PlanEnd = { name: string; tensor: number; shape: number[] }
-export type Plan = { inputs: PlanEnd[]; outputs: PlanEnd[]; tensors: PlanTensor[]; ops: PlanOp[] }
+export type Plan = { inputs: PlanInput[]; outputs: PlanEnd[]; tensors: PlanTensor[]; ops: PlanOp[] }

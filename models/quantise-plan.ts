@@ -1,9 +1,9 @@
 import { SinterError } from '../protocol/errors.ts'
 import { PRE_LIMIT } from './bounds.ts'
 import { ROOT_OFFSET } from './canonical.ts'
-import type { Axis, LinearOp, Op, Operand, Term } from './manifest.ts'
+import type { Axis, LinearOp, Manifest, Op, Operand, Term } from './manifest.ts'
 import type { Plan, PlanArray, PlanAxis, PlanDivide, PlanLinear, PlanOperand, PlanProduct, PlanTable } from './plan.ts'
-import { roundTiesToEven } from './quantise.ts'
+import { quantise, roundTiesToEven } from './quantise.ts'
 import { elementCount } from './tiling.ts'
 import { tableRange } from './validate.ts'
 import { weightsWriter } from './weights.ts'
@@ -107,7 +107,7 @@ export function quantisePlan(
   plan: Plan,
   range: number[],
   headroom: number,
-): { exponents: number[]; ops: Op[]; weights: Uint8Array } {
+): { exponents: number[]; ops: Op[]; weights: Uint8Array; lookups: Manifest['inputs'][number]['lookup'][] } {
   const writer = weightsWriter()
   const source = (id: number): number => plan.tensors[id]!.viewOf ?? id
   const zeros = plan.tensors.map(({ scale }) =>
@@ -335,5 +335,10 @@ export function quantisePlan(
         return { kind: 'root', name, output, tile: 64, input: operand(op.input) }
     }
   })
-  return { exponents: plan.tensors.map((_, id) => exponentOf(id)), ops, weights: writer.finish() }
+  const lookups = plan.inputs.map(({ tensor, lookup }) => {
+    if (lookup === null) return null
+    const { name, rows, values } = lookup
+    return { name, rows, table: writer.weights(quantise(values, exponentOf(tensor))) }
+  })
+  return { exponents: plan.tensors.map((_, id) => exponentOf(id)), ops, weights: writer.finish(), lookups }
 }

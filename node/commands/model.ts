@@ -42,7 +42,7 @@ async function prepare(file: string, samples: string | undefined): Promise<Publi
     readInput(samples),
     inputs.map(({ shape }) => shape),
   )
-  return { model, ...(await buildManifest({ name: basename(file), model, samples: calibration })) }
+  return buildManifest({ name: basename(file), model, samples: calibration })
 }
 
 const percent = (p: number): string => `${(Math.floor(p * 10_000) / 100).toFixed(2)}%`

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { int32Slice } from '../../models/access.ts'
 import { buildManifest, modelInputs, readSamples } from '../../models/calibrate.ts'
 import { evaluate, traceOutputs, withServed } from '../../models/canonical.ts'
 import { selectTiles } from '../../models/draw.ts'
@@ -27,7 +28,9 @@ function heldOut(name: string, size: number): Float32Array[] {
   } = JSON.parse(new TextDecoder().decode(file(name, 'heldout.json'))) as HeldOut
   const bytes = new Uint8Array(Buffer.from(data, 'base64'))
   const values =
-    encoding === 'float32' ? new Float32Array(bytes.buffer) : Float32Array.from(bytes, (pixel) => pixel / scale)
+    encoding === 'float32'
+      ? new Float32Array(bytes.buffer)
+      : Float32Array.from(encoding === 'int32' ? new Int32Array(bytes.buffer) : bytes, (value) => value / scale)
   return Array.from({ length: count }, (_, i) => values.slice(i * size, (i + 1) * size))
 }
 
@@ -36,14 +39,16 @@ const argmax = (values: ArrayLike<number>): number => Array.from(values).indexOf
 const decision = (values: ArrayLike<number>): number =>
   values.length === 1 ? Number(values[0]! > 0.5) : argmax(values)
 
-for (const name of ['residual', 'breast', 'regressor'])
+for (const name of ['residual', 'breast', 'regressor', 'transformer'])
   test(`${name}: canonical decides as float does, serves within τ, and all its statements hold`, async () => {
-    const model = file(name, `${name}.onnx`)
-    const [input] = modelInputs(model)
+    const original = file(name, `${name}.onnx`)
+    const [input] = modelInputs(original)
     const size = input!.shape.reduce((product, dim) => product * dim, 1)
     const samples = readSamples(file(name, 'calibration.bin'), [input!.shape])
-    const { manifest, weights } = await buildManifest({ name, model, samples })
+    const { manifest, weights, model } = await buildManifest({ name, model: original, samples })
     const session = await openSession(model, { executionProvider: 'cpu', threads: 1 })
+    const [{ lookup, shape, name: fed }] = manifest.inputs as [(typeof manifest.inputs)[number]]
+    const rows = lookup === null ? null : int32Slice(weights, lookup.table)
     const [end] = manifest.outputs as [(typeof manifest.outputs)[number]]
     const ex = manifest.tensors[manifest.inputs[0]!.tensor]!.exponent
     const ey = manifest.tensors[end.tensor]!.exponent
@@ -52,9 +57,14 @@ for (const name of ['residual', 'breast', 'regressor'])
     let off = 0
     let statements = 0
     for (const [i, sample] of held.entries()) {
-      const quantised = quantise(sample, ex)
+      // Integers are looked up in the manifest's own rows.
+      const width = shape.at(-1)!
+      const quantised =
+        rows === null
+          ? quantise(sample, ex)
+          : Int16Array.from([...sample].flatMap((id) => [...rows.subarray(id * width, (id + 1) * width)]))
       const results = await session.run({
-        [input!.name]: { data: dequantise(quantised, ex), shape: [1, ...input!.shape] },
+        [fed]: { data: dequantise(quantised, ex), shape: [1, ...shape] },
       })
       const trace = evaluate(manifest, weights, [quantised])
       const [canonical] = traceOutputs(manifest, trace) as [Int16Array]
