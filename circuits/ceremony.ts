@@ -155,7 +155,8 @@ export async function pinArtifacts(
       zkey: await place(zkey, `${kind}.zkey`),
       'vkey.json': await fileHash(vkey),
     }
-    index[kind] = { ...(await r1csHeader(r1cs)), sha256 }
+    const { constraints, wires } = await r1csHeader(r1cs)
+    index[kind] = { constraints, wires, sha256 }
   }
   index.phase1 = { power: PHASE1_POWER, sha256: await place(phase1, 'phase1.ptau') }
   await writeFile(join(folder, 'artifacts.json'), `${JSON.stringify(index, null, 2)}\n`)
