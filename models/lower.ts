@@ -13,7 +13,8 @@ import {
   uncovered,
 } from './lower/context.ts'
 import { arithmetic, power, UNARY, unary, where } from './lower/elementwise.ts'
-import { averagePool, batchNorm, conv, convTranspose, gemm, globalAverage, reduce } from './lower/linear.ts'
+import { conv, convTranspose, gemm } from './lower/linear.ts'
+import { averagePool, batchNorm, globalAverage, reduce } from './lower/reduce.ts'
 import * as shape from './lower/shape.ts'
 import { type Graph, type GraphNode, parseModel } from './onnx.ts'
 import type { Plan, PlanLookup } from './plan.ts'

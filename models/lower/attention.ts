@@ -24,7 +24,8 @@ import {
   unit,
   weightsOf,
 } from './context.ts'
-import { constantMatMul, scaleShift, windowExprs, windowOf } from './linear.ts'
+import { constantMatMul, windowExprs, windowOf } from './linear.ts'
+import { scaleShift } from './reduce.ts'
 
 /** Operators in which activations meet: products of two, maxima, softmax, and normalisation by a variance. */
 

@@ -6,26 +6,21 @@ import { broadcastShapes, FOLDED_OPERATORS, foldNode, reshapeTarget, shapeConsta
 import { FOLD_ELEMENTS, roundHalf } from '../../models/fold-tensor.ts'
 import type { Attribute, Constant, DType, GraphNode } from '../../models/onnx.ts'
 import { halfValue } from '../../models/onnx-tensor.ts'
+import { elementCount } from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { constant, type FixtureAttribute, numbers, onnxGraph } from './onnx-fixture.ts'
 
 /** Folding against ONNX Runtime: the same node with the same inputs gives the same type, shape and values. */
 
-const f32 = (
-  dims: number[],
-  values: number[] = numbers(
-    dims.reduce((a, b) => a * b, 1),
-    3,
-    dims.length + 7,
-  ),
-): Constant => constant('float32', dims, values)
+const f32 = (dims: number[], values: number[] = numbers(elementCount(dims), 3, dims.length + 7)): Constant =>
+  constant('float32', dims, values)
 const i64 = (...values: number[]): Constant => constant('int64', [values.length], values)
 const one = (dtype: DType, value: number): Constant => constant(dtype, [], [value])
 const count = (dtype: DType, dims: number[]): Constant =>
   constant(
     dtype,
     dims,
-    Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => i - (dtype.startsWith('u') ? 0 : 3)),
+    Array.from({ length: elementCount(dims) }, (_, i) => i - (dtype.startsWith('u') ? 0 : 3)),
   )
 const bits = (dims: number[], values: number[]): Constant => constant('bool', dims, values)
 

@@ -10,6 +10,7 @@ import { loadDigits, loadHeldOut } from '../../models/digits.ts'
 import { selectTiles } from '../../models/draw.ts'
 import { manifestBytes } from '../../models/manifest.ts'
 import { quantise } from '../../models/quantise.ts'
+import { buildStatements } from '../../models/statements.ts'
 import { commitJob, commitSide } from '../../node/attestation/commit.ts'
 import type { BatchFacts, BatchRange } from '../../node/attestation/place.ts'
 import { proveJob } from '../../node/attestation/prove.ts'
@@ -28,6 +29,7 @@ import { open, type Payload, seal } from '../../protocol/envelope.ts'
 import { AttestationSchema, type ReceiptSchema } from '../../protocol/gen/sinter_pb.js'
 import type { Policy } from '../../protocol/rules/receipt.ts'
 import { type Address, addressOf, publicKeyOf } from '../../protocol/signature.ts'
+import { SEGMENT_LEAVES } from '../../protocol/statement.ts'
 import { type SumTree, sumTree } from '../../protocol/sum-tree.ts'
 
 /** One provider, two consumers with a session each, and a batch over their receipts: no network, no chain. */
@@ -252,12 +254,14 @@ export function attester(world: World, pool: ProverPool, parts: Parts = {}): { s
   return { stage, root: () => root }
 }
 
-/** Whether a drawn job's challenge asks for a relation of more than one segment: of the digits model, the second convolution. */
+/** Whether a drawn job's challenge asks for a relation of more than one segment. */
 function chained(world: World, { challenge, points }: BatchFacts): boolean {
   return points.some((point) => {
     const { receiptHash } = world.jobs[world.tree.find(point)]!
     const { random } = jobChallenge(challenge, receiptHash, world.model.cid.bytes)
-    return selectTiles(world.model.manifest, random, TILE_DRAWS).some(({ op }) => op === 2)
+    const { manifest, weights } = world.model
+    const statements = buildStatements(manifest, weights, selectTiles(manifest, random, TILE_DRAWS), () => false, 1n)
+    return statements.some((each) => each.kind === 'relation' && each.terms.length > SEGMENT_LEAVES)
   })
 }
 
