@@ -1,5 +1,5 @@
 import { type Committer, ZERO_LEAF } from '../../circuits/commit.ts'
-import { evaluateStream, type TensorTrace } from '../../models/canonical.ts'
+import { evaluateStream, type StreamOptions, type TensorTrace } from '../../models/canonical.ts'
 import { tensorLeaf } from '../../models/limbs.ts'
 import { resolveTensor } from '../../models/tiling.ts'
 import { bigintToBytes } from '../../protocol/bytes.ts'
@@ -15,8 +15,8 @@ import { packTree } from './packed-tree.ts'
 
 export const ZERO_LEAF_BYTES = bigintToBytes(ZERO_LEAF, 32)
 
-/** The parts of a model that evaluating it takes. */
-export type Graph = Pick<LoadedModel, 'manifest' | 'weights'>
+/** The parts of a model that evaluating it takes, and who multiplies its matrices if not this process' own loops. */
+export type Graph = Pick<LoadedModel, 'manifest' | 'weights'> & Pick<StreamOptions, 'multiply'>
 
 /** One tree with its leaves and levels (packed-tree.ts). */
 export type TracedTree = { spec: TreeSpec; nodes: Uint8Array }
@@ -62,9 +62,10 @@ function traced(
   served: Int16Array[],
   onTensor: (tensor: number, trace: TensorTrace) => void,
 ): Promise<Int16Array[]> {
-  const { manifest, weights } = graph
+  const { manifest, weights, multiply } = graph
   const outputs = servedOf(graph, served)
   return evaluateStream(manifest, weights, inputs, {
+    ...(multiply && { multiply }),
     onTensor(tensor, trace) {
       const answer = outputs.get(tensor) ?? null
       if (answer !== null && answer.length !== trace.value.length)
@@ -106,8 +107,8 @@ export async function limbsOfJob(
 }
 
 /** The canonical outputs, in the manifest's order, evaluated in this process. */
-export const evaluateHere = ({ manifest, weights }: Graph, inputs: Int16Array[]): Promise<Int16Array[]> =>
-  evaluateStream(manifest, weights, inputs, { onTensor() {} })
+export const evaluateHere = ({ manifest, weights, multiply }: Graph, inputs: Int16Array[]): Promise<Int16Array[]> =>
+  evaluateStream(manifest, weights, inputs, { ...(multiply && { multiply }), onTensor() {} })
 
 /** Leaves of a job that are computed and committed at most: those of the value, remainder and other limb trees. */
 export const leavesToCommit = ({ manifest }: Pick<Graph, 'manifest'>): number =>
