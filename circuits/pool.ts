@@ -66,13 +66,16 @@ type Worker = { child: ChildProcess; ready: boolean; job: Pending | null; stop: 
 const MEMORY_POLL_MS = 250
 const MIB = 2 ** 20
 
-/** Ends a worker at once, and with it the program it may be running, which is in its process group. */
+/**
+ * Ends a worker at once, and with it the program it may be running: a process group outlives its leader, so a worker that
+ * ended by itself may have left that program behind.
+ */
 function kill({ pid, exitCode, signalCode }: ChildProcess, group: boolean): void {
-  if (pid === undefined || exitCode !== null || signalCode !== null) return
+  if (pid === undefined || (!group && (exitCode !== null || signalCode !== null))) return
   try {
     process.kill(group ? -pid : pid, 'SIGKILL')
   } catch {
-    // It has just ended.
+    // Nothing is left.
   }
 }
 
@@ -119,6 +122,7 @@ export function createProverPool(init: ProverPoolInit = {}): ProverPool {
     })
     const gone = new Promise<void>((resolve) => {
       const leave = () => {
+        if (group) kill(child, true)
         if (folder !== null) rmSync(folder, { recursive: true, force: true })
         resolve()
       }

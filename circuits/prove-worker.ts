@@ -1,5 +1,6 @@
 // Child process of the prover pool: takes one job after the other over IPC. Proving holds its event loop for seconds.
 // Its arguments are an external prover's path and a private folder, or none.
+import { rmSync } from 'node:fs'
 import { describeError, errorCode } from '../protocol/errors.ts'
 import type { ProverMessage, ProverRequest } from './pool.ts'
 import { createProver } from './prove.ts'
@@ -22,6 +23,12 @@ process.on('message', async ({ id, job }: ProverRequest) => {
     say({ id, ok: false, code: errorCode(error), message: describeError(error), rss: rss() })
   }
 })
-// A parent that dies takes its provers with it.
-process.on('disconnect', () => process.exit(0))
+// A parent that dies takes its provers with it, a witness on its way and the program that reads it.
+process.on('disconnect', () => {
+  if (folder !== undefined) {
+    rmSync(folder, { recursive: true, force: true })
+    if (process.platform !== 'win32') process.kill(-process.pid, 'SIGKILL')
+  }
+  process.exit(0)
+})
 say('ready')

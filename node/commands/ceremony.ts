@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { checkArtifact, readArtifactIndex } from '../../circuits/artifacts.ts'
+import { dirname, join, resolve } from 'node:path'
+import { artifactPath, checkArtifact, readArtifactIndex } from '../../circuits/artifacts.ts'
 import {
   applyBeacon,
   type CircuitFiles,
@@ -13,11 +13,10 @@ import {
 } from '../../circuits/ceremony.ts'
 import { compileCircuit } from '../../circuits/compile.ts'
 import { CIRCUIT_KINDS, type CircuitKind } from '../../circuits/signals.ts'
-import { assetPath } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { parseCount, readInput } from './options.ts'
 
-const ARTIFACTS = assetPath('circuits/artifacts')
+const ARTIFACTS = dirname(artifactPath('relation', 'zkey'))
 
 export type ContributeOptions = { name: string }
 export type BeaconOptions = { name: string; value: string; exponent: string }

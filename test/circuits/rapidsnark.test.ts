@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -180,6 +180,47 @@ if (process.platform !== 'win32') {
       assert.equal(await verifier.verify('pointwise', publicSignals, proof), { ok: true })
     await pool.close()
     assert.is(warnings.length, 1)
+    assert.equal(await proverFolders(), before)
+  })
+
+  test('a worker or a parent that is killed takes the program and the witness with it', async () => {
+    const before = await proverFolders()
+    const pidFile = join(folder, 'orphan')
+    const hangs = await program('orphans', `echo $$ > ${pidFile}.part; mv ${pidFile}.part ${pidFile}; exec sleep 600`)
+    const gone = async (pid: number) => {
+      const running = () =>
+        /^[^Z]/.test(spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).stdout)
+      for (let waited = 0; running() && waited < 5_000; waited += 50) await sleep(50)
+      assert.not(running())
+    }
+    const started = async () => {
+      while (!existsSync(pidFile)) await sleep(20)
+      const pid = Number(readFileSync(pidFile, 'utf8'))
+      await rm(pidFile)
+      return pid
+    }
+    const others = new Set(childIds())
+    const pool = createProverPool({ rapidsnark: hangs })
+    const job = codeOf(() => pool.prove('pointwise', pointwiseInput()))
+    const program1 = await started()
+    const [worker] = childIds().filter((id) => !others.has(id))
+    if (worker !== undefined) {
+      process.kill(worker, 'SIGKILL')
+      assert.is(await job, 'PROVER_DIED')
+    }
+    await pool.close()
+    await gone(program1)
+    assert.equal(await proverFolders(), before)
+
+    const script = `
+      import { createProverPool } from './circuits/pool.ts'
+      import { pointwiseInput } from './test/circuits/fixtures.ts'
+      await createProverPool({ rapidsnark: ${JSON.stringify(hangs)} }).prove('pointwise', pointwiseInput())
+    `
+    const parent = spawn(process.execPath, ['--input-type=module-typescript', '-e', script], { stdio: 'ignore' })
+    const program2 = await started()
+    parent.kill('SIGKILL')
+    await gone(program2)
     assert.equal(await proverFolders(), before)
   })
 
