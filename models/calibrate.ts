@@ -11,6 +11,7 @@ import type { Plan } from './plan.ts'
 import { dequantise, quantise } from './quantise.ts'
 import { quantisePlan } from './quantise-plan.ts'
 import { evaluatePlan } from './reference.ts'
+import type { Range } from './tables.ts'
 import { countWork, elementCount } from './tiling.ts'
 import { validateManifest } from './validate.ts'
 
@@ -32,9 +33,14 @@ export type CalibrationOptions = {
  * looked up. Throws the `MODEL_…` codes.
  */
 export function modelInputs(model: Uint8Array): { name: string; shape: number[] }[] {
-  return lowerWhole(parseModel(model)).inputs.map(({ name, shape, lookup }) =>
-    lookup === null ? { name, shape } : { name: lookup.name, shape: lookup.shape },
-  )
+  return givenInputs(lowerWhole(parseModel(model)))
+}
+
+/** Inputs as the consumer holds them: integers that several embeddings look up are one. */
+function givenInputs(plan: Plan): { name: string; shape: number[] }[] {
+  const given = new Map<string, number[]>()
+  for (const { name, shape, lookup } of plan.inputs) given.set(lookup?.name ?? name, lookup?.shape ?? shape)
+  return [...given].map(([name, shape]) => ({ name, shape }))
 }
 
 /**
@@ -60,10 +66,9 @@ export function readSamples(bytes: Uint8Array, shapes: number[][]): Float32Array
 
 function checkSamples(plan: Plan, samples: Float32Array[][]): void {
   if (samples.length === 0) throw new SinterError('CALIBRATION_SAMPLES', 'calibration needs at least one sample')
+  const sizes = givenInputs(plan).map(({ shape }) => elementCount(shape))
   samples.forEach((sample, i) => {
-    const fits = sample.length === plan.inputs.length
-    const sizeOf = (j: number): number => elementCount(plan.inputs[j]!.lookup?.shape ?? plan.inputs[j]!.shape)
-    if (!fits || sample.some((values, j) => values.length !== sizeOf(j)))
+    if (sample.length !== sizes.length || sample.some((values, j) => values.length !== sizes[j]))
       throw new SinterError('CALIBRATION_SAMPLES', `sample ${i} does not have the shape of the model's inputs`)
     if (sample.some((values) => values.some((value) => !Number.isFinite(value))))
       throw new SinterError('CALIBRATION_SAMPLES', `sample ${i} holds a number that is not finite`)
@@ -72,44 +77,36 @@ function checkSamples(plan: Plan, samples: Float32Array[][]): void {
 
 /** Samples as the canonical graph takes them: rows in place of the integers that name them. */
 function lookedUp(plan: Plan, samples: Float32Array[][]): Float32Array[][] {
+  const given = givenInputs(plan).map(({ name }) => name)
   return samples.map((sample, i) =>
-    sample.map((values, j) => {
-      const { lookup, shape } = plan.inputs[j]!
+    plan.inputs.map(({ name, lookup, shape }) => {
+      const values = sample[given.indexOf(lookup?.name ?? name)]!
       if (lookup === null) return values
       const width = shape.at(-1)!
       const out = new Float32Array(values.length * width)
       values.forEach((id, n) => {
         if (!Number.isInteger(id) || id < 0 || id >= lookup.rows)
           throw new SinterError('CALIBRATION_SAMPLES', `sample ${i} holds ${id}, which is none of ${lookup.rows} rows`)
-        for (let k = 0; k < width; k++) out[n * width + k] = lookup.values[id * width + k]!
+        out.set(lookup.table.subarray(id * width, (id + 1) * width), n * width)
       })
       return out
     }),
   )
 }
 
-/** The model that is served: cut behind its embeddings, so that it takes the rows. */
-function cutLookups(model: Uint8Array, plan: Plan): Uint8Array {
-  const inputs = plan.inputs.flatMap(({ name, shape, lookup }) =>
-    lookup === null ? [] : [{ from: lookup.name, tensor: name, dims: [1, ...shape] }],
-  )
-  return inputs.length === 0 ? model : cutModel(model, { inputs, outputs: [] })
-}
-
-/** Larger than any activation is expected to be: what a mask leaves behind, which is to saturate and not to set a range. */
-const MASKED = 1e4
-
-/** Largest absolute value of each tensor over the samples, masked elements left out. */
-function ranges(plan: Plan, samples: Float32Array[][]): number[] {
-  const out = plan.tensors.map(() => 0)
+/** Range of each tensor over the samples; what a mask has made endless is left out. */
+function rangesOf(plan: Plan, samples: Float32Array[][]): Range[] {
+  const out = plan.tensors.map((): Range => ({ low: Number.POSITIVE_INFINITY, high: Number.NEGATIVE_INFINITY }))
   for (const sample of samples)
     evaluatePlan(plan, sample).forEach((values, id) => {
+      const range = out[id]!
       for (const value of values) {
-        const size = Math.abs(value)
-        if (size > out[id]! && size < MASKED) out[id] = size
+        if (!Number.isFinite(value)) continue
+        if (value < range.low) range.low = value
+        if (value > range.high) range.high = value
       }
     })
-  return out
+  return out.map((range) => (range.low <= range.high ? range : { low: 0, high: 0 }))
 }
 
 const fileRef = async (bytes: Uint8Array): Promise<FileRef> => ({
@@ -128,32 +125,44 @@ function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples
       inputs.map((values, i) => dequantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent)),
     )
     traceOutputs(manifest, evaluate(manifest, weights, inputs)).forEach((canonical, i) => {
-      const { tensor } = plan.outputs[i]!
+      const { tensor, name } = plan.outputs[i]!
       const scale = 2 ** manifest.tensors[tensor]!.exponent
       canonical.forEach((value, j) => {
-        worst[i] = Math.max(worst[i]!, Math.abs(real[tensor]![j]! * scale - value))
+        const distance = Math.abs(real[tensor]![j]! * scale - value)
+        if (Number.isNaN(distance))
+          throw new SinterError('CALIBRATION_RANGE', `output ${name} is not a number on a sample`)
+        worst[i] = Math.max(worst[i]!, distance)
       })
     })
   }
   return worst
 }
 
+/** What calibration saw: for people. */
+export type CalibrationReport = {
+  /** Per tensor: its exponent, its range in the samples, and the share of its 16 bits that they used. */
+  tensors: { name: string; exponent: number; low: number; high: number }[]
+  /** Per output: largest deviation in quanta, and what a quantum is. */
+  outputs: { name: string; deviation: number; quanta: number; quantum: number }[]
+}
+
 /**
  * Makes a model's manifest and weights file: admits and lowers the ONNX graph, chooses exponents from the samples'
  * ranges with headroom, rounds weights and tables, and measures τ. The same inputs give the same bytes. `model` is what is
- * served: the file given, or that file cut behind the embeddings that consumers look up themselves.
+ * served: the file given, or that file without the embeddings and the ArgMax that consumers do themselves.
  * Throws the `MODEL_…` codes of `parseModel` and `lowerWhole`, `CALIBRATION_SAMPLES`, `CALIBRATION_RANGE`, and the codes
  * of `validateManifest` for a graph beyond its limits.
  */
 export async function buildManifest(
   options: CalibrationOptions,
-): Promise<{ manifest: Manifest; weights: Uint8Array; model: Uint8Array }> {
+): Promise<{ manifest: Manifest; weights: Uint8Array; model: Uint8Array; report: CalibrationReport }> {
   const { name, headroom = 2, margin = 4 } = options
   const plan = lowerWhole(parseModel(options.model))
   checkSamples(plan, options.samples)
   const samples = lookedUp(plan, options.samples)
-  const model = cutLookups(options.model, plan)
-  const { exponents, ops, weights, lookups } = quantisePlan(plan, ranges(plan, samples), headroom)
+  const model = cutModel(options.model, plan.cuts)
+  const ranges = rangesOf(plan, samples)
+  const { exponents, ops, weights, lookups } = quantisePlan(plan, ranges, headroom)
   const untested = { quanta: 0, deviationMilli: 0, margin, samples: samples.length }
   const draft: Manifest = {
     version: MANIFEST_VERSION,
@@ -166,7 +175,7 @@ export async function buildManifest(
       shape,
       lookup: lookups[i]!,
     })),
-    outputs: plan.outputs.map((output) => ({ ...output, tolerance: untested, argmax: null })),
+    outputs: plan.outputs.map((output) => ({ ...output, tolerance: untested })),
     tensors: plan.tensors.map(({ name: tensor, shape, bits, viewOf }, id) => ({
       name: tensor.slice(0, 256),
       shape,
@@ -174,7 +183,7 @@ export async function buildManifest(
       bits,
       viewOf,
     })),
-    ops,
+    ops: ops.map((op) => ({ ...op, name: op.name.slice(0, 256) })),
     units: 0,
     tiles: 0,
     layers: 0,
@@ -183,18 +192,31 @@ export async function buildManifest(
   const sized = { ...draft, ...countWork(draft) }
   validateManifest(sized, weights)
   const worst = deviations(plan, sized, weights, samples)
+  worst.forEach((deviation, i) => {
+    if (Math.ceil(deviation * margin) + 1 > 65_535)
+      throw new SinterError('CALIBRATION_RANGE', `output ${plan.outputs[i]!.name} strays by ${deviation} quanta`)
+  })
   const manifest: Manifest = {
     ...sized,
     outputs: sized.outputs.map((output, i) => ({
       ...output,
       tolerance: {
-        quanta: Math.min(65_535, Math.ceil(worst[i]! * margin) + 1),
+        quanta: Math.ceil(worst[i]! * margin) + 1,
         deviationMilli: Math.ceil(worst[i]! * 1000),
         margin,
         samples: samples.length,
       },
     })),
   }
+  const report: CalibrationReport = {
+    tensors: plan.tensors.map((tensor, id) => ({ name: tensor.name, exponent: exponents[id]!, ...ranges[id]! })),
+    outputs: manifest.outputs.map(({ name: output, tensor, tolerance }, i) => ({
+      name: output,
+      deviation: worst[i]!,
+      quanta: tolerance.quanta,
+      quantum: 2 ** -manifest.tensors[tensor]!.exponent,
+    })),
+  }
   // Through the parser, so that what is published is known to be readable.
-  return { manifest: parseManifest(manifestBytes(manifest)), weights, model }
+  return { manifest: parseManifest(manifestBytes(manifest)), weights, model, report }
 }

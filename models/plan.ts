@@ -1,44 +1,106 @@
-/** The lowered graph in real numbers: what calibration turns into a manifest. Loops and operands are those of the manifest. */
+import type { Cuts } from './cut.ts'
 
-export type PlanAxis = { coefs: number[]; offset: number; divisor: number; table: number[] | null }
+/**
+ * The plan: a lowered graph, still in real numbers. The same ops and accesses as the manifest's (protocol/spec/manifest.md
+ * §4), before exponents, integer weights and zero points are chosen. Batch is 1; tensors leave axes of one element out.
+ */
+
+/** As `Axis` of the manifest, with its table's entries in place. */
+export type PlanAxis = { coefs: number[]; offset: number; divisor: number; table: Int32Array | null }
 export type PlanOperand = { tensor: number; axes: PlanAxis[] }
-
-/** Numbers read at Σ strides·loop. */
-export type PlanArray = { values: Float64Array; strides: number[] }
+/** Values at Σ strides·loop. */
+export type PlanArray = { data: Float64Array; strides: number[] }
 
 type PlanBase = { name: string; output: number }
 export type PlanTerm = PlanOperand & { reduce: number[]; weight: number | PlanArray }
-/** `copy`: moves values without changing them, so that no limb need be dropped where all exponents agree. */
-export type PlanLinear = PlanBase & { kind: 'linear'; terms: PlanTerm[]; bias: number | PlanArray; copy: boolean }
+/** bias + Σ weight·x. An infinite bias saturates whatever else is added: a mask. */
+export type PlanLinear = PlanBase & {
+  kind: 'linear'
+  terms: PlanTerm[]
+  bias: number | PlanArray
+  /** No two terms reach the same element: a joining of tensors. */
+  disjoint?: boolean
+}
+/** bias + Σ a·b. */
 export type PlanProduct = PlanBase & {
   kind: 'product'
   a: PlanOperand
   b: PlanOperand
   reduce: number[]
-  scale: number
   bias: number
 }
-export type PlanTable = PlanBase & { kind: 'table'; input: number; function: string; apply: (x: number) => number }
+export type PlanTable = PlanBase & {
+  kind: 'table'
+  input: number
+  function: string
+  apply: (x: number) => number
+  /** What the least input stands for, with all that saturated to it. */
+  lowest?: number
+}
 export type PlanExtremum = PlanBase & { kind: 'extremum'; input: PlanOperand; reduce: number[] }
-export type PlanDivide = PlanBase & { kind: 'divide'; a: PlanOperand; b: PlanOperand }
+/** weight·a/b, or weight/b where there is no a. */
+export type PlanDivide = PlanBase & { kind: 'divide'; a: PlanOperand | null; b: PlanOperand; weight: number }
 export type PlanRoot = PlanBase & { kind: 'root'; input: PlanOperand }
 export type PlanOp = PlanLinear | PlanProduct | PlanTable | PlanExtremum | PlanDivide | PlanRoot
 
-/**
- * How a tensor's integers mean real numbers: (a − zero)·2^−exponent. `calibrated`: zero 0 and an exponent from the samples.
- * `variance`: 32 bits, as fine as the samples allow, with an even exponent. `root`: half of its radicand's.
- */
-export type PlanScale =
-  | { kind: 'calibrated' }
-  | { kind: 'fixed'; exponent: number; zero: number }
-  | { kind: 'variance' }
-  | { kind: 'root'; of: number }
+/** How a tensor's integers stand for real numbers: real = (integer + offset)·scale. */
+export type Scale = { scale: number; offset: number }
 
-/** Physical shapes: axes of size 1 are left out, but for inputs and outputs. */
-export type PlanTensor = { name: string; shape: number[]; bits: 16 | 32; viewOf: number | null; scale: PlanScale }
+/**
+ * What fixes a tensor's scale.
+ * - free: the samples' range, 16 bits around 0
+ * - fixed: given; `levels` are the integers + offset that a quantised tensor of the model itself can take
+ * - same: that of another tensor, whose integers this one holds
+ * - natural: numbers from 0 up, integer = number − 2^15
+ * - divisor: numbers from 1 up, integer = number − 2^15 − 1; they have one sign in all samples, `flip` says which
+ * - wide: the same in 32 bits, as fine as they allow
+ * - root: of a wide tensor
+ */
+export type Grid =
+  | { kind: 'free' }
+  | { kind: 'fixed'; scale: number; offset: number; levels: { low: number; high: number } | null }
+  | { kind: 'same'; as: number }
+  | { kind: 'natural' }
+  | { kind: 'divisor' }
+  | { kind: 'wide' }
+  | { kind: 'root' }
+
+export type PlanTensor = { name: string; shape: number[]; bits: 16 | 32; grid: Grid; viewOf: number | null }
+
 /** Rows of an embedding: what the consumer sends for each of its integers, which are called `name` and have this shape. */
-export type PlanLookup = { name: string; shape: number[]; rows: number; values: ArrayLike<number> }
-export type PlanInput = PlanEnd & { lookup: PlanLookup | null }
+export type PlanLookup = { name: string; shape: number[]; rows: number; table: Float32Array | Float64Array }
 /** Shapes leave the batch axis out. */
-export type PlanEnd = { name: string; tensor: number; shape: number[] }
-export type Plan = { inputs: PlanInput[]; outputs: PlanEnd[]; tensors: PlanTensor[]; ops: PlanOp[] }
+export type PlanInput = { name: string; tensor: number; shape: number[]; lookup: PlanLookup | null }
+export type PlanOutput = {
+  name: string
+  tensor: number
+  shape: number[]
+  argmax: { name: string; axis: number } | null
+}
+export type Plan = {
+  inputs: PlanInput[]
+  outputs: PlanOutput[]
+  tensors: PlanTensor[]
+  ops: PlanOp[]
+  /** What to take off the published file: embeddings at its inputs, ArgMax at its outputs. */
+  cuts: Cuts
+}
+
+export const operandsOfPlan = (op: PlanOp): PlanOperand[] => {
+  switch (op.kind) {
+    case 'linear':
+      return op.terms
+    case 'product':
+      return [op.a, op.b]
+    case 'divide':
+      return op.a === null ? [op.b] : [op.a, op.b]
+    case 'table':
+      return []
+    default:
+      return [op.input]
+  }
+}
+
+/** Tensors that an op reads, views unresolved. */
+export const readsOfPlan = (op: PlanOp): number[] =>
+  op.kind === 'table' ? [op.input] : operandsOfPlan(op).map(({ tensor }) => tensor)

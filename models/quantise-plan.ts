@@ -1,264 +1,286 @@
-import { SinterError } from '../protocol/errors.ts'
-import { PRE_LIMIT } from './bounds.ts'
+import { stepAlong } from './access.ts'
+import { EXACT_LIMIT, PRE_LIMIT } from './bounds.ts'
 import { ROOT_OFFSET } from './canonical.ts'
-import type { Axis, LinearOp, Manifest, Op, Operand, Term } from './manifest.ts'
-import type { Plan, PlanArray, PlanAxis, PlanDivide, PlanLinear, PlanOperand, PlanProduct, PlanTable } from './plan.ts'
+import type { Axis, Manifest, Op, Operand } from './manifest.ts'
+import {
+  operandsOfPlan,
+  type Plan,
+  type PlanArray,
+  type PlanAxis,
+  type PlanDivide,
+  type PlanLinear,
+  type PlanOp,
+  type PlanOperand,
+  type PlanProduct,
+  type PlanTensor,
+  type Scale,
+} from './plan.ts'
 import { quantise, roundTiesToEven } from './quantise.ts'
+import { planReader } from './reference.ts'
+import { exponentFor, MIN_EXPONENT, outOfRange, type Range, sizeOf, tabulate, usefulRange } from './tables.ts'
+import { tileFor } from './tiles.ts'
 import { elementCount } from './tiling.ts'
-import { tableRange } from './validate.ts'
 import { weightsWriter } from './weights.ts'
 
-/** Exponents for every tensor of a plan, and its ops in integers. */
+/** A plan in integers: a scale for each tensor, then weights, tables and zero points. */
 
-/** Highest exponent ever chosen; a tensor of zeros would otherwise have none. */
-const MAX_EXPONENT = 30
-const MIN_EXPONENT = -32
-/** Zero point of a 32-bit tensor whose values are 1 or more. */
-const WIDE_ZERO = -(2 ** 31) - 1
-/** A largest weight below this loses too much to rounding: another limb is dropped instead. */
-const FINE_WEIGHT = 2 ** 12
+/** A 32-bit tensor of numbers from 1 up stores them with 2^31 + 1 taken off. */
+const WIDE_OFFSET = 2 ** 31 + 1
+const NATURAL_OFFSET = 32_768
+/** Elements of its inputs that a tile may read, and factors that its products may have. */
+const TILE_READS = 4096
+const TILE_PAIRS = 1024
+/** Rounding of weights may move a result by this many quanta before another limb is dropped. */
+const WEIGHT_ERROR = 2
+/** Size of a typical input, for that estimate. */
+const TYPICAL = 2 ** 13
 
 type Drop = 0 | 1 | 2
-
-/** The largest exponent at which `range` with headroom fits 16 signed bits. */
-function exponentFor(range: number, headroom: number): number {
-  let exponent = MAX_EXPONENT
-  while (exponent > MIN_EXPONENT && range * headroom * 2 ** exponent > 32_767) exponent--
-  return exponent
-}
-
-const outOfRange = (name: string, what: string): never => {
-  throw new SinterError('CALIBRATION_RANGE', `${name}: ${what}`)
-}
-
-/** The finest table of a function whose results stay inside 16 signed bits over the whole input range. */
-function tabulate(op: PlanTable, value: (knot: number) => number, fixed: { exponent: number; zero: number } | null) {
-  const values = Array.from({ length: 65 }, (_, i) => op.apply(value(1024 * i - 32_768)))
-  const inside = (knots: number[]): boolean => {
-    const { min, max } = tableRange(knots)
-    return min >= -32_768 && max <= 32_767 && knots.every((knot) => Math.abs(knot) <= 65_536)
-  }
-  if (fixed !== null) {
-    const knots = values.map((each) => roundTiesToEven(each * 2 ** fixed.exponent) + fixed.zero + 0)
-    return inside(knots) ? { exponent: fixed.exponent, knots } : outOfRange(op.name, `${op.function} leaves its range`)
-  }
-  for (let exponent = MAX_EXPONENT; exponent >= MIN_EXPONENT; exponent--) {
-    const knots = values.map((each) => roundTiesToEven(each * 2 ** exponent) + 0)
-    if (knots.every(Number.isSafeInteger) && inside(knots)) return { exponent, knots }
-  }
-  return outOfRange(op.name, `no exponent fits the results of ${op.function}`)
-}
-
-/** Elements of an op's output per tile: as many as keep what a tile reads in bounds. */
-function tileFor(shared: boolean, taps: number): 1 | 2 | 4 | 8 | 16 | 32 | 64 {
-  let tile = 64
-  if (!shared) while (tile > 1 && tile * taps > 1024) tile /= 2
-  return tile as 64
-}
-
-/** How much of its largest result a function may still change where it counts as flat. */
-const FLAT = 2 ** -14
-const PROBES = 256
-
-/**
- * The power of two beyond which a function is as good as constant on both sides, up to `range`: finer steps are worth more than
- * inputs that all give the same.
- */
-function usefulRange(apply: (x: number) => number, range: number): number {
-  const probe = (limit: number): number[] =>
-    Array.from({ length: PROBES + 1 }, (_, i) => limit + ((range - limit) * i) / PROBES).flatMap((x) => [
-      apply(x),
-      apply(-x),
-    ])
-  const largest = Math.max(...probe(0).map(Math.abs))
-  const flat = (limit: number): boolean => {
-    const results = probe(limit)
-    const [right, left] = results as [number, number]
-    return results.every((y, i) => Math.abs(y - (i % 2 === 0 ? right : left)) <= FLAT * largest)
-  }
-  let limit = 2 ** Math.ceil(Math.log2(range))
-  while (limit > 2 ** -8 && flat(limit / 2)) limit /= 2
-  return Math.min(limit, range)
-}
-
-/** Ranges that the readers of each tensor can tell apart: for what only tables read, no more than they do. */
-function readRanges({ tensors, ops, outputs }: Plan, range: number[], headroom: number): number[] {
-  const source = (id: number): number => tensors[id]!.viewOf ?? id
-  const read = tensors.map(() => 0)
+/** The ranges that the readers of each tensor can tell apart: of what only tables read, no more than they do. */
+function usefulSizes(plan: Plan, sizes: number[], headroom: number): number[] {
+  const source = (id: number): number => plan.tensors[id]!.viewOf ?? id
+  const read = plan.tensors.map(() => 0)
   const note = (id: number, each: number): void => {
     read[source(id)] = Math.max(read[source(id)]!, each)
   }
-  for (const op of ops)
+  for (const op of plan.ops)
     if (op.kind === 'table') {
-      const reach = headroom * range[source(op.input)]!
-      note(op.input, reach === 0 ? 0 : usefulRange(op.apply, reach) / headroom)
-    } else for (const { tensor } of operandsOf(op)) note(tensor, Infinity)
-  for (const { tensor } of outputs) note(tensor, Infinity)
-  return range.map((each, id) => (read[id] === 0 ? each : Math.min(each, read[id]!)))
+      const reach = headroom * sizes[source(op.input)]!
+      // All but the last integer of a power of two.
+      note(op.input, reach === 0 ? 0 : usefulRange(op.apply, reach) * (1 - 2 ** -15))
+    } else for (const { tensor } of operandsOfPlan(op)) note(tensor, Number.POSITIVE_INFINITY)
+  for (const { tensor } of plan.outputs) note(tensor, Number.POSITIVE_INFINITY)
+  return sizes.map((each, id) => (read[id] === 0 ? headroom * each : Math.min(headroom * each, read[id]!)))
 }
 
-const operandsOf = (op: Exclude<Plan['ops'][number], PlanTable>): PlanOperand[] =>
-  op.kind === 'linear' ? op.terms : op.kind === 'product' || op.kind === 'divide' ? [op.a, op.b] : [op.input]
+/** Σ|w| over the reduced loops, at most, for any point of the others. */
+function rowSize(values: ArrayLike<number>, strides: number[], loops: number[], rank: number): number {
+  const visit = (loop: number, at: number): number => {
+    if (loop === loops.length) return Math.abs(values[at]!)
+    const stride = strides[loop]!
+    const outer = loop < rank
+    if (stride === 0) return (outer ? 1 : loops[loop]!) * visit(loop + 1, at)
+    let sum = 0
+    for (let i = 0; i < loops[loop]!; i++) {
+      const row = visit(loop + 1, at + i * stride)
+      sum = outer ? Math.max(sum, row) : sum + row
+    }
+    return sum
+  }
+  return visit(0, 0)
+}
 
-const sizeOf = (array: number | PlanArray): number =>
-  typeof array === 'number' ? Math.abs(array) : array.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+type Quantised = {
+  exponents: number[]
+  ops: Op[]
+  weights: Uint8Array
+  lookups: Manifest['inputs'][number]['lookup'][]
+}
 
-export function quantisePlan(
-  plan: Plan,
-  range: number[],
-  headroom: number,
-): { exponents: number[]; ops: Op[]; weights: Uint8Array; lookups: Manifest['inputs'][number]['lookup'][] } {
+/**
+ * Chooses scales in graph order and writes each op in integers.
+ * @param ranges of each tensor in the samples
+ * @param headroom a tensor's range times this must be representable
+ * Throws `CALIBRATION_RANGE`.
+ */
+export function quantisePlan(plan: Plan, ranges: Range[], headroom: number): Quantised {
   const writer = weightsWriter()
-  const source = (id: number): number => plan.tensors[id]!.viewOf ?? id
-  const zeros = plan.tensors.map(({ scale }) =>
-    scale.kind === 'fixed'
-      ? scale.zero
-      : scale.kind === 'variance'
-        ? WIDE_ZERO
-        : scale.kind === 'root'
-          ? -ROOT_OFFSET
-          : 0,
-  )
-  const useful = readRanges(plan, range, headroom)
-  const exponents = plan.tensors.map(({ scale }, id) =>
-    scale.kind === 'fixed' ? scale.exponent : exponentFor(useful[id]!, headroom),
-  )
-  const exponentOf = (id: number): number => exponents[source(id)]!
-  const zeroOf = (id: number): number => zeros[source(id)]!
-  const bitsOf = (id: number): 16 | 32 => plan.tensors[id]!.bits
+  const tensorAt = (id: number): PlanTensor => plan.tensors[id]!
+  const source = (id: number): number => tensorAt(id).viewOf ?? id
+  const useful = usefulSizes(plan, ranges.map(sizeOf), headroom)
+  const known = new Map<number, Scale>()
+  const scaleOf = (id: number): Scale => known.get(source(id))!
+  const setScale = (id: number, scale: Scale): void => {
+    known.set(id, scale)
+  }
+  const zeroOf = (id: number): number => 0 - scaleOf(id).offset
+  const half = (id: number): number => (tensorAt(id).bits === 16 ? 2 ** 15 : 2 ** 31)
   /** Largest |x − zero|. */
-  const reach = (id: number): number => (bitsOf(id) === 16 ? 2 ** 15 : 2 ** 31) + Math.abs(zeroOf(id))
+  const reach = (id: number): number => half(id) + Math.abs(zeroOf(id))
+  for (const { tensor } of plan.inputs) setScale(tensor, { scale: 2 ** -exponentFor(useful[tensor]!), offset: 0 })
 
   const axis = ({ coefs, offset, divisor, table }: PlanAxis): Axis => ({
-    coefs,
+    coefs: coefs.map((coef) => coef + 0),
     offset: offset + 0,
     divisor,
     table: table === null ? null : writer.weights(table),
   })
-  const operand = ({ tensor, axes }: PlanOperand, plain = false): Operand => ({
+  const operand = ({ tensor, axes }: PlanOperand, zero = zeroOf(tensor)): Operand => ({
     tensor,
-    zero: plain ? 0 : zeroOf(tensor),
+    zero,
     axes: axes.map(axis),
   })
 
-  /** Weights and biases of a linear op at one drop and output exponent; null where a bound breaks. */
-  function integers(op: PlanLinear, drop: Drop): { w: (number | Int32Array)[]; b: number | Float64Array } | null {
-    const ey = exponentOf(op.output)
+  type Integers = { w: (number | Int32Array)[]; b: number | Float64Array; error: number; absolute: number }
+
+  /** Weights and biases at one drop and output scale; null where a weight leaves 32 bits or a sum its bounds. */
+  function integers(op: PlanLinear, drop: Drop, { scale, offset }: Scale): Integers | null {
+    const { shape } = tensorAt(op.output)
     const unit = 65_536 ** drop
-    const half = drop === 0 ? 0 : unit / 2
-    const limit = bitsOf(op.output) === 16 ? PRE_LIMIT * unit : 2 ** 31 * unit
-    let largest = 0
-    const w = op.terms.map(({ tensor, weight, reduce }) => {
-      const factor = unit * 2 ** (ey - exponentOf(tensor))
-      const round = (x: number): number => roundTiesToEven(x * factor) + 0
+    let absolute = 0
+    let error = 0
+    const w: Integers['w'] = []
+    for (const { tensor, weight, reduce } of op.terms) {
+      const factor = (unit * scaleOf(tensor).scale) / scale
+      const taps = elementCount(reduce)
       if (typeof weight === 'number') {
-        largest += Math.abs(round(weight)) * elementCount(reduce) * reach(tensor)
-        return round(weight)
+        const rounded = roundTiesToEven(weight * factor) + 0
+        if (Math.abs(rounded) >= 2 ** 31) return null
+        w.push(rounded)
+        absolute += Math.abs(rounded) * taps * reach(tensor)
+        error += (Math.abs(rounded - weight * factor) * taps * TYPICAL) / unit
+        continue
       }
-      const rounded = weight.values.map(round)
-      largest +=
-        rowSize(
-          rounded,
-          weight.strides,
-          [...plan.tensors[op.output]!.shape, ...reduce],
-          plan.tensors[op.output]!.shape.length,
-        ) * reach(tensor)
-      return rounded.some((value) => Math.abs(value) >= 2 ** 31) ? Number.NaN : Int32Array.from(rounded)
-    })
-    // What a mask adds only has to saturate.
-    const mask = 2 ** 46
-    const zero = zeroOf(op.output)
-    const bias = (x: number): number => {
-      const scaled = Math.min(mask, Math.max(-mask, roundTiesToEven(x * unit * 2 ** ey)))
-      const own = bitsOf(op.output) === 32 && zero === WIDE_ZERO ? Math.max(scaled, 1) : scaled
-      return own + zero * unit + half + 0
-    }
-    const b = typeof op.bias === 'number' ? bias(op.bias) : op.bias.values.map(bias)
-    const most = typeof b === 'number' ? Math.abs(b) : sizeOf({ values: b, strides: [] })
-    if (w.some((each) => typeof each === 'number' && !(Math.abs(each) < 2 ** 31))) return null
-    // 32-bit sums are bounded exactly by validation: their zero point takes up half of their range.
-    if (bitsOf(op.output) === 16 && largest + most >= Math.min(limit, 2 ** 53)) return null
-    return { w, b }
-  }
-
-  /** Largest Σ|w| over the reduced loops for any point of the others. */
-  function rowSize(values: Float64Array, strides: number[], loops: number[], rank: number): number {
-    const visit = (loop: number, at: number): number => {
-      if (loop === loops.length) return Math.abs(values[at]!)
-      const stride = strides[loop]!
-      const outer = loop < rank
-      if (stride === 0) return (outer ? 1 : loops[loop]!) * visit(loop + 1, at)
       let sum = 0
-      for (let i = 0; i < loops[loop]!; i++) {
-        const row = visit(loop + 1, at + i * stride)
-        sum = outer ? Math.max(sum, row) : sum + row
-      }
-      return sum
+      let squares = 0
+      const rounded = weight.data.map((x) => {
+        const integer = roundTiesToEven(x * factor) + 0
+        sum += integer - x * factor
+        squares += (integer - x * factor) ** 2
+        return integer
+      })
+      if (rounded.some((each) => !(Math.abs(each) < 2 ** 31))) return null
+      const count = rounded.length
+      w.push(Int32Array.from(rounded))
+      absolute += rowSize(rounded, weight.strides, [...shape, ...reduce], shape.length) * reach(tensor)
+      error += (((Math.abs(sum) / count) * taps + Math.sqrt((squares / count) * taps)) * TYPICAL) / unit
     }
-    return visit(0, 0)
+    const rounding = drop === 0 ? 0 : unit / 2
+    // What a mask adds has to saturate, whatever is added to it.
+    const mask = Math.max(2 ** 17, (2 * absolute) / unit + 2 ** 17) * unit
+    const round = (x: number): number =>
+      Math.min(mask, Math.max(-mask, roundTiesToEven((Math.min(1e30, Math.max(-1e30, x)) / scale - offset) * unit))) +
+      rounding +
+      0
+    const b = typeof op.bias === 'number' ? round(op.bias) : op.bias.data.map(round)
+    const most = typeof b === 'number' ? Math.abs(b) : b.reduce((all, each) => Math.max(all, Math.abs(each)), 0)
+    if (absolute + most >= Math.min(EXACT_LIMIT, (PRE_LIMIT - 2) * unit)) return null
+    return { w, b, error, absolute }
   }
 
-  function linear(op: PlanLinear): LinearOp {
+  function writeLinear(op: PlanLinear, drop: Drop, { w, b }: Pick<Integers, 'w' | 'b'>, zero?: number): Op {
     const { name, output } = op
-    const shape = plan.tensors[output]!.shape
-    const calibrated = plan.tensors[output]!.scale.kind === 'calibrated'
-    const copied = op.terms.every(({ tensor, weight }) => {
-      const one = typeof weight === 'number' ? weight === 1 : weight.values.every((w) => w === 0 || w === 1)
-      return one && zeroOf(tensor) === 0 && exponentOf(tensor) === exponentOf(op.terms[0]!.tensor)
-    })
-    if (op.copy && calibrated && copied) exponents[output] = exponentOf(op.terms[0]!.tensor)
-    const drops: Drop[] = bitsOf(output) === 32 || (op.copy && calibrated && copied) ? [0] : [1, 2]
-    for (; exponents[output]! >= MIN_EXPONENT; exponents[output]!--) {
-      const found = drops.map((drop) => ({ drop, made: integers(op, drop) })).filter(({ made }) => made !== null)
-      const sizes = found.map(({ made }) =>
-        Math.max(
-          ...made!.w.map((w) =>
-            typeof w === 'number' ? Math.abs(w) : sizeOf({ values: Float64Array.from(w), strides: [] }),
-          ),
-        ),
-      )
-      const fine = found.find((_, i) => sizes[i]! >= FINE_WEIGHT) ?? found.at(-1)
-      if (fine !== undefined) {
-        const { w, b } = fine.made!
-        const terms = op.terms.map((term, i): Term => {
-          const weight = w[i]!
-          return {
-            ...operand(term),
-            reduce: term.reduce,
-            weight:
-              typeof weight === 'number'
-                ? weight
-                : { ...writer.weights(weight), strides: (term.weight as PlanArray).strides },
-          }
-        })
-        const bias =
-          typeof b === 'number'
-            ? b
-            : { ...writer.biases(b), strides: (op.bias as PlanArray).strides.slice(0, shape.length) }
-        const shared = op.terms.every(
-          ({ weight }) => typeof weight !== 'number' && weight.strides.slice(0, shape.length).some((s) => s > 0),
-        )
-        const taps = op.terms.reduce((sum, { reduce }) => sum + elementCount(reduce), 0)
-        return { kind: 'linear', name, output, tile: tileFor(shared, taps), drop: fine.drop, terms, bias }
-      }
-      if (!calibrated) break
+    const { shape } = tensorAt(output)
+    const readers = op.terms.map((term) => planReader(plan, term, [...shape, ...term.reduce]))
+    return {
+      kind: 'linear',
+      name,
+      output,
+      tile: tileFor(readers, shape, (_, reads) => reads <= TILE_READS),
+      drop,
+      terms: op.terms.map((term, i) => {
+        const weight = w[i]!
+        return {
+          ...operand(term, zero),
+          reduce: term.reduce,
+          weight:
+            typeof weight === 'number'
+              ? weight
+              : { ...writer.weights(weight), strides: (term.weight as PlanArray).strides },
+        }
+      }),
+      bias: typeof b === 'number' ? b : { ...writer.biases(b), strides: (op.bias as PlanArray).strides },
     }
-    return outOfRange(name, 'no exponent keeps its accumulators in bounds')
   }
+
+  const isCopy = ({ weight }: { weight: number | PlanArray }): boolean =>
+    typeof weight === 'number' ? weight === 1 : weight.data.every((each) => each === 0 || each === 1)
+
+  /** Sums in 32 bits: of natural numbers, at the finest power of two. */
+  function wideLinear(op: PlanLinear): Op {
+    const [term] = op.terms
+    if (term === undefined || op.terms.length > 1 || term.weight !== 1 || op.bias !== 0)
+      return outOfRange(op.name, 'is not a plain sum in 32 bits')
+    const most = elementCount(term.reduce) * 65_535
+    let weight = 1
+    // A root wants every bit; a sum that divides is to be as coarse as what it divides.
+    while (term.reduce.length === 0 && weight < 2 ** 16 && most * weight * 2 < 2 ** 32 - 1) weight *= 2
+    setScale(op.output, { scale: scaleOf(term.tensor).scale / weight, offset: WIDE_OFFSET })
+    return writeLinear(op, 0, { w: [weight], b: 1 - WIDE_OFFSET })
+  }
+
+  function linear(op: PlanLinear): Op {
+    const { grid } = tensorAt(op.output)
+    const [first] = op.terms
+    const range = ranges[op.output]!
+    if (grid.kind === 'same') {
+      setScale(op.output, scaleOf(grid.as))
+      return writeLinear(op, 0, { w: [1], b: 0 }, 0)
+    }
+    if (grid.kind === 'wide') return wideLinear(op)
+    if (grid.kind === 'fixed') {
+      const scale = { scale: grid.scale, offset: grid.offset }
+      setScale(op.output, scale)
+      const found = finest(op, scale, grid.levels !== null)
+      return found === null
+        ? outOfRange(op.name, 'its fixed scale leaves its bounds')
+        : writeLinear(op, found.drop, found)
+    }
+    if (
+      grid.kind === 'free' &&
+      op.disjoint &&
+      op.bias === 0 &&
+      op.terms.every(
+        (term) =>
+          isCopy(term) && zeroOf(term.tensor) === 0 && scaleOf(term.tensor).scale === scaleOf(first!.tensor).scale,
+      )
+    ) {
+      setScale(op.output, scaleOf(first!.tensor))
+      const w = op.terms.map(({ weight }) => (typeof weight === 'number' ? weight : Int32Array.from(weight.data)))
+      return writeLinear(op, 0, { w, b: 0 })
+    }
+    const offset = grid.kind === 'natural' ? NATURAL_OFFSET : grid.kind === 'divisor' ? NATURAL_OFFSET + 1 : 0
+    let signed = op
+    if (grid.kind === 'divisor') {
+      if (range.low < 0 && range.high > 0)
+        outOfRange(op.name, 'a divisor has both signs in the samples; only one is covered')
+      if (range.high <= 0) {
+        flipped.add(op.output)
+        const turn = (x: number | PlanArray): number | PlanArray =>
+          typeof x === 'number' ? -x : { ...x, data: x.data.map((each) => -each) }
+        signed = { ...op, terms: op.terms.map((term) => ({ ...term, weight: turn(term.weight) })), bias: turn(op.bias) }
+      }
+    }
+    const size = grid.kind === 'free' ? useful[op.output]! : sizeOf(range) * headroom
+    for (let exponent = exponentFor(size, offset === 0 ? 32_767 : 65_535); exponent >= MIN_EXPONENT; exponent--) {
+      const scale = { scale: 2 ** -exponent, offset }
+      const found = finest(signed, scale, false)
+      if (found === null) continue
+      setScale(op.output, scale)
+      return writeLinear(signed, found.drop, found)
+    }
+    return outOfRange(op.name, 'no exponent keeps its accumulators in bounds')
+  }
+
+  /** One limb dropped, or two where the weights need it. */
+  function finest(op: PlanLinear, scale: Scale, exact: boolean): (Integers & { drop: Drop }) | null {
+    const one = integers(op, 1, scale)
+    if (one !== null && !exact && one.error <= WEIGHT_ERROR) return { ...one, drop: 1 }
+    if (one !== null && one.error === 0) return { ...one, drop: 1 }
+    const two = integers(op, 2, scale)
+    if (two !== null) return { ...two, drop: 2 }
+    return one === null ? null : { ...one, drop: 1 }
+  }
+
+  /** Divisors that are negative in all samples, stored with the other sign. */
+  const flipped = new Set<number>()
 
   function product(op: PlanProduct): Op {
     const { name, output, reduce } = op
-    const { scale } = plan.tensors[output]!
+    const { grid, shape } = tensorAt(output)
     const count = elementCount(reduce)
-    const [ea, eb] = [exponentOf(op.a.tensor), exponentOf(op.b.tensor)]
+    const [a, b] = [scaleOf(op.a.tensor).scale, scaleOf(op.b.tensor).scale]
     const most = count * reach(op.a.tensor) * reach(op.b.tensor)
-    const square = JSON.stringify(op.a) === JSON.stringify(op.b)
-    const tile = tileFor(!square || reduce.length === 0, count)
-    const make = (drop: Drop, weight: number, bias: number): Op => ({
+    const readers = [op.a, op.b].map((side) => planReader(plan, side, [...shape, ...reduce]))
+    const last = shape.length - 1
+    // Along a line of the output on which one factor stands still, all elements share their pairs.
+    const still = last >= 0 && readers.some((reader) => stepAlong(reader, last) === 0)
+    const runs = (tile: number): number => (still ? Math.ceil(tile / shape[last]!) : tile)
+    const write = (drop: Drop, weight: number, bias: number): Op => ({
       kind: 'product',
       name,
       output,
-      tile,
+      tile: tileFor(readers, shape, (tile, reads) => reads <= TILE_READS && runs(tile) * count <= TILE_PAIRS),
       drop,
       reduce,
       a: operand(op.a),
@@ -266,49 +288,62 @@ export function quantisePlan(
       weight,
       bias: bias + 0,
     })
-    if (scale.kind === 'variance') {
-      // As fine as the samples' range with headroom and the 32 bits of the worst case allow; even, so that the root has half of it.
-      let exponent = 2 * Math.floor(Math.log2(2 ** 31 / (range[output]! * headroom * headroom + op.bias)) / 2)
-      for (; exponent > -64; exponent -= 2) {
-        const weight = roundTiesToEven(op.scale * 65_536 * 2 ** (exponent - ea - eb))
-        const epsilon = Math.max(1, roundTiesToEven(op.bias * 2 ** exponent))
-        const fits = weight < 2 ** 31 && weight * most + 2 ** 47 < 2 ** 53
-        if (fits && (weight * most) / 65_536 + epsilon + 2 < 2 ** 32) {
-          exponents[output] = exponent
-          return make(1, weight, (epsilon + WIDE_ZERO) * 65_536)
+    if (grid.kind === 'wide') {
+      // The finest even power of two at which the worst case keeps to 32 bits: the root then has half of it.
+      const even = (scale: number): boolean => !Number.isInteger(Math.log2(scale)) || Math.log2(scale) % 2 === 0
+      for (const drop of [1, 2] as const)
+        for (let n = 30; n >= 0; n--) {
+          const unit = 65_536 ** drop
+          const scale = (a * b * unit) / 2 ** n
+          const shift = Math.max(1, roundTiesToEven(op.bias / scale))
+          const fits = 2 ** n * most + 2 ** 31 * unit < EXACT_LIMIT && (2 ** n * most) / unit + shift < 2 ** 32
+          if (!fits || !even(scale)) continue
+          setScale(output, { scale, offset: WIDE_OFFSET })
+          return write(drop, 2 ** n, (shift - WIDE_OFFSET) * unit)
         }
-      }
-      return outOfRange(name, 'no exponent keeps its sums of squares in 32 bits')
+      return outOfRange(name, 'no scale keeps its sums of squares in 32 bits')
     }
-    for (; exponents[output]! >= MIN_EXPONENT; exponents[output]!--)
+    const size = useful[output]!
+    for (let exponent = exponentFor(size); exponent >= MIN_EXPONENT; exponent--)
       for (const drop of [1, 2] as const) {
         const unit = 65_536 ** drop
-        const weight = roundTiesToEven(op.scale * unit * 2 ** (exponents[output]! - ea - eb))
-        const exact = weight === op.scale * unit * 2 ** (exponents[output]! - ea - eb)
-        if (Math.abs(weight) < (exact ? 1 : FINE_WEIGHT) && drop === 1) continue
-        const bias = roundTiesToEven(op.bias * unit * 2 ** exponents[output]!) + unit / 2
-        const sum = Math.abs(weight) * most + Math.abs(bias)
-        if (weight !== 0 && Math.abs(weight) < 2 ** 31 && sum < Math.min(2 ** 53, PRE_LIMIT * unit))
-          return make(drop, weight, bias)
+        const real = a * b * unit * 2 ** exponent
+        const weight = roundTiesToEven(real)
+        // A power of two is exact; other scales want twelve bits.
+        if (weight < 1 || (weight !== real && drop === 1 && weight < 2 ** 12)) continue
+        const bias = roundTiesToEven(op.bias * 2 ** exponent * unit) + unit / 2
+        if (weight >= 2 ** 31 || weight * most + Math.abs(bias) >= Math.min(EXACT_LIMIT, (PRE_LIMIT - 2) * unit))
+          continue
+        setScale(output, { scale: 2 ** -exponent, offset: 0 })
+        return write(drop, weight, bias)
       }
     return outOfRange(name, 'no exponent keeps its products in bounds')
   }
 
   function divide(op: PlanDivide): Op {
     const { name, output } = op
-    const { scale } = plan.tensors[output]!
-    const shift = exponentOf(op.a.tensor) - exponentOf(op.b.tensor)
-    for (; exponents[output]! >= MIN_EXPONENT; exponents[output]!--) {
-      // q·2^−e = (a·2^−ea)/(b·2^−eb)
-      const weight = 2 ** (exponents[output]! - shift)
-      if (Number.isInteger(weight) && weight * reach(op.a.tensor) < PRE_LIMIT)
-        return { kind: 'divide', name, output, tile: 64, a: operand(op.a), b: operand(op.b), weight, bias: 0 }
-      if (scale.kind !== 'calibrated' || weight < 1) break
+    const size = useful[output]!
+    const top = op.a === null ? 1 : reach(op.a.tensor)
+    const unit =
+      ((op.a === null ? 1 : scaleOf(op.a.tensor).scale) * op.weight * (flipped.has(source(op.b.tensor)) ? -1 : 1)) /
+      scaleOf(op.b.tensor).scale
+    for (let exponent = exponentFor(size); exponent >= MIN_EXPONENT; exponent--) {
+      const weight = roundTiesToEven(unit * 2 ** exponent) + 0
+      if (Math.abs(weight) >= 2 ** 31 - 1 || Math.abs(weight) * top >= PRE_LIMIT) continue
+      if (weight === 0) break
+      setScale(output, { scale: 2 ** -exponent, offset: 0 })
+      const base = { kind: 'divide', name, output, tile: 64, b: operand(op.b) } as const
+      // A constant numerator stands in the bias, above an operand that is not counted.
+      if (op.a === null) return { ...base, a: operand(narrow(op)), weight: 0, bias: weight }
+      return { ...base, a: operand(op.a), weight, bias: 0 }
     }
     return outOfRange(name, 'no exponent keeps its numerator in 31 bits')
   }
 
-  const ops = plan.ops.map((op): Op => {
+  const narrow = (op: PlanDivide): PlanOperand =>
+    tensorAt(op.b.tensor).bits === 16 ? op.b : outOfRange(op.name, 'takes the reciprocal of 32 bits')
+
+  function write(op: PlanOp): Op {
     const { name, output } = op
     switch (op.kind) {
       case 'linear':
@@ -316,29 +351,34 @@ export function quantisePlan(
       case 'product':
         return product(op)
       case 'table': {
-        const { scale } = plan.tensors[output]!
-        const value = (knot: number): number => (knot - zeroOf(op.input)) * 2 ** -exponentOf(op.input)
-        const { exponent, knots } = tabulate(op, value, scale.kind === 'fixed' ? scale : null)
-        exponents[output] = exponent
-        return { kind: 'table', name, input: op.input, output, function: op.function, knots }
+        const found = tabulate(op, scaleOf(op.input), tensorAt(output), ranges[output]!, headroom)
+        setScale(output, found.scale)
+        return { kind: 'table', name, input: op.input, output, function: op.function, knots: found.knots }
       }
       case 'extremum': {
-        exponents[output] = exponentOf(op.input.tensor)
-        zeros[output] = zeroOf(op.input.tensor)
-        const tile = tileFor(false, elementCount(op.reduce))
-        return { kind: 'extremum', name, output, tile, reduce: op.reduce, input: operand(op.input, true) }
+        setScale(output, scaleOf(op.input.tensor))
+        const { shape } = tensorAt(output)
+        const taps = elementCount(op.reduce)
+        const readers = [planReader(plan, op.input, [...shape, ...op.reduce])]
+        const tile = tileFor(readers, shape, (each) => each * taps <= TILE_PAIRS)
+        return { kind: 'extremum', name, output, tile, reduce: op.reduce, input: operand(op.input, 0) }
       }
       case 'divide':
         return divide(op)
-      default:
-        exponents[output] = exponentOf(op.input.tensor) / 2
+      case 'root':
+        setScale(output, { scale: Math.sqrt(scaleOf(op.input.tensor).scale), offset: ROOT_OFFSET })
         return { kind: 'root', name, output, tile: 64, input: operand(op.input) }
     }
-  })
+  }
+
+  const ops = plan.ops.map(write)
   const lookups = plan.inputs.map(({ tensor, lookup }) => {
     if (lookup === null) return null
-    const { name, rows, values } = lookup
-    return { name, rows, table: writer.weights(quantise(values, exponentOf(tensor))) }
+    const { name, rows, table } = lookup
+    const exponent = -Math.log2(scaleOf(tensor).scale)
+    return { name, rows, table: writer.weights(quantise(table, exponent)) }
   })
-  return { exponents: plan.tensors.map((_, id) => exponentOf(id)), ops, weights: writer.finish(), lookups }
+  // The exponent of a tensor that the model itself quantises, in steps that are no power of two, is the nearest one below.
+  const exponents = plan.tensors.map((_, id) => Math.floor(-Math.log2(scaleOf(id).scale) + 1e-9) + 0)
+  return { exponents, ops, weights: writer.finish(), lookups }
 }

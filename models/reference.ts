@@ -2,6 +2,7 @@ import { forEachPoint, indicesOf, type Reader, stridedIndex, stridesOf } from '.
 import { arrayFactor, contract, operandFactor } from './contract.ts'
 import { multiply } from './multiply.ts'
 import type { Plan, PlanArray, PlanExtremum, PlanOp, PlanOperand } from './plan.ts'
+import { roundTiesToEven } from './quantise.ts'
 import { elementCount } from './tiling.ts'
 
 /**
@@ -12,7 +13,8 @@ import { elementCount } from './tiling.ts'
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
-function readerOf(plan: Plan, operand: PlanOperand, loops: number[]): Reader {
+/** Finds an operand's elements, as `Reader` does for a manifest. */
+export function planReader(plan: Plan, operand: PlanOperand, loops: number[]): Reader {
   const tensor = plan.tensors[operand.tensor]!
   const strides = stridesOf(tensor.shape)
   return {
@@ -23,7 +25,7 @@ function readerOf(plan: Plan, operand: PlanOperand, loops: number[]): Reader {
       coefs: Float64Array.from(coefs),
       offset,
       divisor,
-      table: table === null ? null : Int32Array.from(table),
+      table,
       dim: tensor.shape[i]!,
       stride: strides[i]!,
     })),
@@ -36,7 +38,7 @@ function spread(array: number | PlanArray, shape: number[]): Float64Array {
   const point = new Float64Array(shape.length)
   let at = 0
   forEachPoint(shape, range(shape.length), point, () => {
-    out[at++] = array.values[stridedIndex(array, point)]!
+    out[at++] = array.data[stridedIndex(array, point)]!
   })
   return out
 }
@@ -51,39 +53,52 @@ function accumulate(plan: Plan, op: Extract<PlanOp, { kind: 'linear' | 'product'
     while (!step.done) step = steps.next(multiply(...step.value))
   }
   const side = (operand: PlanOperand, loops: number[]) => {
-    const reader = readerOf(plan, operand, loops)
+    const reader = planReader(plan, operand, loops)
     return operandFactor(reader, read(reader.tensor))
   }
   if (op.kind === 'product') {
     const loops = [...shape, ...op.reduce]
-    run(contract(side(op.a, loops), side(op.b, loops), loops, shape.length, op.scale, acc))
-  } else
-    for (const term of op.terms) {
-      const loops = [...shape, ...term.reduce]
-      run(contract(side(term, loops), arrayFactor(term.weight, loops), loops, shape.length, 1, acc))
-    }
+    run(contract(side(op.a, loops), side(op.b, loops), loops, shape.length, 1, acc))
+    return acc
+  }
+  for (const term of op.terms) {
+    const loops = [...shape, ...term.reduce]
+    const { weight } = term
+    const factor = arrayFactor(
+      typeof weight === 'number' ? weight : { values: weight.data, strides: weight.strides },
+      loops,
+    )
+    run(contract(side(term, loops), factor, loops, shape.length, 1, acc))
+  }
+  const { grid } = plan.tensors[op.output]!
+  // A quantised tensor of the model itself: its rounding is part of what the model means.
+  if (grid.kind === 'fixed' && grid.levels !== null) {
+    const { scale } = grid
+    const { low, high } = grid.levels
+    for (let i = 0; i < acc.length; i++)
+      acc[i] = Math.min(high, Math.max(low, roundTiesToEven(acc[i]! / scale))) * scale
+  }
   return acc
 }
 
 /** Values of an operand that is read once for each output element. */
 function values(plan: Plan, output: number, operand: PlanOperand, read: Read): Float64Array {
   const { shape } = plan.tensors[output]!
-  const reader = readerOf(plan, operand, shape)
+  const reader = planReader(plan, operand, shape)
   return operandFactor(reader, read(reader.tensor)).gather(range(shape.length), new Float64Array(shape.length))
 }
 
 function largest(plan: Plan, op: PlanExtremum, read: Read): Float64Array {
   const { shape } = plan.tensors[op.output]!
   const loops = [...shape, ...op.reduce]
-  const reader = readerOf(plan, op.input, loops)
+  const reader = planReader(plan, op.input, loops)
   const x = read(reader.tensor)
   const out = new Float64Array(elementCount(shape)).fill(-Infinity)
   const at = new Int32Array(out.length)
   const point = new Float64Array(loops.length)
-  const inner = range(loops.length).slice(shape.length)
-  forEachPoint(loops, inner, point, () => {
+  forEachPoint(loops, range(loops.length).slice(shape.length), point, () => {
     indicesOf(reader, range(shape.length), point, at)
-    for (let i = 0; i < out.length; i++) if (at[i]! >= 0) out[i] = Math.max(out[i]!, x[at[i]!]!)
+    for (let i = 0; i < out.length; i++) if (at[i]! >= 0 && x[at[i]!]! > out[i]!) out[i] = x[at[i]!]!
   })
   return out
 }
@@ -102,18 +117,19 @@ export function evaluatePlan(plan: Plan, inputs: ArrayLike<number>[]): Float64Ar
         tensors[op.output] = accumulate(plan, op, read)
         break
       case 'table':
-        tensors[op.output] = read(op.input).map(op.apply)
+        tensors[op.output] = read(op.input).map((x) => op.apply(x))
         break
       case 'extremum':
         tensors[op.output] = largest(plan, op, read)
         break
       case 'divide': {
         const b = values(plan, op.output, op.b, read)
-        tensors[op.output] = values(plan, op.output, op.a, read).map((a, i) => a / b[i]!)
+        const a = op.a === null ? null : values(plan, op.output, op.a, read)
+        tensors[op.output] = b.map((each, i) => (op.weight * (a === null ? 1 : a[i]!)) / each)
         break
       }
       case 'root':
-        tensors[op.output] = values(plan, op.output, op.input, read).map(Math.sqrt)
+        tensors[op.output] = values(plan, op.output, op.input, read).map((x) => Math.sqrt(Math.max(0, x)))
         break
     }
   }

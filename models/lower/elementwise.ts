@@ -1,258 +1,237 @@
-import { broadcastShapes, broadcastStrides } from '../fold.ts'
 import type { Constant, GraphNode } from '../onnx.ts'
-import type { PlanTerm } from '../plan.ts'
+import { affineByConstants, scaledBy, squared, weightedSum } from './affine.ts'
+import { toAffine, toRef } from './apply.ts'
 import {
   type Activation,
-  activationOf,
-  addOp,
-  addTensor,
-  broadcastExprs,
+  activationAt,
+  affineUnary,
   type Context,
-  constantOf,
-  force,
-  layoutOf,
-  numberOf,
-  operandOf,
-  outputExprs,
-  outputRank,
-  pending,
-  refuse,
+  type Lower,
+  plain,
+  requiredConstant,
+  setActivation,
+  shapeOf,
+  type Unary,
   uncovered,
+  valueAt,
 } from './context.ts'
+import { gridOf } from './emit.ts'
+import { clip, FUNCTIONS, minMax, prelu, unaryNode } from './functions.ts'
+import { divided, multiplied, power, reciprocal, root } from './powers.ts'
+import type { Ref } from './ref.ts'
 
-/** Operators that work element by element: functions of one value, and arithmetic of two. */
+/** Arithmetic of two values. */
 
-type Lowered = Activation[]
+/** Below this a constant that is added is a mask: it stands for −∞, which saturates. */
+const MASK = -9_999
 
-/** A function after what is waiting already. */
-function then({ name: node }: GraphNode, input: Activation, name: string, apply: (x: number) => number): Activation {
-  const { unary: before } = input
-  const unary =
-    before === null
-      ? { name, node, apply }
-      : { name: `${before.name}.${name}`.slice(0, 200), node, apply: (x: number) => apply(before.apply(x)) }
-  return { ...input, unary }
-}
+const sameRef = (a: Ref, b: Ref): boolean =>
+  a === b ||
+  (a.tensor === b.tensor &&
+    JSON.stringify([a.shape, a.factors, a.axes]) === JSON.stringify([b.shape, b.factors, b.axes]))
 
-/** Abramowitz and Stegun 7.1.26 is too coarse for 16 bits; this series and continued fraction are good to 1e-12. */
-export function erf(x: number): number {
-  const a = Math.abs(x)
-  if (a > 6) return Math.sign(x)
-  if (a < 2.5) {
-    let term = a
-    let sum = a
-    for (let n = 1; n < 60; n++) {
-      term *= (-a * a) / n
-      sum += term / (2 * n + 1)
-    }
-    return (Math.sign(x) * 2 * sum) / Math.sqrt(Math.PI)
-  }
-  let fraction = 0
-  for (let k = 60; k > 0; k--) fraction = k / 2 / (a + fraction)
-  return Math.sign(x) * (1 - Math.exp(-a * a) / (Math.sqrt(Math.PI) * (a + fraction)))
-}
-
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
-const clip = (low: number, high: number) => (x: number) => Math.min(high, Math.max(low, x))
-
-type Maker = (node: GraphNode, context: Context) => (x: number) => number
-
-const bound = (context: Context, node: GraphNode, index: number, key: string, fallback: number): number =>
-  constantOf(context, node, index)?.data[0] ?? numberOf(node, key, fallback)
-
-/** Functions of one value, each as in the ONNX operator's definition. */
-export const UNARY: Record<string, Maker> = {
-  Abs: () => Math.abs,
-  Clip: (node, context) => clip(bound(context, node, 1, 'min', -Infinity), bound(context, node, 2, 'max', Infinity)),
-  Elu: (node) => {
-    const alpha = numberOf(node, 'alpha', 1)
-    return (x) => (x < 0 ? alpha * Math.expm1(x) : x)
-  },
-  Erf: () => erf,
-  Exp: () => Math.exp,
-  Gelu: (node) =>
-    node.attributes.get('approximate') === 'tanh'
-      ? (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
-      : (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
-  HardSigmoid: (node) => {
-    const [alpha, beta] = [numberOf(node, 'alpha', 0.2), numberOf(node, 'beta', 0.5)]
-    return (x) => clip(0, 1)(alpha * x + beta)
-  },
-  HardSwish: () => (x) => x * clip(0, 1)(x / 6 + 0.5),
-  LeakyRelu: (node) => {
-    const slope = numberOf(node, 'alpha', 0.01)
-    return (x) => (x < 0 ? slope * x : x)
-  },
-  Neg: () => (x) => -x,
-  Relu: () => (x) => Math.max(0, x),
-  Sigmoid: () => sigmoid,
-  Softplus: () => (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
-  Tanh: () => Math.tanh,
-}
-
-export function unary(context: Context, node: GraphNode): Lowered {
-  return [then(node, pending(context, node, 0), node.operator, UNARY[node.operator]!(node, context))]
-}
-
-const ARITHMETIC = {
-  Add: (a: number, b: number) => a + b,
-  Sub: (a: number, b: number) => a - b,
-  Mul: (a: number, b: number) => a * b,
-  Div: (a: number, b: number) => a / b,
-} as const
-type Arithmetic = keyof typeof ARITHMETIC
-
-const sameRef = (a: Activation, b: Activation): boolean =>
-  a.tensor === b.tensor && JSON.stringify([a.shape, a.axes]) === JSON.stringify([b.shape, b.axes])
-
-/** An output for the elementwise combination of these: laid out as the first that has the whole shape. */
-function outputLike(context: Context, node: GraphNode, shape: number[], inputs: Activation[]): Activation {
-  const model = inputs.find((input) => String(input.shape) === String(shape) && layoutOf(input) !== null)
-  const order = model === undefined ? undefined : layoutOf(model)!
-  return addTensor(context, node.outputs[0]!, shape, order)
-}
-
-/** A constant spread over an output's loops: values and strides along them. */
-function spread(constant: Constant, output: Activation, apply: (x: number) => number) {
-  const strides = broadcastStrides(constant.dims, output.shape)
-  const order = layoutOf(output)!
-  return {
-    values: Float64Array.from(constant.data, apply),
-    strides: order.length === 0 ? [0] : order.map((axis) => strides[axis]!),
-  }
-}
-
-/** Arithmetic with a constant: a function where it is one number, else weights and biases. */
-function withConstant(
+/** Products and sums of functions of one tensor are functions of it. */
+function fused(
   context: Context,
   node: GraphNode,
-  input: Activation,
-  constant: Constant,
-  flipped: boolean,
-): Activation {
-  const op = node.operator as Arithmetic
-  const apply = ARITHMETIC[op]
-  const shape = broadcastShapes([input.shape, constant.dims])
-  if (shape === null) return refuse('MODEL_SHAPE', node, 'its inputs do not broadcast')
-  if (constant.data.length === 1 && String(shape) === String(input.shape)) {
-    const [value] = constant.data as unknown as [number]
-    return then(node, input, op, flipped ? (x) => apply(value, x) : (x) => apply(x, value))
+  a: Activation,
+  b: Activation,
+  label: string,
+  apply: (a: number, b: number) => number,
+): Activation | null {
+  if (a.form !== 'plain' || b.form !== 'plain' || !sameRef(a.ref, b.ref)) return null
+  const { kind } = gridOf(context, a.ref.tensor)
+  if (kind !== 'free' && kind !== 'fixed') return null
+  const [f, g] = [a.unary, b.unary]
+  if (f.affine !== null && g.affine !== null) {
+    if (label === 'Add' || label === 'Sub') {
+      const sign = label === 'Add' ? 1 : -1
+      return plain(a.ref, affineUnary(f.affine.scale + sign * g.affine.scale, f.affine.shift + sign * g.affine.shift))
+    }
+    if (label === 'Mul' && f.affine.shift === 0 && g.affine.shift === 0 && f.affine.scale * g.affine.scale > 0)
+      return plain(a.ref, squared(affineUnary(Math.sqrt(f.affine.scale * g.affine.scale), 0)))
   }
-  if (op === 'Div' && flipped) return uncovered('divides a constant by an activation')
-  const source = force(context, input)
-  const output = outputLike(context, node, shape, [source])
-  const rank = outputRank(context, output)
-  const exprs = broadcastExprs(source.shape, outputExprs(output, rank), rank)
-  const scale = op === 'Mul' || op === 'Div'
-  const weight: PlanTerm['weight'] = scale
-    ? spread(constant, output, (x) => (op === 'Div' ? 1 / x : x))
-    : op === 'Sub' && flipped
-      ? -1
-      : 1
-  const bias = scale ? 0 : spread(constant, output, (x) => (op === 'Sub' && !flipped ? -x : x))
-  const term: PlanTerm = { ...operandOf(context, source, exprs, rank), reduce: [], weight }
-  addOp(context, { kind: 'linear', name: node.name, output: output.tensor, terms: [term], bias, copy: false })
-  return output
+  if (label === 'Mul' && f === g) return plain(a.ref, squared(f))
+  const name = `${label}(${f.label},${g.label})`
+  const unary: Unary = {
+    node: node.name,
+    value: node.outputs[0] ?? '',
+    label: name.length > 200 ? label : name,
+    apply: (x) => apply(f.apply(x), g.apply(x)),
+    affine: null,
+    squareOf: null,
+    reluOf: null,
+  }
+  return plain(a.ref, unary)
 }
 
-function sumOf(context: Context, node: GraphNode, inputs: Activation[], signs: number[]): Activation {
-  const shape = broadcastShapes(inputs.map((input) => input.shape))
-  if (shape === null) return refuse('MODEL_SHAPE', node, 'its inputs do not broadcast')
-  const sources = inputs.map((input) => force(context, input))
-  const output = outputLike(context, node, shape, sources)
-  const rank = outputRank(context, output)
-  const exprs = outputExprs(output, rank)
-  const terms = sources.map(
-    (source, i): PlanTerm => ({
-      ...operandOf(context, source, broadcastExprs(source.shape, exprs, rank), rank),
-      reduce: [],
-      weight: signs[i]!,
-    }),
+/** The one number of a constant that spreads nothing. */
+export function scalarOf(constant: Constant, shape: readonly number[]): number | null {
+  if (constant.dims.length > shape.length || constant.data.length === 0) return null
+  const [first] = constant.data as Float64Array
+  const spreads = constant.dims.some((dim, i) => dim > 1 && shape[shape.length - constant.dims.length + i] !== dim)
+  return !spreads && (constant.data as Float64Array).every((value) => value === first) ? first! : null
+}
+
+const mapped = (constant: Constant, apply: (x: number) => number): Constant => ({
+  dims: constant.dims,
+  dtype: constant.dtype,
+  data: Float64Array.from(constant.data, apply),
+})
+
+const masked = (value: number): number => (value <= MASK ? -Infinity : value)
+
+const addSub =
+  (sign: 1 | -1): Lower =>
+  (context, node) => {
+    const [a, b] = [valueAt(context, node, 0), valueAt(context, node, 1)]
+    if (a?.kind === 'constant' || b?.kind === 'constant') {
+      const index = a?.kind === 'constant' ? 1 : 0
+      const { constant } = (index === 1 ? a : b) as { constant: Constant }
+      const activation = activationAt(context, node, index)
+      const factor = index === 1 ? sign : 1
+      const added = index === 1 ? 1 : sign
+      const scalar = scalarOf(constant, shapeOf(activation))
+      const some = constant.data.some((value) => added * value <= MASK)
+      const shift =
+        some && constant.data.length > 1
+          ? mapped(constant, (x) => masked(added * x))
+          : mapped(constant, (x) => added * x)
+      setActivation(
+        context,
+        node,
+        scalar === null
+          ? affineByConstants(context, node, index, factor, shift)
+          : affineByConstants(context, node, index, factor, added * scalar),
+      )
+      return
+    }
+    const left = activationAt(context, node, 0)
+    const right = activationAt(context, node, 1)
+    setActivation(
+      context,
+      node,
+      fused(context, node, left, right, node.operator, (x, y) => x + sign * y) ??
+        weightedSum(context, node, [
+          { activation: left, weight: 1 },
+          { activation: right, weight: sign },
+        ]),
+    )
+  }
+
+const mul: Lower = (context, node) => {
+  const [a, b] = [valueAt(context, node, 0), valueAt(context, node, 1)]
+  if (a?.kind === 'constant' || b?.kind === 'constant') {
+    const index = a?.kind === 'constant' ? 1 : 0
+    const { constant } = (index === 1 ? a : b) as { constant: Constant }
+    const activation = activationAt(context, node, index)
+    const scalar = scalarOf(constant, shapeOf(activation))
+    setActivation(
+      context,
+      node,
+      scalar === null
+        ? affineByConstants(context, node, index, constant, 0)
+        : affineByConstants(context, node, index, scalar, 0),
+    )
+    return
+  }
+  const left = activationAt(context, node, 0)
+  const right = activationAt(context, node, 1)
+  setActivation(
+    context,
+    node,
+    fused(context, node, left, right, 'Mul', (x, y) => x * y) ?? multiplied(context, node, left, right),
   )
-  addOp(context, { kind: 'linear', name: node.name, output: output.tensor, terms, bias: 0, copy: false })
-  return output
 }
 
-export function productOf(context: Context, node: GraphNode, a: Activation, b: Activation): Activation {
-  const shape = broadcastShapes([a.shape, b.shape])
-  if (shape === null) return refuse('MODEL_SHAPE', node, 'its inputs do not broadcast')
-  const [left, right] = [force(context, a), force(context, b)]
-  const output = outputLike(context, node, shape, [left, right])
-  const rank = outputRank(context, output)
-  const exprs = outputExprs(output, rank)
-  const side = (input: Activation) => operandOf(context, input, broadcastExprs(input.shape, exprs, rank), rank)
-  addOp(context, {
-    kind: 'product',
-    name: node.name,
-    output: output.tensor,
-    a: side(left),
-    b: side(right),
-    reduce: [],
-    scale: 1,
-    bias: 0,
+const div: Lower = (context, node) => {
+  const [a, b] = [valueAt(context, node, 0), valueAt(context, node, 1)]
+  if (b?.kind === 'constant') {
+    if (b.constant.data.some((value) => value === 0)) uncovered(node, 'divides by 0')
+    const activation = activationAt(context, node, 0)
+    const scalar = scalarOf(b.constant, shapeOf(activation))
+    const factor = mapped(b.constant, (x) => 1 / x)
+    setActivation(
+      context,
+      node,
+      scalar === null
+        ? affineByConstants(context, node, 0, factor, 0)
+        : affineByConstants(context, node, 0, 1 / scalar, 0),
+    )
+    return
+  }
+  const right = activationAt(context, node, 1)
+  if (a?.kind === 'constant') {
+    const scalar = scalarOf(a.constant, shapeOf(right)) ?? uncovered(node, 'divides a constant tensor by an activation')
+    setActivation(context, node, reciprocal(context, node, right, scalar))
+    return
+  }
+  const left = activationAt(context, node, 0)
+  const both = fused(context, node, left, right, 'Div', (x, y) => x / y)
+  // A quotient of functions of one tensor is one only where a function is on top: x·sigmoid(x) written as x / (1 + e^−x).
+  if (both !== null && right.form === 'plain' && right.unary.affine === null) {
+    setActivation(context, node, both)
+    return
+  }
+  const { ref, scale, shift } = toAffine(context, node, right)
+  const divisor = shift === 0 ? ref : toRef(context, node, plain(ref, affineUnary(scale, shift)))
+  setActivation(context, node, divided(context, node, left, divisor, shift === 0 ? 1 / scale : 1))
+}
+
+/** Where with a mask that is known: both sides weighted by it. */
+const where: Lower = (context, node) => {
+  const condition = requiredConstant(context, node, 0)
+  const chosen = mapped(condition, (x) => Number(x !== 0))
+  const other = mapped(condition, (x) => Number(x === 0))
+  const parts: { activation: Activation; weight: Constant }[] = []
+  let bias: number | Constant = 0
+  ;[chosen, other].forEach((mask, i) => {
+    const value = valueAt(context, node, i + 1)
+    if (value?.kind !== 'constant') {
+      parts.push({ activation: activationAt(context, node, i + 1), weight: mask })
+      return
+    }
+    const { constant } = value
+    if (constant.data.length === 1) bias = mapped(mask, (m) => (m === 0 ? 0 : masked(constant.data[0]!)))
+    else if (mask.data.length === 1) bias = mapped(constant, (x) => (mask.data[0] === 0 ? 0 : x))
+    else if (String(constant.dims) === String(mask.dims))
+      bias = { ...constant, data: Float64Array.from(mask.data, (m, at) => (m === 0 ? 0 : masked(constant.data[at]!))) }
+    else uncovered(node, 'its mask and its constant have different shapes')
   })
-  return output
+  setActivation(context, node, weightedSum(context, node, parts, bias))
 }
 
-export function arithmetic(context: Context, node: GraphNode): Lowered {
-  const op = node.operator as Arithmetic
-  const [left, right] = [constantOf(context, node, 0), constantOf(context, node, 1)]
-  if (left !== null) return [withConstant(context, node, pending(context, node, 1), left, true)]
-  if (right !== null) return [withConstant(context, node, pending(context, node, 0), right, false)]
-  const [a, b] = [pending(context, node, 0), pending(context, node, 1)]
-  if (sameRef(a, b) && (a.unary !== null || b.unary !== null)) {
-    // Two functions of the same values are one: this is how exporters write GELU, SiLU or HardSwish.
-    const apply = ARITHMETIC[op]
-    const [f, g] = [a.unary?.apply ?? ((x: number) => x), b.unary?.apply ?? ((x: number) => x)]
-    const name = `${op}(${a.unary?.name ?? 'x'},${b.unary?.name ?? 'x'})`.slice(0, 200)
-    return [{ ...a, unary: { name, node: node.name, apply: (x) => apply(f(x), g(x)) } }]
-  }
-  if (op === 'Add') return [sumOf(context, node, [a, b], [1, 1])]
-  if (op === 'Sub') return [sumOf(context, node, [a, b], [1, -1])]
-  if (op === 'Mul') return [productOf(context, node, a, b)]
-  return uncovered('divides one activation by another')
+const pow: Lower = (context, node) => {
+  const exponent = requiredConstant(context, node, 1)
+  const activation = activationAt(context, node, 0)
+  const scalar = scalarOf(exponent, shapeOf(activation)) ?? uncovered(node, 'its exponents differ')
+  setActivation(context, node, power(context, node, activation, scalar))
 }
 
-export function power(context: Context, node: GraphNode): Lowered {
-  const exponent = constantOf(context, node, 1)
-  if (exponent === null || exponent.data.length !== 1) return uncovered('a power that is not one constant')
-  const [p] = exponent.data as unknown as [number]
-  const input = pending(context, node, 0)
-  if (p === 2 && input.unary === null) return [productOf(context, node, input, input)]
-  if (!Number.isInteger(p) || p < 1) return uncovered(`the power ${p}`)
-  return [then(node, input, `Pow${p}`, (x) => x ** p)]
-}
-
-/** where(mask, x, fill) with a constant mask: kept where the mask says so, else the other side. */
-export function where(context: Context, node: GraphNode): Lowered {
-  const mask = constantOf(context, node, 0)
-  if (mask === null) return uncovered('a mask that is not constant')
-  const sides = [1, 2].map((index) => constantOf(context, node, index))
-  const data = sides.map((side, i) => (side === null ? activationOf(context, node, i + 1) : null))
-  const dims = [mask.dims, ...sides.map((side, i) => side?.dims ?? data[i]!.shape)]
-  const shape = broadcastShapes(dims)
-  if (shape === null) return refuse('MODEL_SHAPE', node, 'its inputs do not broadcast')
-  const present = data.filter((each): each is Activation => each !== null)
-  const output = outputLike(context, node, shape, present)
-  const rank = outputRank(context, output)
-  const exprs = outputExprs(output, rank)
-  const terms = data.flatMap((source, i): PlanTerm[] =>
-    source === null
-      ? []
-      : [
-          {
-            ...operandOf(context, source, broadcastExprs(source.shape, exprs, rank), rank),
-            reduce: [],
-            weight: spread(mask, output, (keep) => ((keep !== 0) === (i === 0) ? 1 : 0)),
-          },
-        ],
-  )
-  const fills = sides.flatMap((side, i) => (side === null ? [] : [{ side, i }]))
-  if (fills.length > 1) return uncovered('chooses between constants')
-  const fill = fills[0]
-  if (fill !== undefined && fill.side.data.length !== 1) return uncovered('fills with more than one number')
-  const bias =
-    fill === undefined ? 0 : spread(mask, output, (keep) => ((keep !== 0) === (fill.i === 0) ? fill.side.data[0]! : 0))
-  addOp(context, { kind: 'linear', name: node.name, output: output.tensor, terms, bias, copy: false })
-  return [output]
+export const ELEMENTWISE: Record<string, Lower> = {
+  ...Object.fromEntries(Object.entries(FUNCTIONS).map(([operator, make]) => [operator, unaryNode(make)])),
+  Add: addSub(1),
+  Clip: clip,
+  Div: div,
+  Max: minMax(Math.max),
+  Min: minMax(Math.min),
+  Mul: mul,
+  Neg: (context, node) => setActivation(context, node, scaledBy(context, node, activationAt(context, node, 0), -1, 0)),
+  Pow: pow,
+  PRelu: prelu,
+  Reciprocal: (context, node) =>
+    setActivation(context, node, reciprocal(context, node, activationAt(context, node, 0), 1)),
+  Sqrt: (context, node) => setActivation(context, node, root(context, node, activationAt(context, node, 0))),
+  Sub: addSub(-1),
+  Sum: (context, node) =>
+    setActivation(
+      context,
+      node,
+      weightedSum(
+        context,
+        node,
+        node.inputs.map((_, i) => ({ activation: activationAt(context, node, i), weight: 1 })),
+      ),
+    ),
+  Where: where,
 }

@@ -1,167 +1,204 @@
+import { axesOf, numberAttribute } from '../fold-tensor.ts'
 import type { GraphNode } from '../onnx.ts'
-import type { PlanTerm } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
+import { scaledBy } from './affine.ts'
+import { toAffine, toRef, toScaled } from './apply.ts'
 import {
   type Activation,
-  activationOf,
-  addOp,
-  addTensor,
-  axesOf,
+  activationAt,
+  affineUnary,
   type Context,
-  layoutOf,
-  materialise,
-  numberOf,
-  numbersOf,
-  operandOf,
-  outputExprs,
-  outputRank,
-  refuse,
-  unit,
-  weightsOf,
+  integersAt,
+  type Lower,
+  plain,
+  setActivation,
+  shapeOf,
+  uncovered,
 } from './context.ts'
+import { addTensor, emitLinear, exactRef, pushOp } from './emit.ts'
+import { type Frame, frameOf, loopsOfAxis, orderLike } from './frame.ts'
+import { affine, loop, operandOf, type Position, type Ref, range } from './ref.ts'
 
-import { channelsLast, windowExprs, windowOf } from './linear.ts'
+/** Sums, means and maxima over whole axes. */
 
-/** Means and sums over axes and windows, and scales and shifts of channels. */
-
-type Lowered = Activation[]
-
-/** Mean or sum over axes; `kept` says whether they stay with size 1. */
-function reduction(context: Context, node: GraphNode, axes: number[], kept: boolean, mean: boolean): Lowered {
-  const input = activationOf(context, node, 0)
-  const over = new Set(axes.map((axis) => (axis < 0 ? axis + input.shape.length : axis)))
-  if ([...over].some((axis) => input.shape[axis] === undefined))
-    refuse('MODEL_ATTRIBUTE', node, 'reduces an axis that is not there')
-  const shape = input.shape.map((size, axis) => (over.has(axis) ? 1 : size))
-  const output = addTensor(
-    context,
-    node.outputs[0]!,
-    shape,
-    layoutOf(input)
-      ?.concat(shape.map((_, i) => i))
-      .filter((axis, i, all) => all.indexOf(axis) === i),
-  )
-  const rank = outputRank(context, output)
-  const reduced = [...over].filter((axis) => input.shape[axis]! > 1)
-  const loops = rank + reduced.length
-  const exprs = outputExprs(output, loops).map((expr, axis) => {
-    const at = reduced.indexOf(axis)
-    return at < 0 ? expr : unit(loops, rank + at)
+/** The frame of a result with the named axes reduced to one element, laid out like its source. */
+export function reducedFrame(ref: Ref, axes: readonly number[]): Frame {
+  const factors = ref.factors.map((extents, axis) => (axes.includes(axis) ? [] : extents))
+  const shape = ref.shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim))
+  // Variables that are left keep their order in memory.
+  const left: number[] = []
+  let at = 0
+  ref.factors.forEach((extents, axis) => {
+    for (const _ of extents) {
+      if (!axes.includes(axis)) left.push(at)
+      at++
+    }
   })
-  const reduce = reduced.map((axis) => input.shape[axis]!)
-  const term: PlanTerm = {
-    ...operandOf(context, input, exprs, loops),
-    reduce,
-    weight: mean ? 1 / elementCount(reduce) : 1,
-  }
-  addOp(context, { kind: 'linear', name: node.name, output: output.tensor, terms: [term], bias: 0, copy: false })
-  if (kept) return [output]
-  const left = input.shape.flatMap((size, axis) => (over.has(axis) ? [] : [size]))
-  const keep = shape.flatMap((_, axis) => (over.has(axis) ? [] : [axis]))
-  return [
-    {
-      ...output,
-      shape: left,
-      axes: output.axes.map(({ coefs, offset }) => ({ coefs: keep.map((axis) => coefs[axis]!), offset })),
-    },
-  ]
+  const order = orderLike(ref).filter((variable) => left.includes(variable))
+  return frameOf(
+    shape,
+    factors,
+    order.map((variable) => left.indexOf(variable)),
+  )
 }
 
-const every = (context: Context, node: GraphNode): number[] =>
-  activationOf(context, node, 0).shape.map((_, axis) => axis)
-
-export const reduce =
-  (mean: boolean) =>
-  (context: Context, node: GraphNode): Lowered => {
-    const axes = axesOf(context, node, 1)
-    if (axes === null && numberOf(node, 'noop_with_empty_axes', 0) !== 0) return [activationOf(context, node, 0)]
-    return reduction(context, node, axes ?? every(context, node), numberOf(node, 'keepdims', 1) !== 0, mean)
-  }
-
-export const globalAverage = (context: Context, node: GraphNode): Lowered =>
-  reduction(context, node, every(context, node).slice(2), true, true)
-
-export function averagePool(context: Context, node: GraphNode): Lowered {
-  const input = activationOf(context, node, 0)
-  const kernel = numbersOf(node, 'kernel_shape', [])
-  const window = windowOf(node, input, kernel)
-  const shape = [1, input.shape[1]!, ...window.out]
-  const output = addTensor(context, node.outputs[0]!, shape, channelsLast(shape.length))
-  const rank = outputRank(context, output)
-  const loops = rank + kernel.length
-  const positions = outputExprs(output, loops)
-  // What a window covers: with padding counted always the same, else fewer places at the edges.
-  const included = numberOf(node, 'count_include_pad', 0) !== 0
-  const covered = window.out.map((size, i) =>
-    Array.from({ length: size }, (_, o) => {
-      let count = 0
-      for (let k = 0; k < kernel[i]!; k++) {
-        const at = o * window.strides[i]! + k * window.dilations[i]! - window.pads[i]!
-        const [low, high] = included
-          ? [-window.pads[i]!, input.shape[i + 2]! + window.pads[i + kernel.length]!]
-          : [0, input.shape[i + 2]!]
-        if (at >= low && at < high) count++
-      }
-      return count
+/** What an op that reduces the named axes reads. */
+export function reducedOperand(ref: Ref, axes: readonly number[], frame: Frame) {
+  const outer = frame.order.length
+  const reduce: number[] = []
+  const positions = ref.factors.flatMap((extents, axis) =>
+    extents.map((extent, i): Position => {
+      if (!axes.includes(axis)) return loop(loopsOfAxis(frame, axis)[i]!)
+      reduce.push(extent)
+      return loop(outer + reduce.length - 1)
     }),
   )
-  const even = covered.every((counts) => counts.every((count) => count === counts[0]))
-  let weight: PlanTerm['weight'] = 1 / covered.reduce((product, counts) => product * counts[0]!, 1)
-  if (!even) {
-    const values = new Float64Array(elementCount(window.out))
-    for (let i = 0; i < values.length; i++) {
-      let rest = i
-      let count = 1
-      for (let axis = window.out.length - 1; axis >= 0; axis--) {
-        count *= covered[axis]![rest % window.out[axis]!]!
-        rest = Math.floor(rest / window.out[axis]!)
-      }
-      values[i] = 1 / count
-    }
-    const order = layoutOf(output)!
-    const strides = Array.from({ length: loops }, (_, loop) =>
-      order[loop] !== undefined && order[loop]! >= 2 ? elementCount(window.out.slice(order[loop]! - 1)) : 0,
-    )
-    weight = { values, strides }
-  }
-  const term: PlanTerm = {
-    ...operandOf(context, input, windowExprs(positions, positions[1]!, window, loops, rank), loops),
-    reduce: kernel,
-    weight,
-  }
-  addOp(context, { kind: 'linear', name: node.name, output: output.tensor, terms: [term], bias: 0, copy: false })
-  return [output]
+  return { reduce, operand: operandOf(ref, positions, outer + reduce.length) }
 }
 
-/** (x − mean)·scale/√(variance + ε) + shift for each channel. */
-export function batchNorm(context: Context, node: GraphNode): Lowered {
-  const [scale, shift, mean, variance] = [1, 2, 3, 4].map((index) => weightsOf(context, node, index).data)
-  const epsilon = numberOf(node, 'epsilon', 1e-5)
-  const factor = Float64Array.from(scale!, (s, i) => s / Math.sqrt(variance![i]! + epsilon))
-  const offset = Float64Array.from(shift!, (b, i) => b - mean![i]! * factor[i]!)
-  return [scaleShift(context, node, activationOf(context, node, 0), 1, factor, offset)]
+/** The result without its reduced axes. */
+function dropAxes(activation: Activation, axes: readonly number[], keep: boolean): Activation {
+  if (keep) return activation
+  const kept = (_: unknown, axis: number): boolean => !axes.includes(axis)
+  if (activation.form === 'squares') return { ...activation, shape: activation.shape.filter(kept) }
+  const { ref } = activation
+  const dropped = { ...ref, shape: ref.shape.filter(kept), factors: ref.factors.filter(kept) }
+  return activation.form === 'plain' ? { ...activation, ref: dropped, writer: null } : { ...activation, ref: dropped }
 }
 
-/** One weight and one bias for each position of an axis. */
-export function scaleShift(
+/** The axes of a reduction, from an input or an attribute as its operator set has it; null where nothing is reduced. */
+function axesOfNode(context: Context, node: GraphNode, rank: number): number[] | null {
+  const listed = node.attributes.get('axes')
+  const given = Array.isArray(listed) ? (listed as number[]) : integersAt(context, node, 1)
+  if (given !== null && given.length > 0) return axesOf(node, given, rank)
+  return numberAttribute(node, 'noop_with_empty_axes', 0) !== 0 ? null : range(rank)
+}
+
+/** factor · Σ over axes. */
+export function sum(
   context: Context,
   node: GraphNode,
-  input: Activation,
-  axis: number,
-  factor: Float64Array,
-  offset: Float64Array | null,
+  activation: Activation,
+  axes: readonly number[],
+  mean: boolean,
+  name = node.name,
+  tensorName = node.outputs[0] ?? node.name,
 ): Activation {
-  if (factor.length !== input.shape[axis]) refuse('MODEL_SHAPE', node, 'its parameters do not fit its channels')
-  const source = layoutOf(input) === null ? materialise(context, input) : input
-  const output = addTensor(context, node.outputs[0]!, source.shape, layoutOf(source)!)
-  const rank = outputRank(context, output)
-  const strides = Array.from({ length: rank }, (_, loop) => (layoutOf(output)![loop] === axis ? 1 : 0))
-  const term: PlanTerm = {
-    ...operandOf(context, source, outputExprs(output, rank), rank),
-    reduce: [],
-    weight: { values: factor, strides },
+  const count = elementCount(axes.map((axis) => shapeOf(activation)[axis]!))
+  const factor = mean ? 1 / count : 1
+  if (activation.form === 'plain' && activation.unary.squareOf !== null) {
+    const base = toScaled(context, node, plain(activation.ref, activation.unary.squareOf))
+    const shape = base.ref.shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim))
+    return { form: 'squares', ref: base.ref, shape, axes: [...axes], factor: factor * base.scale ** 2, shift: 0 }
   }
-  const bias = offset === null ? 0 : { values: offset, strides }
-  addOp(context, { kind: 'linear', name: node.name, output: output.tensor, terms: [term], bias, copy: false })
-  return output
+  const { ref, scale, shift } = toAffine(context, node, activation)
+  const frame = reducedFrame(ref, axes)
+  const { reduce, operand } = reducedOperand(ref, axes, frame)
+  const term = { ...operand, reduce, weight: scale * factor }
+  return emitLinear(context, name, tensorName, frame, [term], shift * factor * count)
+}
+
+/** One pass of a maximum. */
+function maximumOnce(context: Context, name: string, tensorName: string, ref: Ref, axes: readonly number[]): Ref {
+  const frame = reducedFrame(ref, axes)
+  const { reduce, operand } = reducedOperand(ref, axes, frame)
+  const out = addTensor(context, tensorName, frame, { grid: { kind: 'same', as: ref.tensor } })
+  pushOp(context, { kind: 'extremum', name, output: out.tensor, input: operand, reduce })
+  return out
+}
+
+const RUN = 64
+
+/** The maxima of runs of 64 along an axis. */
+function maximumOfRuns(context: Context, node: GraphNode, name: string, ref: Ref, axis: number): Ref {
+  const source = exactRef(context, node, ref, [axis])
+  const runs = Math.ceil(source.shape[axis]! / RUN)
+  const shape = source.shape.map((dim, each) => (each === axis ? runs : dim))
+  const factors = source.factors.map((extents, each) => (each === axis ? (runs > 1 ? [runs] : []) : extents))
+  const frame = frameOf(shape, factors)
+  const outer = frame.order.length
+  const positions = source.factors.flatMap((extents, each): Position[] => {
+    const loops = loopsOfAxis(frame, each)
+    if (each !== axis) return extents.map((_, i) => loop(loops[i]!))
+    return [affine([...loops.map((index): [number, number] => [index, RUN]), [outer, 1]])]
+  })
+  const out = addTensor(context, name, frame, { grid: { kind: 'same', as: source.tensor } })
+  const input = operandOf(source, positions, outer + 1)
+  pushOp(context, { kind: 'extremum', name, output: out.tensor, input, reduce: [RUN] })
+  return out
+}
+
+/** The maximum over axes: in one window of at most 64 elements, or axis by axis, or in runs. */
+export function maximum(
+  context: Context,
+  node: GraphNode,
+  activation: Activation,
+  axesOf: (rank: number) => number[],
+  keep: boolean,
+  suffix = '',
+): Activation {
+  const found = toAffine(context, node, activation)
+  const turned = found.scale < 0
+  const scale = turned ? 1 : found.scale
+  const shift = turned ? 0 : found.shift
+  let ref = turned ? toRef(context, node, plain(found.ref, affineUnary(found.scale, found.shift))) : found.ref
+  const axes = axesOf(ref.shape.length)
+  const tensorName = `${node.outputs[0] ?? node.name}${suffix}`
+  let pass = 0
+  for (;;) {
+    const left = axes.filter((axis) => ref.shape[axis]! > 1)
+    if (left.length === 0 && pass > 0) break
+    if (elementCount(left.map((axis) => ref.shape[axis]!)) <= RUN) {
+      ref = maximumOnce(context, `${node.name}${suffix}`, tensorName, ref, axes)
+      break
+    }
+    const short = left.findLast((axis) => ref.shape[axis]! <= RUN)
+    const name = `${tensorName}/pass${pass++}`
+    ref =
+      short === undefined
+        ? maximumOfRuns(context, node, name, ref, left.at(-1)!)
+        : maximumOnce(context, name, name, ref, [short])
+  }
+  return dropAxes(plain(ref, affineUnary(scale, shift)), axes, keep)
+}
+
+const reduction =
+  (reduce: (context: Context, node: GraphNode, activation: Activation, axes: number[]) => Activation): Lower =>
+  (context, node) => {
+    const activation = activationAt(context, node, 0)
+    const axes = axesOfNode(context, node, shapeOf(activation).length)
+    const keep = numberAttribute(node, 'keepdims', 1) !== 0
+    setActivation(
+      context,
+      node,
+      axes === null ? activation : dropAxes(reduce(context, node, activation, axes), axes, keep),
+    )
+  }
+
+const square = (context: Context, node: GraphNode, activation: Activation, axes: number[]): Activation => {
+  const base = toScaled(context, node, activation)
+  const shape = base.ref.shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim))
+  return { form: 'squares', ref: base.ref, shape, axes, factor: base.scale ** 2, shift: 0 }
+}
+
+export const REDUCE: Record<string, Lower> = {
+  GlobalAveragePool: (context, node) => {
+    const activation = activationAt(context, node, 0)
+    const axes = range(shapeOf(activation).length).slice(2)
+    if (axes.length === 0) uncovered(node, 'has no axes to average')
+    setActivation(context, node, sum(context, node, activation, axes, true))
+  },
+  ReduceMax: reduction((context, node, activation, axes) => maximum(context, node, activation, () => axes, true)),
+  ReduceMean: reduction((context, node, activation, axes) => sum(context, node, activation, axes, true)),
+  ReduceMin: reduction((context, node, activation, axes) =>
+    scaledBy(
+      context,
+      node,
+      maximum(context, node, scaledBy(context, node, activation, -1, 0), () => axes, true),
+      -1,
+      0,
+    ),
+  ),
+  ReduceSum: reduction((context, node, activation, axes) => sum(context, node, activation, axes, false)),
+  ReduceSumSquare: reduction(square),
 }

@@ -147,9 +147,7 @@ export async function checkProofs(
       ? pointwiseClaims(statement, i, job.statements[i]!, context)
       : chainClaims(statement, i, job.statements[i]!, context),
   )
-  for (const { kind, signals, proof, where } of claims) {
-    const result = await verifier.verify(kind, signals, proof)
-    if (!result.ok) fail(PROOF_FAULT[result.code] ?? 'PROOF_PAIRING', `${where}: ${result.code}`)
-  }
+  const result = await verifier.verifyAll(claims)
+  if (!result.ok) fail(PROOF_FAULT[result.code] ?? 'PROOF_PAIRING', `${claims[result.index]!.where}: ${result.code}`)
   return claims.length
 }

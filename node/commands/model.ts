@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { buildManifest, modelInputs, readSamples } from '../../models/calibrate.ts'
+import { describePlan } from '../../models/describe.ts'
 import { loadDigits } from '../../models/digits.ts'
 import { detection } from '../../models/draw.ts'
-import { lowerGraph } from '../../models/lower.ts'
 import { type Manifest, manifestBytes } from '../../models/manifest.ts'
 import { parseModel } from '../../models/onnx.ts'
 import { readModelFile } from '../../models/onnx-file.ts'
@@ -73,13 +73,13 @@ export type CheckOptions = { samples?: string; tiles: string }
 export async function modelCheck(file: string, options: CheckOptions): Promise<void> {
   const bytes = file === 'digits' ? loadDigits().model : readModelFile(file)
   const graph = parseModel(bytes)
-  const operators = [...new Set(graph.nodes.map(({ operator }) => operator))].sort()
-  const parameters = [...graph.constants.values()].reduce((sum, { data }) => sum + data.length, 0)
+  const { operators, parameters, multiplyAdds, coverage, uncovered } = describePlan(graph)
+  const counted = Object.entries(operators).map(([operator, count]) => (count > 1 ? `${operator} ×${count}` : operator))
   console.log(`${file}: opset ${graph.opset}, ${graph.nodes.length} nodes, ${parameters} parameters`)
-  console.log(`operators: ${operators.join(', ')}`)
-  const { uncovered } = lowerGraph(graph)
+  console.log(`operators: ${counted.join(', ')}`)
+  console.log(`coverage: ${percent(coverage)} of the work at most, ${multiplyAdds} multiply-adds covered`)
   if (uncovered.length > 0) {
-    console.log(`${graph.nodes.length - uncovered.length} of ${graph.nodes.length} nodes are covered; these are not:`)
+    console.log(`${uncovered.length} of ${graph.nodes.length} nodes are not covered:`)
     for (const { node, operator, reason } of uncovered) console.log(`  ${node} (${operator}): ${reason}`)
     return
   }

@@ -39,7 +39,7 @@ const argmax = (values: ArrayLike<number>): number => Array.from(values).indexOf
 const decision = (values: ArrayLike<number>): number =>
   values.length === 1 ? Number(values[0]! > 0.5) : argmax(values)
 
-for (const name of ['residual', 'breast', 'regressor', 'transformer'])
+for (const name of ['residual', 'breast', 'regressor', 'transformer', 'quantised'])
   test(`${name}: canonical decides as float does, serves within τ, and all its statements hold`, async () => {
     const original = file(name, `${name}.onnx`)
     const [input] = modelInputs(original)

@@ -15,18 +15,30 @@ import { SinterError } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
 import { committer } from './attestation-world.ts'
 
+/** A verifier that judges one proof after the other. */
+function oneByOne(verify: Verifier['verify']): Verifier {
+  return {
+    verify,
+    async verifyAll(claims) {
+      for (const [index, { kind, signals, proof }] of claims.entries()) {
+        const verdict = await verify(kind, signals, proof)
+        if (!verdict.ok) return { ...verdict, index }
+      }
+      return { ok: true }
+    },
+    close: async () => {},
+  }
+}
+
 /** Verifies each proof once, however many mutations of its attestation a test looks at. */
 export function remembering(verifier: Pick<Verifier, 'verify'>): Verifier {
   const known = new Map<string, ReturnType<Verifier['verify']>>()
-  return {
-    verify(kind, signals, proof) {
-      const key = createHash('sha256').update(kind).update(signals.join()).update('/').update(proof).digest('hex')
-      const verdict = known.get(key) ?? verifier.verify(kind, signals, proof)
-      known.set(key, verdict)
-      return verdict
-    },
-    close: async () => {},
-  } as Verifier
+  return oneByOne((kind, signals, proof) => {
+    const key = createHash('sha256').update(kind).update(signals.join()).update('/').update(proof).digest('hex')
+    const verdict = known.get(key) ?? verifier.verify(kind, signals, proof)
+    known.set(key, verdict)
+    return verdict
+  })
 }
 
 /** Public signals and circuit input of whatever kind. */
@@ -71,15 +83,12 @@ export async function idealProofs(): Promise<{ pool: ProverPool; verifier: Verif
       },
       close: async () => {},
     },
-    verifier: {
-      async verify(kind, signals, proof) {
-        if (signals.length !== SIGNAL_COUNT[kind])
-          throw new SinterError('SIGNAL_COUNT', 'a statement of the wrong length')
-        if (!signals.every(isCanonical)) return { ok: false, code: 'SIGNAL_RANGE' }
-        if (proof.length !== 256) return { ok: false, code: 'PROOF_LENGTH' }
-        return Buffer.from(tag(kind, signals)).equals(proof) ? { ok: true } : { ok: false, code: 'PAIRING' }
-      },
-      close: async () => {},
-    } as Verifier,
+    verifier: oneByOne(async (kind, signals, proof) => {
+      if (signals.length !== SIGNAL_COUNT[kind])
+        throw new SinterError('SIGNAL_COUNT', 'a statement of the wrong length')
+      if (!signals.every(isCanonical)) return { ok: false, code: 'SIGNAL_RANGE' }
+      if (proof.length !== 256) return { ok: false, code: 'PROOF_LENGTH' }
+      return Buffer.from(tag(kind, signals)).equals(proof) ? { ok: true } : { ok: false, code: 'PAIRING' }
+    }),
   }
 }

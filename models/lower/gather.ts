@@ -1,0 +1,233 @@
+import { axesOf, integersAttribute, numberAttribute, textAttribute } from '../fold-tensor.ts'
+import type { GraphNode } from '../onnx.ts'
+import type { PlanArray, PlanTerm } from '../plan.ts'
+import { elementCount } from '../tiling.ts'
+import { toAffine, toScaled } from './apply.ts'
+import {
+  type Activation,
+  activationAt,
+  type Context,
+  constantAt,
+  integersAt,
+  type Lower,
+  requiredConstant,
+  resolveAxis,
+  setActivation,
+  shapeOf,
+  uncovered,
+} from './context.ts'
+import { emitLinear, exactRef } from './emit.ts'
+import { frameOf, loopsOfAxis, orderLike, stridesOver } from './frame.ts'
+import { affine, loop, operandOf, type Position, plainFactors, range, reshaped, sliced } from './ref.ts'
+import { viewed } from './view.ts'
+
+/** Copies through an index for each axis: picking, padding, repeating, resizing. */
+
+/** Copies with an index table for each named axis; −1 gives `fill`. */
+function gathered(
+  context: Context,
+  node: GraphNode,
+  activation: Activation,
+  tables: (number[] | null)[],
+  fill: number | null,
+): Activation {
+  const found =
+    fill === null ? toAffine(context, node, activation) : { ...toScaled(context, node, activation), shift: 0 }
+  const moved = range(tables.length).filter((axis) => tables[axis] !== null)
+  const ref = exactRef(context, node, found.ref, moved)
+  const shape = ref.shape.map((dim, axis) => tables[axis]?.length ?? dim)
+  const factors = ref.factors.map((extents, axis) => (tables[axis] ? plainFactors([tables[axis].length])[0]! : extents))
+  const kept = orderLike(ref)
+  const variables = factors.flat().length
+  const frame = frameOf(shape, factors, variables === kept.length ? kept : range(variables))
+  const positions = ref.factors.flatMap((extents, axis): Position[] => {
+    const loops = loopsOfAxis(frame, axis)
+    const table = tables[axis]
+    if (!table) return extents.map((_, i) => loop(loops[i]!))
+    // Padding is an offset: only what is out of order needs the table.
+    const inside = ref.shape[axis]!
+    const shift = table.findIndex((entry) => entry >= 0)
+    const run = table[shift]! - shift
+    const runs = table.every((entry, i) => entry === (i + run >= 0 && i + run < inside ? i + run : -1))
+    if (runs)
+      return [
+        affine(
+          loops.map((index) => [index, 1]),
+          run,
+        ),
+      ]
+    return [{ ...affine(loops.map((index) => [index, 1])), table: Int32Array.from(table) }]
+  })
+  const outer = frame.order.length
+  const plainCopy = found.scale === 1 && found.shift === 0 && !fill
+  const term: PlanTerm = { ...operandOf(ref, positions, outer), reduce: [], weight: plainCopy ? 1 : found.scale }
+  let bias: number | PlanArray = found.shift
+  if (fill) {
+    const dims = moved.map((axis) => tables[axis]!.length)
+    const data = new Float64Array(elementCount(dims))
+    for (let i = 0; i < data.length; i++) {
+      let rest = i
+      for (let at = dims.length - 1; at >= 0; at--) {
+        if (tables[moved[at]!]![rest % dims[at]!]! < 0) data[i] = fill
+        rest = Math.floor(rest / dims[at]!)
+      }
+    }
+    const steps = moved.flatMap((axis, at) =>
+      loopsOfAxis(frame, axis).map((index): [number, number] => [index, elementCount(dims.slice(at + 1))]),
+    )
+    bias = { data, strides: stridesOver(outer, steps) }
+  }
+  return emitLinear(
+    context,
+    node.name,
+    node.outputs[0]!,
+    frame,
+    [term],
+    bias,
+    plainCopy ? { grid: { kind: 'same', as: ref.tensor } } : {},
+  )
+}
+
+const PAD_MODES: Record<string, (at: number, extent: number) => number> = {
+  constant: () => -1,
+  edge: (at, extent) => Math.min(extent - 1, Math.max(0, at)),
+  reflect: (at, extent) => {
+    const period = Math.max(1, 2 * (extent - 1))
+    const index = ((at % period) + period) % period
+    return index < extent ? index : period - index
+  },
+  wrap: (at, extent) => ((at % extent) + extent) % extent,
+}
+
+export const pad: Lower = (context, node) => {
+  const activation = activationAt(context, node, 0)
+  const shape = shapeOf(activation)
+  const pads = integersAt(context, node, 1) ?? uncovered(node, 'has no pads')
+  const mode = textAttribute(node, 'mode', 'constant')
+  const outside = PAD_MODES[mode] ?? uncovered(node, `has mode ${mode}`)
+  const axes = axesOf(node, integersAt(context, node, 3) ?? range(shape.length), shape.length)
+  const fill = constantAt(context, node, 2)?.data[0] ?? 0
+  const tables = shape.map((extent, axis) => {
+    const at = axes.indexOf(axis)
+    if (at < 0) return null
+    const [before, after] = [pads[at]!, pads[at + axes.length]!]
+    if (before === 0 && after === 0) return null
+    return range(extent + before + after).map((i) => {
+      const index = i - before
+      return index >= 0 && index < extent ? index : outside(index, extent)
+    })
+  })
+  if (tables.some((table) => table?.length === 0)) uncovered(node, 'leaves nothing')
+  const moves = tables.some((table) => table !== null)
+  setActivation(
+    context,
+    node,
+    moves ? gathered(context, node, activation, tables, mode === 'constant' ? fill : null) : activation,
+  )
+}
+
+export const tile: Lower = (context, node) => {
+  const activation = activationAt(context, node, 0)
+  const repeats = integersAt(context, node, 1) ?? uncovered(node, 'has no repeats')
+  const tables = shapeOf(activation).map((extent, axis) =>
+    repeats[axis] === 1 ? null : range(extent * repeats[axis]!).map((i) => i % extent),
+  )
+  setActivation(
+    context,
+    node,
+    tables.every((each) => each === null) ? activation : gathered(context, node, activation, tables, null),
+  )
+}
+
+/** The source index of each output index of a nearest-neighbour resize. */
+function nearest(node: GraphNode, from: number, to: number, scale: number): number[] {
+  const transform = textAttribute(node, 'coordinate_transformation_mode', 'half_pixel')
+  const rounding = textAttribute(node, 'nearest_mode', 'round_prefer_floor')
+  const source = (x: number): number => {
+    switch (transform) {
+      case 'asymmetric':
+        return x / scale
+      case 'half_pixel':
+        return (x + 0.5) / scale - 0.5
+      case 'half_pixel_symmetric': {
+        const adjustment = to / (scale * from)
+        return (from / 2) * (1 - adjustment) + (x + 0.5) / scale - 0.5
+      }
+      case 'pytorch_half_pixel':
+        return to > 1 ? (x + 0.5) / scale - 0.5 : 0
+      case 'align_corners':
+        return to > 1 ? (x * (from - 1)) / (to - 1) : 0
+      default:
+        return uncovered(node, `has coordinates of kind ${transform}`)
+    }
+  }
+  const round = (x: number): number => {
+    switch (rounding) {
+      case 'floor':
+        return Math.floor(x)
+      case 'ceil':
+        return Math.ceil(x)
+      case 'round_prefer_ceil':
+        return Math.floor(x + 0.5)
+      case 'round_prefer_floor':
+        return Math.ceil(x - 0.5)
+      default:
+        return uncovered(node, `rounds by ${rounding}`)
+    }
+  }
+  return range(to).map((x) => Math.min(from - 1, Math.max(0, round(source(x)))))
+}
+
+export const resize: Lower = (context, node) => {
+  const activation = activationAt(context, node, 0)
+  const shape = shapeOf(activation)
+  const mode = textAttribute(node, 'mode', 'nearest')
+  if (mode !== 'nearest') uncovered(node, `interpolates (${mode})`)
+  const axes = axesOf(node, integersAttribute(node, 'axes') ?? range(shape.length), shape.length)
+  const scales = constantAt(context, node, 2)
+  const sizes = constantAt(context, node, 3)
+  if (textAttribute(node, 'keep_aspect_ratio_policy', 'stretch') !== 'stretch')
+    uncovered(node, 'keeps the aspect ratio')
+  const tables: (number[] | null)[] = shape.map(() => null)
+  axes.forEach((axis, i) => {
+    const from = shape[axis]!
+    const given = sizes !== null && sizes.data.length > 0 ? sizes.data[i]! : null
+    const scale = given === null ? (scales?.data[i] ?? uncovered(node, 'has no scales')) : given / from
+    const to = given ?? Math.floor(from * scale)
+    if (to < 1) uncovered(node, 'leaves nothing')
+    if (to !== from || scale !== 1) tables[axis] = nearest(node, from, to, scale)
+  })
+  setActivation(
+    context,
+    node,
+    tables.every((each) => each === null) ? activation : gathered(context, node, activation, tables, null),
+  )
+}
+
+/** Rows of an activation by constant indices. */
+export const gather: Lower = (context, node) => {
+  const activation = activationAt(context, node, 0)
+  const indices = requiredConstant(context, node, 1)
+  const shape = shapeOf(activation)
+  const axis = resolveAxis(node, numberAttribute(node, 'axis', 0), shape.length)
+  const extent = shape[axis]!
+  const rows = Array.from(indices.data, (index) => (index < 0 ? index + extent : index))
+  if (rows.length === 0 || rows.some((row) => row < 0 || row >= extent)) uncovered(node, 'has an index out of range')
+  const step = rows.length > 1 ? rows[1]! - rows[0]! : 1
+  const even = step !== 0 && rows.every((row, i) => row === rows[0]! + i * step)
+  const picked = even
+    ? viewed(context, node, activation, (ref) => sliced(ref, axis, rows[0]!, step, rows.length))
+    : gathered(
+        context,
+        node,
+        activation,
+        shape.map((_, each) => (each === axis ? rows : null)),
+        null,
+      )
+  const target = [...shape.slice(0, axis), ...indices.dims, ...shape.slice(axis + 1)]
+  setActivation(
+    context,
+    node,
+    indices.dims.length === 1 ? picked : viewed(context, node, picked, (ref) => reshaped(ref, target)),
+  )
+}

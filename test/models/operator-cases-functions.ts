@@ -1,0 +1,138 @@
+import { constant } from './onnx-fixture.ts'
+import { type Case, image, ints, node, one, positive, rows, unary, vector, weights } from './operator-case.ts'
+
+/** Functions of one number, softmax and normalisations. */
+export const FUNCTIONS: Record<string, Case> = {
+  // Functions
+  Relu: unary('Relu', 1),
+  LeakyRelu: unary('LeakyRelu', 2, {}, { alpha: { float: 0.1 } }),
+  'Clip to [0, 6]': {
+    ...unary('Clip', 2, { size: 12, constants: { l: constant('float32', [], [0]), h: constant('float32', [], [6]) } }),
+    nodes: [one('Clip', {}, ['x', 'l', 'h'])],
+  },
+  Sigmoid: unary('Sigmoid', 30, { size: 6 }),
+  Tanh: unary('Tanh', 80, { size: 4 }),
+  Erf: unary('Erf', 80),
+  Gelu: unary('Gelu', 60, { opset: 20 }),
+  'Gelu, by tanh': unary('Gelu', 60, { opset: 20 }, { approximate: 'tanh' }),
+  HardSwish: unary('HardSwish', 30, { size: 5 }),
+  HardSigmoid: unary('HardSigmoid', 60, { size: 5 }),
+  Exp: unary('Exp', 60),
+  Softplus: unary('Softplus', 60, { size: 4 }),
+  'GELU as exported': {
+    nodes: [
+      node('Div', ['x', 'r'], 'a'),
+      node('Erf', ['a'], 'e'),
+      node('Add', ['e', 'one'], 'f'),
+      node('Mul', ['x', 'f'], 'g'),
+      node('Mul', ['g', 'half'], 'y'),
+    ],
+    x: vector,
+    y: vector,
+    constants: {
+      r: constant('float32', [], [Math.fround(Math.SQRT2)]),
+      one: constant('float32', [], [1]),
+      half: constant('float32', [], [0.5]),
+    },
+    quanta: 60,
+    kinds: ['table'],
+  },
+  'SiLU as exported': {
+    nodes: [node('Sigmoid', ['x'], 's'), node('Mul', ['x', 's'], 'y')],
+    x: vector,
+    y: vector,
+    quanta: 60,
+    kinds: ['table'],
+  },
+  // Normalisation
+  'Softmax over the last axis': {
+    nodes: [one('Softmax', { axis: -1 })],
+    x: rows,
+    y: rows,
+    quanta: 40,
+    kinds: ['extremum', 'linear', 'table', 'linear', 'divide'],
+  },
+  'Softmax over channels': { nodes: [one('Softmax', { axis: 1 })], x: image, y: image, quanta: 40 },
+  'Softmax over 100': { nodes: [one('Softmax', { axis: -1 })], x: ['n', 2, 100], y: ['n', 2, 100], quanta: 60 },
+  'Softmax of masked scores': {
+    nodes: [node('Add', ['x', 'm'], 'a'), node('Softmax', ['a'], 'y')],
+    x: ['n', 5, 5],
+    y: ['n', 5, 5],
+    constants: {
+      m: constant(
+        'float32',
+        [5, 5],
+        Array.from({ length: 25 }, (_, i) => (i % 5 > i / 5 ? -1e9 : 0)),
+      ),
+    },
+    quanta: 40,
+  },
+  LayerNormalization: {
+    nodes: [one('LayerNormalization', {}, ['x', 'g', 'b'])],
+    x: rows,
+    y: rows,
+    constants: { g: positive([12]), b: weights([12], 2) },
+    quanta: 20,
+  },
+  'LayerNormalization over two axes, without a shift': {
+    nodes: [one('LayerNormalization', { axis: 2 }, ['x', 'g'])],
+    x: image,
+    y: image,
+    constants: { g: positive([9, 7]) },
+    quanta: 20,
+  },
+  'LayerNormalization as exported': {
+    nodes: [
+      node('ReduceMean', ['x'], 'm', { axes: [-1] }),
+      node('Sub', ['x', 'm'], 'd'),
+      node('Pow', ['d', 'two'], 'q'),
+      node('ReduceMean', ['q'], 'v', { axes: [-1] }),
+      node('Add', ['v', 'eps'], 'e'),
+      node('Sqrt', ['e'], 's'),
+      node('Div', ['d', 's'], 'n'),
+      node('Mul', ['n', 'g'], 'o'),
+      node('Add', ['o', 'b'], 'y'),
+    ],
+    x: rows,
+    y: rows,
+    constants: {
+      two: constant('float32', [], [2]),
+      eps: constant('float32', [], [1e-5]),
+      g: positive([12]),
+      b: weights([12], 2),
+    },
+    opset: 17,
+    quanta: 20,
+    kinds: ['linear', 'linear', 'product', 'root', 'divide', 'linear'],
+  },
+  'RMS normalisation by a reciprocal': {
+    nodes: [
+      node('Mul', ['x', 'x'], 'q'),
+      node('ReduceMean', ['q', 'axes'], 'v'),
+      node('Add', ['v', 'eps'], 'e'),
+      node('Sqrt', ['e'], 's'),
+      node('Reciprocal', ['s'], 'r'),
+      node('Mul', ['x', 'r'], 'y'),
+    ],
+    x: rows,
+    y: rows,
+    constants: { eps: constant('float32', [], [1e-5]), axes: ints(-1) },
+    quanta: 20,
+    kinds: ['product', 'root', 'divide'],
+  },
+  InstanceNormalization: {
+    nodes: [one('InstanceNormalization', {}, ['x', 'g', 'b'])],
+    x: image,
+    y: image,
+    constants: { g: positive([4]), b: weights([4], 2) },
+    quanta: 20,
+  },
+  GroupNormalization: {
+    nodes: [one('GroupNormalization', { num_groups: 2 }, ['x', 'g', 'b'])],
+    x: image,
+    y: image,
+    opset: 21,
+    constants: { g: positive([4]), b: weights([4], 2) },
+    quanta: 20,
+  },
+}
