@@ -251,7 +251,7 @@ test('one weight bit changed fails against the trace of the true weights', () =>
         tried++
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 200 },
   )
   assert.ok(tried > 40)
 })
