@@ -58,6 +58,8 @@ export type NodeConfig = {
   memoryMib: number
   /** Proofs made at once, each on one core with about 0.3 GB. @default half of the cores */
   provers?: number
+  /** Path of a rapidsnark program that makes the proofs. @default the built-in prover */
+  rapidsnark?: string
   batch?: BatchInit
   vote?: VoteInit
   /** Milliseconds between looks at what is due. @default 500 */
@@ -131,7 +133,11 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const committer = await createCommitter()
     const verifier = await createVerifier()
     cleanup.push(() => verifier.close())
-    const pool = createProverPool({ workers: config.provers ?? Math.max(1, Math.floor(availableParallelism() / 2)) })
+    const pool = createProverPool({
+      workers: config.provers ?? Math.max(1, Math.floor(availableParallelism() / 2)),
+      ...(config.rapidsnark !== undefined && { rapidsnark: config.rapidsnark }),
+      warn: (message) => log.warn({ event: 'prover.external' }, message),
+    })
     cleanup.push(() => pool.close())
     const tracer = createTracer({ workers: Math.max(1, Math.floor(availableParallelism() / 2)) })
     cleanup.push(() => tracer.close())

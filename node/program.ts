@@ -56,6 +56,10 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     )
     .option('--memory <mib>', 'memory one model may use', '2048')
     .option('--provers <n>', 'proofs made at once (default: half of the cores)')
+    .option(
+      '--rapidsnark <path>',
+      'a rapidsnark program that makes the proofs; each is verified, and made here if that fails',
+    )
     .option('--quiet <seconds>', 'anchor a batch when no voucher came for this long', '5')
     .action(async (options) => (await import('./commands/up.ts')).up(options, parts))
 

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { checkRuntime, type ExecutionProvider } from '../../models/session.ts'
 import { describeError } from '../../protocol/errors.ts'
 import { type NodeParts, startNode } from '../node.ts'
@@ -19,6 +20,7 @@ export type UpOptions = JoinOptions & {
   ep: ExecutionProvider
   memory: string
   provers?: string
+  rapidsnark?: string
   quiet: string
   logLevel: string
 }
@@ -47,6 +49,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       floorDeposit: parseAmount(options.floorDeposit),
       memoryMib: parseCount(options.memory),
       ...(options.provers === undefined ? {} : { provers: parseCount(options.provers) }),
+      ...(options.rapidsnark === undefined ? {} : { rapidsnark: resolve(options.rapidsnark) }),
       batch: { quietMs: 1000 * parseCount(options.quiet) },
       log,
     },
