@@ -74,6 +74,8 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
     .option('--window <ms>', 'how long bids are gathered', '4000')
     .option('--bids <n>', 'stop gathering when so many are in')
+    .option('--policy <name>', 'how drawn jobs are attested: zk, full or open', 'zk')
+    .option('--canonical', 'served by the canonical evaluation: the same bits everywhere, slower', false)
     .option('--json', 'one JSON object a line', false)
     .action(async (options) => (await import('./commands/infer.ts')).infer(options))
 

@@ -7,7 +7,7 @@ import type { Attestation, JobAttestation } from '../../protocol/gen/sinter_pb.j
 import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { DrawVerdict } from '../../protocol/vote.ts'
-import type { LoadedModel } from '../model/load.ts'
+import { judgedModel, type LoadedModel } from '../model/load.ts'
 import { commitJob } from './commit.ts'
 import { isCheckable } from './cost.ts'
 import { batchDigest, coefficientDigest } from './digest.ts'
@@ -138,7 +138,7 @@ async function verifyJob(
     leaves: 0,
   }
   const fault = await found(job.index, async () => {
-    const model = await context.model(receipt.manifest)
+    const model = judgedModel(await context.model(receipt.manifest), receipt.canonical)
     const { manifest } = model
     check(receipt.units === BigInt(manifest.units), 'RECEIPT_UNITS')
     check(isCheckable(manifest, context.tileDraws, receipt.policy), 'MANIFEST_INVALID', 'too much work to verify')

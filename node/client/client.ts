@@ -112,7 +112,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     content,
     library,
     async openSession(request) {
-      const { model, jobs, lifeS = 3_600, choose = chooseBid, onBids } = request
+      const { model, jobs, lifeS = 3_600, choose = chooseBid, onBids, policy = 'zk', canonical = false } = request
       const { offer, bids } = await desk.gather(request)
       const bid = choose(bids)
       onBids?.(bids, bid)
@@ -123,7 +123,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
       try {
         return await openConsumerSession(
           { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
-          { model, bid, offer: offer.id, session: fromHex(session), ceiling },
+          { model, bid, offer: offer.id, session: fromHex(session), ceiling, policy, canonical },
         )
       } catch (error) {
         // The ceiling must not lie with a provider that does not serve.

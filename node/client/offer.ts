@@ -6,6 +6,7 @@ import { errorCode, SinterError } from '../../protocol/errors.ts'
 import { BidReplySchema } from '../../protocol/gen/sinter_pb.js'
 import { type Bid, judgeBid } from '../../protocol/rules/bid.ts'
 import { judgeOffer, type Offer } from '../../protocol/rules/offer.ts'
+import type { Policy } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { type Identity, publicKeyOfPeer } from '../identity/identity.ts'
 import type { LoadedModel } from '../model/load.ts'
@@ -36,6 +37,10 @@ export type OfferTerms = {
   enough?(bids: ReceivedBid[]): boolean
   /** @default 'any' */
   hardwareClass?: string
+  /** How drawn jobs are attested. @default 'zk' */
+  policy?: Policy
+  /** Jobs are served by the canonical evaluation: the same bits from every provider, slower. @default false */
+  canonical?: boolean
 }
 
 /** A bid with the peer id to reach its maker by. */
@@ -97,7 +102,8 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
         priceCeiling: bigintToBytes(terms.priceCeiling, 16),
         jobs: terms.jobs,
         deadlineMs: BigInt(components.now() + windowMs),
-        policy: 'zk',
+        policy: terms.policy ?? 'zk',
+        canonical: terms.canonical ?? false,
         addresses: network.addresses(),
         nonce: randomBytes(16),
       })

@@ -6,7 +6,13 @@ import { seal } from '../../protocol/envelope.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Envelope } from '../../protocol/gen/sinter_pb.js'
 import { jobKeyDigest, tensorsDigest } from '../../protocol/rules/input.ts'
-import { judgeReceipt, type Receipt, SESSION_START, type SessionHead } from '../../protocol/rules/receipt.ts'
+import {
+  judgeReceipt,
+  type Policy,
+  type Receipt,
+  SESSION_START,
+  type SessionHead,
+} from '../../protocol/rules/receipt.ts'
 import { commitSide } from '../attestation/commit.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
@@ -34,6 +40,9 @@ export type SessionTerms = {
   /** Id of the session opened on chain, and its ceiling. */
   session: Uint8Array
   ceiling: bigint
+  /** What the offer asked for, and so every receipt must say. */
+  policy: Policy
+  canonical: boolean
 }
 
 export type InferResult = {
@@ -104,7 +113,7 @@ export async function openConsumerSession(
   terms: SessionTerms,
 ): Promise<ConsumerSession> {
   const { identity, networkId, vouchers, committer, log } = components
-  const { model, bid, session, ceiling } = terms
+  const { model, bid, session, ceiling, policy, canonical } = terms
   const { manifest } = model
   const stream = await assign(components, terms)
   const pending = new Map<bigint, PendingJob>()
@@ -140,6 +149,8 @@ export async function openConsumerSession(
         shapes: jobShapes(manifest),
         units: BigInt(manifest.units),
         price: bid.price,
+        policy,
+        canonical,
       },
     })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the receipt does not match the job')

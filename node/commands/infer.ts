@@ -9,6 +9,7 @@ import {
   openIdentity,
   parseAmount,
   parseCount,
+  parsePolicy,
   readInput,
   readNetworkFile,
 } from './options.ts'
@@ -22,6 +23,8 @@ export type InferOptions = JoinOptions & {
   ceiling: string
   bids?: string
   window: string
+  policy: string
+  canonical: boolean
   json: boolean
   logLevel: string
 }
@@ -92,6 +95,8 @@ export async function infer(options: InferOptions): Promise<void> {
       jobs: BigInt(jobs.length),
       priceCeiling: parseAmount(options.ceiling),
       windowMs: parseCount(options.window),
+      policy: parsePolicy(options.policy),
+      canonical: options.canonical,
       ...(options.bids === undefined ? {} : { enough: (bids) => bids.length >= parseCount(options.bids!) }),
       onBids(bids, chosen) {
         const all = bids.map((bid) => ({

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
+import { POLICIES, type Policy } from '../../protocol/rules/receipt.ts'
 import type { Identity } from '../identity/identity.ts'
 import { loadIdentity, readPassword } from '../identity/keystore.ts'
 
@@ -29,6 +30,13 @@ export function parseCount(text: string): number {
   const value = Number(text)
   if (!Number.isSafeInteger(value) || value < 0) throw new SinterError('OPTION', `not a whole number: ${text}`)
   return value
+}
+
+/** A policy of drawn jobs by its name. Throws `OPTION`. */
+export function parsePolicy(text: string): Policy {
+  const policy = POLICIES.find((known) => known === text)
+  if (policy === undefined) throw new SinterError('OPTION', `no policy ${text}: there are ${POLICIES.join(', ')}`)
+  return policy
 }
 
 /** A file a person named. Throws `FILE_UNREADABLE`. */

@@ -1,5 +1,5 @@
 import { toHex } from '../../protocol/bytes.ts'
-import { SESSION_START, type SessionHead } from '../../protocol/rules/receipt.ts'
+import { type Policy, SESSION_START, type SessionHead } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { jsonCodec, type Store, storeKey, type Table } from '../store/store.ts'
 
@@ -11,6 +11,8 @@ export type SessionRecord = {
   manifest: string
   price: bigint
   ceiling: bigint
+  policy: Policy
+  canonical: boolean
   acknowledged: SessionHead
   /** Answers for which no voucher came before their stream ended: given away for good. */
   unpaid: number

@@ -62,6 +62,11 @@ export function dequantisedInputs(manifest: Manifest, inputs: Int16Array[]): Flo
   return inputs.map((each, i) => dequantise(each, tensorOf(manifest, manifest.inputs[i]!.tensor).exponent))
 }
 
+/** The real numbers that the quantised values of output `index` mean. */
+export function dequantisedOutput(manifest: Manifest, index: number, values: Int16Array): Float32Array {
+  return dequantise(values, tensorOf(manifest, manifest.outputs[index]!.tensor).exponent)
+}
+
 /** Shapes as a receipt lists them: inputs, then outputs. */
 export function jobShapes(manifest: Manifest): number[][] {
   return [...manifest.inputs, ...manifest.outputs].map(({ shape }) => shape)

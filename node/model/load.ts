@@ -8,6 +8,19 @@ import { sha256 } from '../../protocol/hash.ts'
 /** A manifest and its integer weights, fetched by content and checked. */
 export type LoadedModel = { cid: CID; manifest: Manifest; weights: Uint8Array }
 
+const exact = new WeakMap<LoadedModel, LoadedModel>()
+
+/** The model as a job of it is judged: one that was served canonically has no tolerance. */
+export function judgedModel(model: LoadedModel, canonical: boolean): LoadedModel {
+  if (!canonical) return model
+  const known = exact.get(model)
+  if (known !== undefined) return known
+  const outputs = model.manifest.outputs.map((output) => ({ ...output, tolerance: { ...output.tolerance, quanta: 0 } }))
+  const made = { ...model, manifest: { ...model.manifest, outputs } }
+  exact.set(model, made)
+  return made
+}
+
 /** What the loader asks of the content store. */
 export type Fetch = (cid: string, options: { maxBytes: number; signal?: AbortSignal }) => Promise<Uint8Array>
 

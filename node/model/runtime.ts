@@ -4,9 +4,10 @@ import { u32, utf8 } from '../../protocol/bytes.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
+import { evaluateHere } from '../attestation/trace.ts'
 import type { Tracer } from '../attestation/tracer.ts'
 import type { Executor } from '../exec/host.ts'
-import { dequantisedInputs, quantisedOutputs, toWire, type WireTensor } from '../jobs/tensors.ts'
+import { dequantisedInputs, dequantisedOutput, quantisedOutputs, toWire, type WireTensor } from '../jobs/tensors.ts'
 import type { LoadedModel } from './load.ts'
 
 /** A model ready to serve: quantised inputs in, float outputs out. */
@@ -14,6 +15,8 @@ export type Runtime = {
   model: LoadedModel
   /** Throws the executor's codes, `TENSOR_*` when the model's outputs are not the manifest's, and `OUTPUT_NAN`. */
   serve(inputs: Int16Array[]): Promise<Served>
+  /** The canonical evaluation itself: the same bits on every machine, at the cost of exact arithmetic. Throws what it throws. */
+  serveCanonical(inputs: Int16Array[]): Promise<Served>
   /**
    * Whether what was served lies within the manifest's tolerance of the canonical output: an input outside of what the model
    * was calibrated for can push it out, and a receipt over it would forfeit. True without looking for models above
@@ -42,8 +45,15 @@ function firstOff(
   return null
 }
 
-/** Serves with an executor that has the model's ONNX file loaded: the fast kernels, whatever they are. */
-export function createRuntime(model: LoadedModel, executor: Executor): Runtime {
+/**
+ * Serves with an executor that has the model's ONNX file loaded: the fast kernels, whatever they are. `evaluate` gives canonical
+ * outputs (by default in this process, which stands still meanwhile).
+ */
+export function createRuntime(
+  model: LoadedModel,
+  executor: Executor,
+  evaluateModel: Tracer['evaluate'] = evaluateHere,
+): Runtime {
   const { manifest } = model
   return {
     model,
@@ -61,6 +71,15 @@ export function createRuntime(model: LoadedModel, executor: Executor): Runtime {
         return toWire(name, shape, result.data)
       })
       return { outputs, quantised: quantisedOutputs(manifest, outputs), executionUs }
+    },
+    async serveCanonical(inputs) {
+      const started = performance.now()
+      const quantised = await evaluateModel(model, inputs)
+      const executionUs = Math.round(1000 * (performance.now() - started))
+      const outputs = manifest.outputs.map(({ name, shape }, i) =>
+        toWire(name, shape, dequantisedOutput(manifest, i, quantised[i]!)),
+      )
+      return { outputs, quantised, executionUs }
     },
     accepts: (inputs, quantised) =>
       manifest.units > SELF_CHECK_UNITS ||

@@ -2,6 +2,7 @@ import { admitModel } from '../../models/lower.ts'
 import type { ExecutionProvider } from '../../models/session.ts'
 import { checkModel } from '../../models/validate.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
+import type { Policy } from '../../protocol/rules/receipt.ts'
 import { evaluateHere } from '../attestation/trace.ts'
 import type { Tracer } from '../attestation/tracer.ts'
 import { createExecutor } from '../exec/host.ts'
@@ -39,10 +40,10 @@ export type RuntimesInit = {
 /** Models loaded for serving, each in a child process of its own. */
 export type Runtimes = {
   /**
-   * Fetches, admits, loads and tries a model; at once when it is loaded. Throws the codes of each of these, and `MODELS_BUSY`
-   * when too many are loading or in use.
+   * Fetches, admits, loads and tries a model; at once when it is loaded. Throws the codes of each of these, `MODELS_BUSY` when too
+   * many are loading or in use, and `MODEL_UNPROVABLE` when its jobs might not be attested in time under the policy.
    */
-  get(manifest: string): Promise<Runtime>
+  get(manifest: string, policy?: Policy): Promise<Runtime>
   isWarm(manifest: string): boolean
   close(): Promise<void>
 }
@@ -76,7 +77,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
       }
   }
 
-  async function load(cid: string): Promise<Runtime> {
+  async function load(cid: string, policy: Policy): Promise<Runtime> {
     const started = performance.now()
     const model = await library.load(cid)
     const { manifest } = model
@@ -84,13 +85,13 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
       throw new SinterError('MODEL_TOO_LARGE', `the model has ${manifest.units} units, more than ${MAX_SERVED_UNITS}`)
     if (manifest.model.bytes > memoryMib * 2 ** 20)
       throw new SinterError('MODEL_TOO_LARGE', 'the model is larger than the memory that jobs may use')
-    checkProvable(manifest, proving)
+    checkProvable(manifest, proving, policy)
     const onnx = await library.onnx(model)
     // Parsed before it is loaded: what the allow-list does not have never reaches the runtime.
     admitModel(onnx)
     checkModel(manifest, onnx)
     const executor = await createExecutor({ model: onnx, executionProvider, timeoutMs, memoryMb: memoryMib, log })
-    const real = createRuntime(model, executor)
+    const real = createRuntime(model, executor, evaluate)
     try {
       await tryModel(real, evaluate)
     } catch (error) {
@@ -118,25 +119,28 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     await entry.ready!.close()
   }
 
+  async function busy<T>(entry: Entry, job: () => Promise<T>): Promise<T> {
+    entry.running++
+    try {
+      return await job()
+    } finally {
+      entry.running--
+      entry.usedAt = now()
+    }
+  }
+
   /** Counts the jobs that run, so that a model in use is not taken away. */
   const counted = (runtime: Runtime, entry: Entry): Runtime => ({
     ...runtime,
-    async serve(inputs) {
-      entry.running++
-      try {
-        return await runtime.serve(inputs)
-      } finally {
-        entry.running--
-        entry.usedAt = now()
-      }
-    },
+    serve: (inputs) => busy(entry, () => runtime.serve(inputs)),
+    serveCanonical: (inputs) => busy(entry, () => runtime.serveCanonical(inputs)),
   })
 
-  function start(cid: string): Promise<Runtime> {
+  function start(cid: string, policy: Policy): Promise<Runtime> {
     const room = makeRoom()
     const entry: Entry = { loading: Promise.resolve(null as never), ready: null, running: 0, usedAt: now() }
     entry.loading = room
-      .then(() => load(cid))
+      .then(() => load(cid, policy))
       .then(async (runtime) => {
         if (closed) {
           await runtime.close()
@@ -155,12 +159,15 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
 
   return {
     isWarm: (cid) => (entries.get(cid)?.ready ?? null) !== null,
-    async get(cid) {
+    async get(cid, policy = 'zk') {
       if (closed) throw new SinterError('EXEC_CLOSED', 'the node is stopping')
       const known = entries.get(cid)
-      if (known === undefined) return start(cid)
+      if (known === undefined) return start(cid, policy)
       known.usedAt = now()
-      return known.loading
+      const runtime = await known.loading
+      // It was loaded for another policy, perhaps.
+      checkProvable(runtime.model.manifest, proving, policy)
+      return runtime
     },
     async close() {
       closed = true

@@ -16,7 +16,7 @@ import type { JobProof, proveJob } from '../attestation/prove.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Identity } from '../identity/identity.ts'
 import { bytesInt16, type JobRecord } from '../jobs/ledger.ts'
-import type { LoadedModel, ModelLibrary } from '../model/load.ts'
+import { judgedModel, type LoadedModel, type ModelLibrary } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
 import { bytesCodec, type Store } from '../store/store.ts'
 import type { Batcher, BatchRecord } from './batch.ts'
@@ -51,10 +51,10 @@ export type Attester = {
   forget(batch: Hex): Promise<void>
 }
 
-/** How a job's receipt says that it is attested. */
-function policyOf({ payload }: JobRecord): Policy {
-  const policy = decode(ReceiptSchema, payload)?.policy ?? ''
-  return policy === '' ? 'zk' : (policy as Policy)
+/** How a job's receipt says that it is attested and was served. */
+function termsOf({ payload }: JobRecord): { policy: Policy; canonical: boolean } {
+  const { policy, canonical } = decode(ReceiptSchema, payload)!
+  return { policy: policy === '' ? 'zk' : (policy as Policy), canonical }
 }
 
 const payloadOf = (sealed: Uint8Array): Uint8Array => decode(EnvelopeSchema, sealed)!.payload
@@ -72,13 +72,14 @@ export function createAttester(components: AttestComponents): Attester {
     const out = await Promise.all(
       indexes.map(async (index): Promise<DrawnJob> => {
         const job = jobs[index]!
-        const model = await library.load(job.manifest)
+        const { policy, canonical } = termsOf(job)
+        const model = judgedModel(await library.load(job.manifest), canonical)
         const committed = await components.commit(committer, model, {
           receiptHash: job.receiptHash,
           jobKey: job.jobKey,
           inputs: job.inputs.map(bytesInt16),
           served: job.served.map(bytesInt16),
-          policy: policyOf(job),
+          policy,
         })
         return { index, job, model, committed }
       }),

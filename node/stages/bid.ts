@@ -5,6 +5,7 @@ import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import { BidReplySchema } from '../../protocol/gen/sinter_pb.js'
 import type { MadeBid } from '../../protocol/rules/assignment.ts'
 import type { Offer } from '../../protocol/rules/offer.ts'
+import type { Policy } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { type Identity, publicKeyOfPeer } from '../identity/identity.ts'
 import type { Runtime } from '../model/runtime.ts'
@@ -17,8 +18,8 @@ export type BidComponents = {
   identity: Identity
   networkId: Uint8Array
   streams: Pick<Streams, 'open'>
-  /** Loads a manifest's model, or gives the loaded one. */
-  runtime(manifest: string): Promise<Runtime>
+  /** Loads a manifest's model, or gives the loaded one, if its jobs can be attested under the policy. */
+  runtime(manifest: string, policy: Policy): Promise<Runtime>
   isWarm(manifest: string): boolean
   /** Tokens that an account could pay with, in its wallet and in the escrow, base units. */
   fundsOf(account: Address): Promise<bigint>
@@ -72,11 +73,10 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
     const manifest = offer.manifest.toString()
     const warm = components.isWarm(manifest)
     // The model is fetched, checked and tried before any promise is made about it.
-    const runtime = await components.runtime(manifest)
+    const runtime = await components.runtime(manifest, offer.policy)
     const probe = performance.now()
-    await runtime.serve(
-      runtime.model.manifest.inputs.map(({ shape }) => new Int16Array(shape.reduce((a, b) => a * b, 1))),
-    )
+    const zeros = runtime.model.manifest.inputs.map(({ shape }) => new Int16Array(shape.reduce((a, b) => a * b, 1)))
+    await (offer.canonical ? runtime.serveCanonical(zeros) : runtime.serve(zeros))
     const expectedLatencyMs = Math.ceil(performance.now() - probe)
     const nowMs = components.now()
     if (nowMs > offer.deadlineMs) throw new SinterError('OFFER_EXPIRED', 'the model was not ready before the deadline')
@@ -95,6 +95,8 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
       consumer: offer.consumer,
       manifest,
       price: init.price,
+      policy: offer.policy,
+      canonical: offer.canonical,
       expiryMs,
     })
     const stream = await streams.open(targetsOf(offer.addresses, offer.consumerKey, internalAddresses), 'bid')

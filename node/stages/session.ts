@@ -12,7 +12,7 @@ import {
   judgeAssignment,
 } from '../../protocol/rules/assignment.ts'
 import { jobKeyDigest, judgeInput, tensorsDigest } from '../../protocol/rules/input.ts'
-import type { SessionHead } from '../../protocol/rules/receipt.ts'
+import type { Policy, SessionHead } from '../../protocol/rules/receipt.ts'
 import { judgeVoucher } from '../../protocol/rules/voucher.ts'
 import { commitSide } from '../attestation/commit.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -33,8 +33,8 @@ export type SessionComponents = {
   vouchers: SigningDomain
   ledger: Ledger
   committer: Committer
-  /** The loaded model of a manifest CID. */
-  runtime(manifest: string): Promise<Runtime>
+  /** The loaded model of a manifest CID, whose jobs can be attested under the policy. */
+  runtime(manifest: string, policy: Policy): Promise<Runtime>
   bid: AssignmentContext['bid']
   chainSession: AssignmentContext['session']
   now(): number
@@ -87,10 +87,10 @@ function createSession(
       return writeFailure(stream, seq, 'SESSION_CEILING', 'the session cannot pay for another job')
     try {
       const inputs = quantisedInputs(manifest, request.inputs)
-      const runtime = await components.runtime(record.manifest)
-      const result = await runtime.serve(inputs)
+      const runtime = await components.runtime(record.manifest, record.policy)
+      const result = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
       // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
-      if (!runtime.accepts(inputs, result.quantised))
+      if (!record.canonical && !runtime.accepts(inputs, result.quantised))
         throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
       const frame = { seq, outputs: result.outputs, executionUs: result.executionUs }
       await writeFrame(stream, { case: 'result', value: frame }).finally(() => {
@@ -137,6 +137,9 @@ function createSession(
       price: bigintToBytes(record.price, 16),
       cumulative: bigintToBytes(cumulative, 16),
       previous: issued.head,
+      // The default is not spelled out on the wire.
+      policy: record.policy === 'zk' ? '' : record.policy,
+      canonical: record.canonical,
     })
     await ledger.issue({
       session: record.session,
@@ -236,12 +239,13 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
     }
     // Receipts that we have lost cannot be followed by new ones: the contract would refuse them.
     if (onChain.spent > 0n) throw new SinterError('SESSION_LOST', 'this node has no memory of the session')
-    return ledger.openSession({ session, consumer, bid: bid.id, manifest: bid.manifest, price: bid.price, ceiling })
+    const { id, manifest, price, policy, canonical } = bid
+    return ledger.openSession({ session, consumer, bid: id, manifest, price, ceiling, policy, canonical })
   }
 
   async function serve(stream: FrameStream, assignment: Assignment & { onChain: ChainSession }): Promise<void> {
     const record = await open(assignment)
-    const runtime = await components.runtime(record.manifest)
+    const runtime = await components.runtime(record.manifest, record.policy)
     const { seq, cumulative, head } = record.acknowledged
     const { onFrame, unpaid } = createSession(
       components,

@@ -88,7 +88,7 @@ export declare type Offer = Message<"sinter.v1.Offer"> & {
   deadlineMs: bigint;
 
   /**
-   * "zk"
+   * "zk", "full" or "open": how drawn jobs are attested
    *
    * @generated from field: string policy = 7;
    */
@@ -107,6 +107,13 @@ export declare type Offer = Message<"sinter.v1.Offer"> & {
    * @generated from field: bytes nonce = 9;
    */
   nonce: Uint8Array;
+
+  /**
+   * jobs are served by the canonical evaluation, bit for bit
+   *
+   * @generated from field: bool canonical = 10;
+   */
+  canonical: boolean;
 };
 
 /**
@@ -368,6 +375,13 @@ export declare type Receipt = Message<"sinter.v1.Receipt"> & {
    * @generated from field: string policy = 11;
    */
   policy: string;
+
+  /**
+   * served by the canonical evaluation: the tolerance is zero
+   *
+   * @generated from field: bool canonical = 12;
+   */
+  canonical: boolean;
 };
 
 /**

@@ -4,6 +4,7 @@ import type { Envelope } from '../gen/sinter_pb.js'
 import type { Address } from '../signature.ts'
 import { reject } from '../verdict.ts'
 import { accepted, type Judged } from './judged.ts'
+import type { Policy } from './receipt.ts'
 
 /** A bid as its maker remembers it. */
 export type MadeBid = {
@@ -12,6 +13,9 @@ export type MadeBid = {
   consumer: Address
   manifest: string
   price: bigint
+  /** What the offer asked for, and so every receipt says. */
+  policy: Policy
+  canonical: boolean
   expiryMs: number
 }
 

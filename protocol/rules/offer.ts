@@ -11,9 +11,7 @@ import {
 } from '../limits.ts'
 import { ignore, reject } from '../verdict.ts'
 import { accepted, type Judged, oversized } from './judged.ts'
-
-/** Attestation policies a job may ask for. */
-export const POLICIES = ['zk'] as const
+import { POLICIES, type Policy } from './receipt.ts'
 
 export type Offer = {
   id: Uint8Array
@@ -25,7 +23,10 @@ export type Offer = {
   priceCeiling: bigint
   jobs: bigint
   deadlineMs: number
-  policy: (typeof POLICIES)[number]
+  /** How drawn jobs are to be attested. */
+  policy: Policy
+  /** Jobs are to be served by the canonical evaluation. */
+  canonical: boolean
   addresses: string[]
 }
 
@@ -82,6 +83,7 @@ export function judgeOffer(bytes: Uint8Array, context: OfferContext): Judged<Off
     jobs: message.jobs,
     deadlineMs,
     policy,
+    canonical: message.canonical,
     addresses,
   })
 }

@@ -14,12 +14,12 @@ export const SESSION_START: SessionHead = { seq: 0n, cumulative: 0n, head: new U
  * How a drawn job is attested. `zk`: some tiles, drawn by the challenge, in zero knowledge. `full`: every tile, in zero knowledge.
  * `open`: nothing is proven; inputs, outputs and job key are shown, and verifiers compute everything again.
  */
-export const RECEIPT_POLICIES = ['zk', 'full', 'open'] as const
-export type Policy = (typeof RECEIPT_POLICIES)[number]
+export const POLICIES = ['zk', 'full', 'open'] as const
+export type Policy = (typeof POLICIES)[number]
 
 /** `zk` is not spelled out on the wire; null for what is no policy. */
 const policyOf = (field: string): Policy | null =>
-  field === '' ? 'zk' : (RECEIPT_POLICIES.find((known) => known === field && known !== 'zk') ?? null)
+  field === '' ? 'zk' : (POLICIES.find((known) => known === field && known !== 'zk') ?? null)
 
 export type ReceiptFields = {
   session: Uint8Array
@@ -33,6 +33,8 @@ export type ReceiptFields = {
   cumulative: bigint
   previous: Uint8Array
   policy: Policy
+  /** The output is that of the canonical evaluation, bit for bit: no tolerance. */
+  canonical: boolean
 }
 
 export type Receipt = ReceiptFields & { hash: Uint8Array; provider: Address }
@@ -62,6 +64,7 @@ export function openReceipt(envelope: Pick<Envelope, 'payload' | 'signature'>, n
     cumulative: bytesToBigint(m.cumulative),
     previous: m.previous,
     policy,
+    canonical: m.canonical,
     hash: opened.id,
     provider: opened.signer,
   })
@@ -74,10 +77,7 @@ export type ReceiptContext = {
   ceiling: bigint
   before: SessionHead
   /** What the consumer itself sent, received and agreed to. */
-  expected: Omit<ReceiptFields, 'seq' | 'cumulative' | 'previous' | 'policy'> & {
-    /** @default 'zk' */
-    policy?: Policy
-  }
+  expected: Omit<ReceiptFields, 'seq' | 'cumulative' | 'previous'>
 }
 
 const sameShapes = (a: number[][], b: number[][]): boolean => JSON.stringify(a) === JSON.stringify(b)
@@ -102,8 +102,8 @@ export function judgeReceipt(envelope: Envelope, context: ReceiptContext): Judge
   if (!equalBytes(receipt.manifest, expected.manifest)) return reject('RECEIPT_MANIFEST')
   if (!sameShapes(receipt.shapes, expected.shapes)) return reject('RECEIPT_SHAPES')
   if (receipt.units !== expected.units) return reject('RECEIPT_UNITS')
-  // [REJECT] It is attested as was agreed.
-  if (receipt.policy !== (expected.policy ?? 'zk')) return reject('RECEIPT_POLICY')
+  // [REJECT] It is served and attested as was agreed.
+  if (receipt.policy !== expected.policy || receipt.canonical !== expected.canonical) return reject('RECEIPT_POLICY')
   // [REJECT] The input root is the one the consumer stated, the output root that of the output it received.
   if (!equalBytes(receipt.inputRoot, expected.inputRoot)) return reject('RECEIPT_INPUT_ROOT')
   if (!equalBytes(receipt.outputRoot, expected.outputRoot)) return reject('RECEIPT_OUTPUT_ROOT')

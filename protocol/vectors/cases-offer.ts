@@ -73,6 +73,8 @@ function offerSteps(): Step[] {
     step('no jobs', { jobs: 0n }, 'reject OFFER_JOBS'),
     step('a million jobs', { jobs: 1_000_000n }, 'accept'),
     step('a million and one jobs', { jobs: 1_000_001n }, 'reject OFFER_JOBS'),
+    step('every tile', { policy: 'full' }, 'accept'),
+    step('jobs that may be opened, served canonically', { policy: 'open', canonical: true }, 'accept'),
     step('no policy', { policy: '' }, 'reject OFFER_POLICY'),
     step('a policy that the network does not have', { policy: 'trust' }, 'reject OFFER_POLICY'),
     step('eight addresses of 256 characters', addresses(8, 256), 'accept'),

@@ -56,6 +56,8 @@ function receipts(): Case[] {
       shapes: SHAPES,
       units: '31000',
       price: '1500',
+      policy: 'zk',
+      canonical: false,
     },
   }
   const step = (name: string, changes: Partial<ReceiptInit>, expect: Expectation): Step => ({
@@ -94,6 +96,7 @@ function receipts(): Case[] {
         step('a policy that there is not', { policy: 'some' }, 'reject RECEIPT_POLICY'),
         step('the default policy spelled out', { policy: 'zk' }, 'reject RECEIPT_POLICY'),
         step('another policy than agreed', { policy: 'open' }, 'reject RECEIPT_POLICY'),
+        step('served canonically, which nobody asked for', { canonical: true }, 'reject RECEIPT_POLICY'),
         step('a different input', { inputRoot: bytes('input-root', 1) }, 'reject RECEIPT_INPUT_ROOT'),
         step('a different output', { outputRoot: bytes('output-root', 1) }, 'reject RECEIPT_OUTPUT_ROOT'),
         {

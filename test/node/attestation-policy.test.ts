@@ -158,6 +158,41 @@ test('full: every tile is proven, and one edited value in whatever op is found w
   )
 })
 
+test('canonical: what was served is the canonical output, and one quantum beside it is off', async () => {
+  for (const policy of ['zk', 'open'] as const)
+    for (const by of [0, 1]) {
+      const world = makeWorld({
+        model: zoo,
+        input,
+        policy,
+        canonical: true,
+        serve: (model, inputs) =>
+          traceOutputs(model.manifest, evaluate(model.manifest, model.weights, inputs)).map((values) =>
+            values.map((value, i) => (i === 0 ? value + by : value)),
+          ),
+      })
+      const { faults, verdicts } = await judge(await attest(world, pool), world)
+      const fault = by === 0 ? null : policy === 'open' ? 'TOLERANCE_EXCEEDED' : 'TOLERANCE_CONCEDED'
+      assert.equal([verdicts![0], faults[0]], [by === 0 ? 'valid' : 'tolerance', fault])
+    }
+})
+
+test('canonical: a provider that does not concede has no proof within a tolerance of zero', async () => {
+  const world = makeWorld({ model: zoo, input, canonical: true })
+  const stubborn = await attest(world, pool, {
+    commit: (by, model, job) => commitJob(by, { ...model, manifest: zoo.manifest }, job),
+    prove: async (by, model, ...rest) => conceding(false)(by, { ...model, manifest: zoo.manifest }, ...rest),
+  })
+  const { faults, verdicts } = await judge(stubborn, world)
+  assert.equal(
+    [verdicts, faults],
+    [
+      ['forged', 'forged'],
+      ['PROOF_PAIRING', 'PROOF_PAIRING'],
+    ],
+  )
+})
+
 test('full: fewer tiles than all are not enough', async () => {
   const full = makeWorld({ policy: 'full', receipts: [3, 2] })
   const few = await attest(full, pool, {

@@ -84,6 +84,8 @@ export type WorldInit = {
   receipt?(fields: ReceiptInit, i: number): ReceiptInit
   /** How every job is attested. @default 'zk' */
   policy?: Policy
+  /** Whether the receipts say that jobs were served canonically. @default false */
+  canonical?: boolean
   signer?: Key
   batch?: Uint8Array
   /** Changes the order in which receipts stand in the sum tree. */
@@ -103,7 +105,14 @@ export type World = {
 
 /** Receipts and vouchers as node/stages/session.ts makes them, anchored. */
 export function makeWorld(init: WorldInit = {}): World {
-  const { model = DIGITS, receipts = [7, 5], serve = nearly, signer = PROVIDER, policy = 'zk' } = init
+  const {
+    model = DIGITS,
+    receipts = [7, 5],
+    serve = nearly,
+    signer = PROVIDER,
+    policy = 'zk',
+    canonical = false,
+  } = init
   const input = init.input ?? ((i) => [image(i)])
   const batch = init.batch ?? bytes32('batch')
   const jobs: JobRecord[] = []
@@ -132,6 +141,7 @@ export function makeWorld(init: WorldInit = {}): World {
         cumulative: bigintToBytes(seq * PRICE, 16),
         previous,
         policy: policy === 'zk' ? '' : policy,
+        canonical,
       }
       const receipt = seal('receipt', NETWORK, signer.key, init.receipt?.(fields, i) ?? fields)
       const cumulative = seq * PRICE

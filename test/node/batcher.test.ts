@@ -106,6 +106,8 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
         manifest: 'm',
         price: PRICE,
         ceiling: 10n ** 9n,
+        policy: 'zk',
+        canonical: false,
       })
     }
     for (let i = 0; i < count; i++) {

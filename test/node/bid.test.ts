@@ -14,6 +14,7 @@ import { open, seal } from '../../protocol/envelope.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import { BidReplySchema } from '../../protocol/gen/sinter_pb.js'
 import type { Offer } from '../../protocol/rules/offer.ts'
+import type { Policy } from '../../protocol/rules/receipt.ts'
 import { bytes32, consumer, digitsRuntime, log, model, NETWORK, PRICE, provider, streamPair } from './session-world.ts'
 
 const self = consumer.peerId.toString()
@@ -30,12 +31,15 @@ function offerOf(change: Partial<Offer> = {}): Offer {
     jobs: 1n,
     deadlineMs: Date.now() + 5_000,
     policy: 'zk',
+    canonical: false,
     addresses: ['/ip4/127.0.0.1/tcp/4001'],
     ...change,
   }
 }
 
-function createWorld(change: { funds?: bigint; internal?: boolean; runtime?: (cid: string) => Promise<Runtime> } = {}) {
+function createWorld(
+  change: { funds?: bigint; internal?: boolean; runtime?: (cid: string, policy: Policy) => Promise<Runtime> } = {},
+) {
   const opened: unknown[] = []
   const loaded: string[] = []
   const sent: Uint8Array[] = []
@@ -54,9 +58,9 @@ function createWorld(change: { funds?: bigint; internal?: boolean; runtime?: (ci
           return { ...mine, remotePeer: consumer.peerId, closed: false } as FrameStream
         },
       },
-      runtime: async (cid) => {
+      runtime: async (cid, policy) => {
         loaded.push(cid)
-        return (change.runtime ?? (async () => digitsRuntime))(cid)
+        return (change.runtime ?? (async () => digitsRuntime))(cid, policy)
       },
       isWarm: () => false,
       fundsOf: async () => change.funds ?? PRICE,
@@ -126,6 +130,38 @@ test('a model that cannot be loaded costs one offer', async () => {
   fail = false
   await bidder.consider(offerOf())
   assert.is(sent.length, 1)
+})
+
+test('what an offer asks of its jobs is asked of the model, tried, and remembered with the bid', async () => {
+  const asked: Policy[] = []
+  let canonical = 0
+  const runtime: Runtime = {
+    ...digitsRuntime,
+    serveCanonical(inputs) {
+      canonical++
+      return digitsRuntime.serveCanonical(inputs)
+    },
+  }
+  const { bidder, sent } = createWorld({
+    runtime: async (_, policy) => {
+      asked.push(policy)
+      if (policy === 'full') throw new SinterError('MODEL_UNPROVABLE', 'too many tiles')
+      return runtime
+    },
+  })
+  await bidder.consider(offerOf({ policy: 'full' }))
+  assert.is(sent.length, 0)
+  await bidder.consider(offerOf({ policy: 'open', canonical: true }))
+  await bidder.consider(offerOf())
+  assert.equal([asked, canonical], [['full', 'open', 'zk'], 1])
+  const made = sent.map((bytes) => bidder.made((open('bid', NETWORK, bytes) as { id: Uint8Array }).id)!)
+  assert.equal(
+    made.map(({ policy, canonical }) => [policy, canonical]),
+    [
+      ['open', true],
+      ['zk', false],
+    ],
+  )
 })
 
 test('only addresses that can be the sender’s own are dialled, each bound to its key', () => {

@@ -26,6 +26,8 @@ const fields = (session: Uint8Array) => ({
   manifest: 'bafy',
   price: 5n,
   ceiling: 100n,
+  policy: 'open' as const,
+  canonical: true,
 })
 const job = (session: Uint8Array, seq: bigint): JobRecord => ({
   session,

@@ -63,8 +63,24 @@ test('a model whose proofs may not be made in time, or not be handed out, is ref
     )
 })
 
+test('a model is admitted under the policies that it can be attested under, loaded or not', async () => {
+  // Four draws of every tile do not fit into the window; shown jobs cost next to nothing.
+  const proving = { ...LIMITS, attestWindowS: 60 }
+  for (const warm of [false, true]) {
+    const { runtimes } = createWorld({ proving })
+    if (warm) await runtimes.get('a', 'open')
+    assert.is(await code(runtimes.get('a', 'full')), 'MODEL_UNPROVABLE')
+    assert.is(await code(runtimes.get('a')), 'MODEL_UNPROVABLE')
+    assert.is(await code(runtimes.get('a', 'open')), 'NONE')
+    await runtimes.close()
+  }
+})
+
 /** Runtimes over the digits model under any number of names. */
-function createWorld(init: Parameters<typeof createRuntimes>[1] = {}, change: Partial<ModelLibrary> = {}) {
+function createWorld(
+  { proving = LIMITS, ...init }: Parameters<typeof createRuntimes>[1] & { proving?: ProvingLimits } = {},
+  change: Partial<ModelLibrary> = {},
+) {
   const clock = { now: 1_000 }
   const closed: string[] = []
   const provided: string[] = []
@@ -80,7 +96,7 @@ function createWorld(init: Parameters<typeof createRuntimes>[1] = {}, change: Pa
       },
       executionProvider: 'cpu',
       memoryMib: 1_024,
-      proving: LIMITS,
+      proving,
       adapt: (real) => ({
         ...real,
         async close() {

@@ -150,8 +150,10 @@ export type World = {
   clock: { ahead: number }
   /** Serves one stream; resolves when the provider has ended it. */
   connect(): { stream: FrameStream; served: Promise<void> }
-  /** A real consumer on a new stream. */
-  consume(): Promise<{ consumer: ConsumerSession; stream: FrameStream; served: Promise<void> }>
+  /** A real consumer on a new stream, who agreed to the bid's terms or to others. */
+  consume(
+    terms?: Partial<Pick<MadeBid, 'policy' | 'canonical'>>,
+  ): Promise<{ consumer: ConsumerSession; stream: FrameStream; served: Promise<void> }>
 }
 
 export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRuntime): World {
@@ -166,6 +168,8 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
     consumer: consumer.address,
     manifest: model.cid.toString(),
     price: PRICE,
+    policy: 'zk',
+    canonical: false,
     expiryMs: now() + 60_000,
   }
   const world = {
@@ -203,7 +207,7 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
   return Object.assign(world, {
     components,
     connect,
-    async consume() {
+    async consume(terms = {}) {
       const { stream, served } = connect()
       const received = {
         id: bid.id,
@@ -225,7 +229,16 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
           committer,
           log,
         },
-        { model, bid: received, offer: bid.offer, session, ceiling: world.chain.ceiling },
+        {
+          model,
+          bid: received,
+          offer: bid.offer,
+          session,
+          ceiling: world.chain.ceiling,
+          policy: bid.policy,
+          canonical: bid.canonical,
+          ...terms,
+        },
       )
       return { consumer: opened, stream, served }
     },

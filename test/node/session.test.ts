@@ -1,10 +1,13 @@
 /** The job protocol between a real consumer, or a hostile one that speaks frames by hand, and the provider's handler. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { evaluate, traceOutputs } from '../../models/canonical.ts'
 import { loadHeldOut } from '../../models/digits.ts'
+import { quantise } from '../../models/quantise.ts'
 import { type FrameInit, readFrame } from '../../node/jobs/frames.ts'
-import { toWire } from '../../node/jobs/tensors.ts'
+import { dequantisedOutput, toWire } from '../../node/jobs/tensors.ts'
 import { bytesToBigint } from '../../protocol/bytes.ts'
+import { POLICIES } from '../../protocol/rules/receipt.ts'
 import { code, failureOf, hostile, receiptOf, withReceipt } from './session-peer.ts'
 import { bytes32, createWorld, digitsRuntime, model, PRICE } from './session-world.ts'
 
@@ -27,6 +30,43 @@ test('three jobs end with three vouchers on disk, whose sum is the price of thre
   assert.is(record!.acknowledged.cumulative, 3n * PRICE)
   assert.is(record!.unpaid, 0)
   for (let seq = 1n; seq <= 3n; seq++) assert.is((await world.ledger.job(world.session, seq))!.voucher!.length, 65)
+})
+
+test('receipts say the policy that the offer asked for, and no other is acknowledged', async () => {
+  for (const policy of POLICIES) {
+    const world = createWorld()
+    world.bid.policy = policy
+    const { consumer: session, served } = await world.consume()
+    const receipt = await (await session.infer([images[0]!])).acknowledged
+    assert.equal([receipt.policy, receipt.canonical], [policy, false])
+    await session.close()
+    await served
+    assert.is((await world.ledger.session(world.session))!.policy, policy)
+  }
+  for (const change of [{ policy: 'open' }, { canonical: true }] as const) {
+    const world = createWorld()
+    // The provider remembers a bid other than the one it made.
+    const { consumer: session, served } = await world.consume(change)
+    assert.is(await code((await session.infer([images[0]!])).acknowledged), 'RECEIPT_POLICY')
+    await session.close()
+    await served
+    assert.is((await world.ledger.session(world.session))!.acknowledged.seq, 0n)
+  }
+})
+
+test('a canonical session answers with the canonical evaluation, bit for bit, and its receipts say so', async () => {
+  const world = createWorld()
+  world.bid.canonical = true
+  const { consumer: session, served } = await world.consume()
+  for (let i = 0; i < 3; i++) {
+    const { outputs, acknowledged } = await session.infer([images[i]!])
+    const quantised = quantise(images[i]!, manifest.tensors[input!.tensor]!.exponent)
+    const [canonical] = traceOutputs(manifest, evaluate(manifest, model.weights, [quantised]))
+    assert.equal(Object.values(outputs)[0], dequantisedOutput(manifest, 0, canonical!))
+    assert.ok((await acknowledged).canonical)
+  }
+  await session.close()
+  await served
 })
 
 test('jobs asked for at once are served one after the other', async () => {
@@ -292,7 +332,8 @@ test('a session is not opened under another bid, nor when its receipts are lost'
   world.chain.spent = 0n
   const { session, bid } = world
   const { consumer: payer, manifest: cid } = bid
-  await world.ledger.openSession({ session, consumer: payer, bid: bytes32(), manifest: cid, price: 1n, ceiling: 1n })
+  const terms = { price: 1n, ceiling: 1n, policy: 'zk', canonical: false } as const
+  await world.ledger.openSession({ session, consumer: payer, bid: bytes32(), manifest: cid, ...terms })
   const other = world.connect()
   assert.is(failureOf(await hostile(world, other.stream).assign()), 'SESSION_BID')
   await other.served

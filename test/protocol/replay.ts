@@ -70,7 +70,8 @@ const assignments =
         const bid = find(context.bids, id)
         if (bid === undefined) return null
         const { consumer, manifest, expiryMs } = bid
-        return { id, offer: fromHex(bid.offer), price: BigInt(bid.price), consumer, manifest, expiryMs }
+        const price = BigInt(bid.price)
+        return { id, offer: fromHex(bid.offer), price, consumer, manifest, expiryMs, policy: 'zk', canonical: false }
       },
       async session(id) {
         const session = find(context.sessions, id)
@@ -119,6 +120,8 @@ function receipts(networkId: Uint8Array): Receiver {
         shapes: expected.shapes,
         units: BigInt(expected.units),
         price: BigInt(expected.price),
+        policy: expected.policy,
+        canonical: expected.canonical,
       },
     })
     if (judged.action === 'accept')
