@@ -28,9 +28,14 @@ export type DeployOptions = {
 
 const DEFAULT_FAUCET_FUND = 10n ** 21n
 
-function bytecodeOf(name: string): Hex {
+/** A contract's bytecode with the addresses of the libraries that it calls. */
+function bytecodeOf(name: string, libraries: Record<string, Address> = {}): Hex {
   const text = readFileSync(assetPath(`protocol/contracts/artifacts/${name}.json`), 'utf8')
-  return (JSON.parse(text) as { bytecode: Hex }).bytecode
+  const { bytecode, links } = JSON.parse(text) as { bytecode: Hex; links: Record<string, string> }
+  return Object.entries(links).reduce<string>(
+    (code, [library, placeholder]) => code.replaceAll(placeholder, libraries[library]!.slice(2).toLowerCase()),
+    bytecode,
+  ) as Hex
 }
 
 /**
@@ -47,7 +52,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const from = transactor.address
   const first = await client.getTransactionCount({ address: from, blockTag: 'pending' })
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
-  const [token, beacon, registry, escrow, batches, drip] = [at(0), at(1), at(2), at(3), at(4), at(5)]
+  const [token, beacon, registry, escrow, audits, batches, drip] = [at(0), at(1), at(2), at(3), at(4), at(5), at(6)]
   const p = params
 
   const deploy = async (
@@ -57,7 +62,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     args: unknown[],
     value?: bigint,
   ): Promise<bigint> => {
-    const data = encodeDeployData({ abi, bytecode: bytecodeOf(contract), args })
+    const data = encodeDeployData({ abi, bytecode: bytecodeOf(contract, { Audits: audits }), args })
     const receipt = await transactor.send({
       data,
       action: `deploy ${contract}`,
@@ -70,6 +75,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   }
   const batchParams = {
     ...p,
+    auditWindow: BigInt(p.auditWindow),
     traceWindow: BigInt(p.traceWindow),
     attestWindow: BigInt(p.attestWindow),
     voteWindow: BigInt(p.voteWindow),
@@ -89,6 +95,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       p.minStake,
     ]),
     deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow)]),
+    deploy('Audits', audits, [], []),
     deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, batchParams]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]

@@ -17,6 +17,7 @@ const COUNTS = [
   'forfeitBps',
   'untracedSlashBps',
   'slashBurnBps',
+  'auditWindow',
   'traceWindow',
   'attestWindow',
   'voteWindow',
@@ -25,7 +26,7 @@ const COUNTS = [
   'abandonWindow',
 ] as const
 /** Base units of the token, and wei for `faucetEther`. */
-const AMOUNTS = ['genesis', 'cap', 'minStake', 'minLock', 'verificationFloor', 'faucetTokens', 'faucetEther'] as const
+const AMOUNTS = ['genesis', 'cap', 'minStake', 'minLock', 'verificationFloor', 'auditFee', 'faucetTokens', 'faucetEther'] as const
 
 /** Constructor arguments of all contracts, flat. Times in seconds, `slotLength` and `minDelay` in blocks. */
 export type NetworkParams = Record<(typeof COUNTS)[number], number> & Record<(typeof AMOUNTS)[number], bigint>
@@ -41,7 +42,7 @@ export const devnetParams: NetworkParams = {
   draws: 4,
   committeeSize: 3,
   quorum: 2,
-  maxRanges: 64,
+  maxRanges: 24,
   // Lock per batch ≥ 1.5·F/(k·d1): 3·F covers d1 down to 1/8 at k = 4.
   lockBps: 30_000,
   nuBps: 300,
@@ -49,6 +50,7 @@ export const devnetParams: NetworkParams = {
   forfeitBps: 15_000,
   untracedSlashBps: 1_000,
   slashBurnBps: 9_000,
+  auditWindow: 3,
   traceWindow: 60,
   attestWindow: 300,
   voteWindow: 60,
@@ -60,6 +62,7 @@ export const devnetParams: NetworkParams = {
   minStake: 1_000n * SNTR,
   minLock: 10n * SNTR,
   verificationFloor: SNTR / 10n,
+  auditFee: SNTR / 100n,
   faucetTokens: 10_000n * SNTR,
   faucetEther: SNTR,
 }

@@ -19,6 +19,8 @@ abstract contract BatchParams is IBatches {
     uint16 internal immutable _slashBurnBps;
     uint128 internal immutable _minLock;
     uint128 internal immutable _floor;
+    uint128 internal immutable _auditFee;
+    uint64 internal immutable _auditWindow;
     uint64 internal immutable _traceWindow;
     uint64 internal immutable _attestWindow;
     uint64 internal immutable _voteWindow;
@@ -27,18 +29,18 @@ abstract contract BatchParams is IBatches {
     uint64 internal immutable _abandonWindow;
 
     constructor(Params memory p) {
-        // Verdicts are the bytes of one word.
-        if (p.draws == 0 || p.draws > 32) revert BadParams("draws");
+        if (p.draws == 0) revert BadParams("draws");
         // More than half, so that two quorums of one committee cannot disagree without a member voting twice.
         if (p.quorum > p.committeeSize || 2 * uint256(p.quorum) <= p.committeeSize) revert BadParams("quorum");
-        if (p.maxRanges == 0) revert BadParams("maxRanges");
+        // Verdicts are the bytes of one word, and each range may have an audit.
+        if (p.maxRanges == 0 || uint256(p.draws) + p.maxRanges > 32) revert BadParams("maxRanges");
         if (uint256(p.nuBps) + p.betaBps > BPS) revert BadParams("nuBps");
         // The lock makes good what the shares take off a refund (see Forfeits.bill).
         if (p.lockBps < uint256(p.nuBps) + p.betaBps) revert BadParams("lockBps");
         if (p.forfeitBps < BPS) revert BadParams("forfeitBps");
         if (p.untracedSlashBps > BPS) revert BadParams("untracedSlashBps");
         if (p.slashBurnBps > BPS) revert BadParams("slashBurnBps");
-        if (p.traceWindow == 0 || p.attestWindow == 0) revert BadParams("traceWindow");
+        if (p.traceWindow <= p.auditWindow || p.attestWindow == 0) revert BadParams("traceWindow");
         if (p.pokeGrace >= p.voteWindow) revert BadParams("pokeGrace");
         _draws = p.draws;
         _committeeSize = p.committeeSize;
@@ -52,6 +54,8 @@ abstract contract BatchParams is IBatches {
         _slashBurnBps = p.slashBurnBps;
         _minLock = p.minLock;
         _floor = p.verificationFloor;
+        _auditFee = p.auditFee;
+        _auditWindow = p.auditWindow;
         _traceWindow = p.traceWindow;
         _attestWindow = p.attestWindow;
         _voteWindow = p.voteWindow;
@@ -74,6 +78,8 @@ abstract contract BatchParams is IBatches {
         p.slashBurnBps = _slashBurnBps;
         p.minLock = _minLock;
         p.verificationFloor = _floor;
+        p.auditFee = _auditFee;
+        p.auditWindow = _auditWindow;
         p.traceWindow = _traceWindow;
         p.attestWindow = _attestWindow;
         p.voteWindow = _voteWindow;

@@ -6,7 +6,7 @@ import {IBatches} from "./interfaces/IBatches.sol";
 import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
-import {Draws} from "./libraries/Draws.sol";
+import {Audits} from "./libraries/Audits.sol";
 
 /// @title What `Batches` keeps, what can be read of it, and the guards of its transitions
 abstract contract BatchState is BatchParams {
@@ -16,6 +16,7 @@ abstract contract BatchState is BatchParams {
 
     mapping(bytes32 batchId => Batch) internal _batches;
     mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
+    mapping(bytes32 batchId => Audit[]) internal _audits;
     /// @dev Kept only while a slash is pending: its reward is theirs.
     mapping(bytes32 batchId => address[]) internal _voters;
 
@@ -52,7 +53,12 @@ abstract contract BatchState is BatchParams {
     function samplePoints(bytes32 batchId) public view returns (uint256[] memory) {
         Batch storage b = _batches[batchId];
         if (b.status == Status.None) revert WrongStatus(batchId, b.status);
-        return Draws.points(batchId, beacon.value(b.sampleSlot), b.total, _draws);
+        return Audits.points(_audits[batchId], batchId, beacon.value(b.sampleSlot), b.total, _draws);
+    }
+
+    /// @inheritdoc IBatches
+    function auditsOf(bytes32 batchId) external view returns (Audit[] memory) {
+        return _audits[batchId];
     }
 
     /// @inheritdoc IBatches
@@ -76,6 +82,11 @@ abstract contract BatchState is BatchParams {
         if (b.status == Status.Traced) return _after(b.challengeSlot, _attestWindow);
         if (b.status == Status.Committed) return _after(b.committeeSlot, _voteWindow);
         return b.status == Status.SlashPending ? b.slashAt : 0;
+    }
+
+    /// @dev Verdicts that a committee gives: one for each draw of the sample and each audit.
+    function _drawCount(bytes32 batchId) internal view returns (uint256) {
+        return _draws + _audits[batchId].length;
     }
 
     // ---- guards

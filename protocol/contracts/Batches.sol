@@ -9,6 +9,7 @@ import {IBatches} from "./interfaces/IBatches.sol";
 import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {Audits} from "./libraries/Audits.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
 import {Verdicts} from "./libraries/Verdicts.sol";
 
@@ -38,6 +39,7 @@ contract Batches is BatchState, EIP712 {
         uint128 total = _consume(batchId, ranges);
         b.total = total;
         b.sampleSlot = beacon.slotAfter(block.number);
+        b.auditUntil = uint64(block.timestamp) + _auditWindow;
         uint256 lock = lockFor(total);
         registry.lock(batchId, msg.sender, lock);
         if (_floor > 0) escrow.prepay(batchId, msg.sender, _floor);
@@ -47,6 +49,7 @@ contract Batches is BatchState, EIP712 {
     /// @inheritdoc IBatches
     function anchorTrace(bytes32 batchId, bytes32 traceRoot) external {
         Batch storage b = _providersTurn(batchId, Status.Anchored);
+        if (block.timestamp <= b.auditUntil) revert DeadlineNotReached(b.auditUntil);
         if (traceRoot == 0) revert ZeroDigest();
         b.status = Status.Traced;
         b.traceRoot = traceRoot;
@@ -64,6 +67,17 @@ contract Batches is BatchState, EIP712 {
         emit AttestationCommitted(batchId, digest, b.committeeSlot);
     }
 
+    // ---- the consumer's step
+
+    /// @inheritdoc IBatches
+    function audit(bytes32 batchId, uint256 range, uint128 point) external {
+        Batch storage b = _in(batchId, Status.Anchored);
+        if (block.timestamp > b.auditUntil) revert DeadlinePassed(b.auditUntil);
+        Audits.name(_audits[batchId], _ranges[batchId], range, point);
+        if (_auditFee > 0) escrow.prepay(batchId, msg.sender, _auditFee);
+        emit AuditNamed(batchId, range, msg.sender, point);
+    }
+
     // ---- steps of everyone
 
     /// @inheritdoc IBatches
@@ -73,16 +87,16 @@ contract Batches is BatchState, EIP712 {
         if (msg.sender != b.provider && block.timestamp < graceEnd) revert ProvidersGrace(graceEnd);
         (bytes32 verdicts, address[] memory voters) = _tally(batchId, b, votes);
         b.verdicts = verdicts;
-        bool forged = Verdicts.forged(verdicts, _draws);
+        bool forged = Verdicts.forged(verdicts, _drawCount(batchId));
         b.status = forged ? Status.SlashPending : Status.Paid;
         emit BatchSettled(batchId, b.status, verdicts, voters);
         if (forged) {
             _voters[batchId] = voters;
-            _payVoters(batchId, voters, _floor);
+            _payVoters(batchId, voters, _prepaid(batchId));
             _scheduleSlash(batchId, b);
         } else {
             uint256 votersPart = uint256(b.total) * _nuBps / BPS;
-            _payVoters(batchId, voters, votersPart + _floor);
+            _payVoters(batchId, voters, votersPart + _prepaid(batchId));
             _divide(batchId, b, b.total - votersPart, openings);
             registry.unlock(batchId);
         }
@@ -109,13 +123,13 @@ contract Batches is BatchState, EIP712 {
             uint256 burned = _untracedSlash(b.total);
             registry.slash(batchId, burned, 0);
             registry.unlock(batchId);
-            _returnFloor(batchId, b);
+            _returnPrepaid(batchId, b);
             emit BatchSlashed(batchId, burned, 0);
         } else if (b.status == Status.Traced) {
             _requirePassed(_recorded(b.challengeSlot) + _attestWindow);
             b.status = Status.SlashPending;
             emit BatchExpired(batchId, Status.SlashPending);
-            _returnFloor(batchId, b);
+            _returnPrepaid(batchId, b);
             _scheduleSlash(batchId, b);
         } else {
             revert WrongStatus(batchId, b.status);
@@ -147,7 +161,7 @@ contract Batches is BatchState, EIP712 {
         b.status = Status.Abandoned;
         emit BatchAbandoned(batchId);
         registry.unlock(batchId);
-        _returnFloor(batchId, b);
+        _returnPrepaid(batchId, b);
     }
 
     /// @inheritdoc IBatches
@@ -202,14 +216,15 @@ contract Batches is BatchState, EIP712 {
         address[] memory seats = committee(batchId);
         if (votes.length == 0) revert NoQuorum(0, quorumOf(seats.length));
         verdicts = votes[0].verdicts;
-        Verdicts.check(verdicts, _draws);
-        bool forged = Verdicts.forged(verdicts, _draws);
+        uint256 draws = _drawCount(batchId);
+        Verdicts.check(verdicts, draws);
+        bool forged = Verdicts.forged(verdicts, draws);
         voters = new address[](votes.length);
         for (uint256 i = 0; i < votes.length; i++) {
             bytes32 own = votes[i].verdicts;
             if (own != verdicts) {
-                if (!forged || !Verdicts.forged(own, _draws)) revert VerdictsDiffer(i);
-                Verdicts.check(own, _draws);
+                if (!forged || !Verdicts.forged(own, draws)) revert VerdictsDiffer(i);
+                Verdicts.check(own, draws);
             }
             voters[i] = _signer(batchId, b, votes[i]);
             _takeSeat(seats, voters, i);
@@ -299,9 +314,19 @@ contract Batches is BatchState, EIP712 {
         emit SlashScheduled(batchId, b.slashAt);
     }
 
-    /// @dev Where nobody verified, the prepaid floor goes back to where it came from.
-    function _returnFloor(bytes32 batchId, Batch storage b) private {
+    /// @dev What was paid in advance for verification: the provider's floor, the consumers' audits.
+    function _prepaid(bytes32 batchId) private view returns (uint256) {
+        return _floor + _audits[batchId].length * _auditFee;
+    }
+
+    /// @dev Where nobody verified, it goes back to where it came from.
+    function _returnPrepaid(bytes32 batchId, Batch storage b) private {
         if (_floor > 0) escrow.pay(batchId, b.provider, _floor);
+        if (_auditFee == 0) return;
+        Audit[] storage named = _audits[batchId];
+        for (uint256 i = 0; i < named.length; i++) {
+            escrow.pay(batchId, _ranges[batchId][named[i].range].consumer, _auditFee);
+        }
     }
 
     function _providersTurn(bytes32 batchId, Status status) private view returns (Batch storage b) {

@@ -6,14 +6,26 @@ import { pathToFileURL } from 'node:url'
 import { assetPath } from '../assets.ts'
 import { SinterError } from '../errors.ts'
 
-/** A contract as the node deploys it. `sourceHash` is SHA-256 over compiler version, settings and every source in hex. */
-export type Artifact = { abi: unknown[]; bytecode: `0x${string}`; sourceHash: string }
+/**
+ * A contract as the node deploys it. `sourceHash` is SHA-256 over compiler version, settings and every source in hex. The address of each
+ * library in `links` (20 bytes in hex) goes wherever its placeholder stands in the bytecode.
+ */
+export type Artifact = {
+  abi: unknown[]
+  bytecode: `0x${string}`
+  links: Record<string, string>
+  sourceHash: string
+}
 
+type Bytecode = { object: string; linkReferences: Record<string, Record<string, { start: number; length: number }[]>> }
 type Solc = { version(): string; compile(input: string): string }
 type CompilerOutput = {
   errors?: { severity: string; formattedMessage: string; sourceLocation?: { file: string } }[]
-  contracts: Record<string, Record<string, { abi: unknown[]; evm: { bytecode: { object: string } } }>>
+  contracts: Record<string, Record<string, { abi: unknown[]; evm: { bytecode: Bytecode } }>>
 }
+
+/** Libraries that are contracts of their own, called by the contracts that they are linked into. */
+export const LIBRARIES = ['Audits'] as const
 
 /** Contract name, and the name of its typed ABI in abi.ts. */
 const DEPLOYED: Record<string, string> = {
@@ -58,7 +70,7 @@ export function compileContracts(): Record<string, Artifact> {
   const input = {
     language: 'Solidity',
     sources: Object.fromEntries(Object.entries(sources).map(([unit, content]) => [unit, { content }])),
-    settings: { ...SETTINGS, outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object'] } } },
+    settings: { ...SETTINGS, outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.bytecode.linkReferences'] } } },
   }
   const output = JSON.parse(solc.compile(JSON.stringify(input))) as CompilerOutput
   // Warnings of libraries are theirs; in our own sources every one stops the build.
@@ -72,11 +84,19 @@ export function compileContracts(): Record<string, Artifact> {
   const sourceHash = createHash('sha256').update(solc.version()).update(JSON.stringify(input)).digest('hex')
   const units = Object.values(output.contracts)
   return Object.fromEntries(
-    Object.keys(DEPLOYED).map((name) => {
+    [...Object.keys(DEPLOYED), ...LIBRARIES].map((name) => {
       const contract = units.find((unit) => unit[name] !== undefined)![name]!
-      return [name, { abi: contract.abi, bytecode: `0x${contract.evm.bytecode.object}` as const, sourceHash }]
+      const { object } = contract.evm.bytecode
+      const links = placeholders(contract.evm.bytecode)
+      return [name, { abi: contract.abi, bytecode: `0x${object}` as const, links, sourceHash }]
     }),
   )
+}
+
+/** What stands for each library's address in the bytecode. */
+function placeholders({ object, linkReferences }: Bytecode): Record<string, string> {
+  const units = Object.values(linkReferences).flatMap((unit) => Object.entries(unit))
+  return Object.fromEntries(units.map(([name, [at]]) => [name, object.substr(2 * at!.start, 2 * at!.length)]))
 }
 
 /** Source of abi.ts: one `as const` array per contract, one line per entry. */

@@ -205,8 +205,17 @@ contract BatchesTest is World {
 
     function test_parametersThatBreakTheRulesAreRefused() public {
         IBatches.Params memory p = defaults();
-        p.draws = 33;
+        p.draws = 0;
         refusedParams(p, "draws");
+        p = defaults();
+        // 4 draws and an audit of each range are the verdicts of one word.
+        p.maxRanges = 29;
+        refusedParams(p, "maxRanges");
+        p.maxRanges = 28;
+        new Batches(registry, escrow, beacon, p);
+        p = defaults();
+        p.traceWindow = p.auditWindow;
+        refusedParams(p, "traceWindow");
         p = defaults();
         (p.committeeSize, p.quorum) = (4, 2);
         refusedParams(p, "quorum");

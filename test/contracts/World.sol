@@ -61,6 +61,8 @@ abstract contract World is Harness {
         p.slashBurnBps = 9_000;
         p.minLock = 10 ether;
         p.verificationFloor = 1 ether;
+        p.auditFee = 0.5 ether;
+        p.auditWindow = 3;
         p.traceWindow = 60;
         p.attestWindow = 120;
         p.voteWindow = 60;
@@ -198,8 +200,20 @@ abstract contract World is Harness {
 
     function trace(bytes32 batchId) internal {
         recordSlot(batches.batchOf(batchId).sampleSlot);
+        passAudits(batchId);
         vm.prank(provider);
         batches.anchorTrace(batchId, keccak256("trace"));
+    }
+
+    function passAudits(bytes32 batchId) internal {
+        uint256 end = batches.batchOf(batchId).auditUntil;
+        if (vm.getBlockTimestamp() <= end) mine(end + 1 - vm.getBlockTimestamp());
+    }
+
+    /// @dev One verdict for every draw and audit.
+    function allOf(bytes32 batchId, uint8 verdict) internal view returns (bytes32 verdicts) {
+        uint256 draws = 4 + batches.auditsOf(batchId).length;
+        for (uint256 draw = 0; draw < draws; draw++) verdicts |= bytes32(uint256(verdict) << (248 - 8 * draw));
     }
 
     function commit(bytes32 batchId) internal {

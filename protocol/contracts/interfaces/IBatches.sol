@@ -9,10 +9,10 @@ import {IEscrow} from "./IEscrow.sol";
 /// recorded, so a halt of the chain costs nobody time, and anyone can record, so nobody can hold the clock.
 interface IBatches {
     /// @notice Immutable parameters. Shares are in basis points (1/10000), windows in seconds, amounts in base units.
-    /// @param draws k, receipts drawn per batch, 1 to 32.
+    /// @param draws k, receipts drawn per batch; with an audit of every range at most 32.
     /// @param committeeSize members of the first committee; attempt a has (committeeSize + 1)·2^a − 1.
     /// @param quorum agreeing votes that settle in the first committee; larger ones take the same share of their members' stake.
-    /// @param maxRanges most ranges in a batch.
+    /// @param maxRanges most ranges in a batch. At most 32 - draws, so that no audit is crowded out by those of others.
     /// @param lockBps the lock is fees · lockBps, at least `minLock`. At least betaBps + nuBps.
     /// @param nuBps share of the fees for the voters of the settling quorum.
     /// @param betaBps share of the fees that is burned.
@@ -20,6 +20,8 @@ interface IBatches {
     /// @param forfeitBps a draw off tolerance forfeits at least fees · forfeitBps / draws (15000 = 1.5·F/k).
     /// @param untracedSlashBps share of the lock that burns when no trace is anchored, beside the forfeit of every draw.
     /// @param slashBurnBps share of a whole slashed lock that burns; the rest goes to the voters.
+    /// @param auditFee what naming an audit costs its consumer; it goes to the voters.
+    /// @param auditWindow time to name audits, from the anchor; no trace is anchored before its end. Less than `traceWindow`.
     /// @param traceWindow time to anchor the trace, from the record of the sample slot.
     /// @param attestWindow time to commit the attestation, from the record of the challenge slot.
     /// @param voteWindow time for the committee, from the record of its slot; then a larger one can be drawn.
@@ -39,6 +41,8 @@ interface IBatches {
         uint16 slashBurnBps;
         uint128 minLock;
         uint128 verificationFloor;
+        uint128 auditFee;
+        uint64 auditWindow;
         uint64 traceWindow;
         uint64 attestWindow;
         uint64 voteWindow;
@@ -64,7 +68,8 @@ interface IBatches {
     /// @param total sum of the fees, the sum at the root.
     /// @param providerPart what the provider gets of the fees in all, set when paid.
     /// @param burnPart what burns of the fees in all, set when paid.
-    /// @param verdicts one byte per draw, set by the settling quorum.
+    /// @param auditUntil last second in which audits are named.
+    /// @param verdicts one byte per draw, then one per audit, set by the settling quorum.
     struct Batch {
         address provider;
         Status status;
@@ -78,6 +83,7 @@ interface IBatches {
         uint64 sampleSlot;
         uint64 challengeSlot;
         uint64 committeeSlot;
+        uint64 auditUntil;
         bytes32 traceRoot;
         bytes32 attestation;
         bytes32 verdicts;
@@ -91,6 +97,13 @@ interface IBatches {
         uint128 start;
         uint128 fee;
         uint128 refund;
+    }
+
+    /// @notice A job that its consumer named as one more draw.
+    /// @param point in [start, start + fee) of the range; the receipt that owns it is opened.
+    struct Audit {
+        uint32 range;
+        uint128 point;
     }
 
     /// @notice A committee member's vote; batch, attempt and attestation are the chain's own.
@@ -140,6 +153,7 @@ interface IBatches {
         uint256 fee,
         bytes32 receiptHash
     );
+    event AuditNamed(bytes32 indexed batchId, uint256 range, address indexed consumer, uint128 point);
     event TraceAnchored(bytes32 indexed batchId, bytes32 traceRoot, uint64 challengeSlot);
     event AttestationCommitted(bytes32 indexed batchId, bytes32 digest, uint64 committeeSlot);
     event CommitteeRedrawn(bytes32 indexed batchId, uint8 attempt, uint64 committeeSlot);
@@ -180,6 +194,9 @@ interface IBatches {
     error CommitteeCanGrow(uint256 eligible);
     error CommitteeExhausted(uint256 eligible);
     error UnknownRange(uint256 index);
+    error NotConsumer(address caller);
+    error PointOutsideRange(uint256 point);
+    error AlreadyAudited(uint256 range);
     error AlreadyCollected(uint256 index);
 
     /// @notice Consumes ranges of sessions for ever, locks the provider's stake and names the sample slot.
@@ -187,7 +204,11 @@ interface IBatches {
     /// @return batchId `batchIdOf(caller, root)`.
     function anchorBatch(bytes32 root, IEscrow.Range[] calldata ranges) external returns (bytes32 batchId);
 
-    /// @notice Fixes the canonical traces of the drawn jobs; once, by the provider, after the sample and in time.
+    /// @notice Makes a job of the caller's own range a draw beside those of the sample, one of each range. The caller pays `auditFee` out
+    /// of its escrow balance, and agrees that the job is opened: the committee computes it again.
+    function audit(bytes32 batchId, uint256 range, uint128 point) external;
+
+    /// @notice Fixes the canonical traces of the drawn jobs; once, by the provider, after the sample and the audits and in time.
     function anchorTrace(bytes32 batchId, bytes32 traceRoot) external;
 
     /// @notice Fixes the attestation before its committee is known; once, by the provider, after the challenge and in time.
@@ -228,7 +249,10 @@ interface IBatches {
     /// @notice Stake locked for a batch of `total` fees.
     function lockFor(uint256 total) external view returns (uint256);
 
-    /// @notice Points of [0, total) that the sample beacon draws, one per draw.
+    /// @notice Audits in the order in which they were named.
+    function auditsOf(bytes32 batchId) external view returns (Audit[] memory);
+
+    /// @notice Points of [0, total) that the sample beacon draws, one per draw, then those of the audits.
     function samplePoints(bytes32 batchId) external view returns (uint256[] memory points);
 
     /// @notice Members of the current committee. Reverts until its slot is recorded.
