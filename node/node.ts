@@ -16,8 +16,9 @@ import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.t
 import { checkCircuits } from './circuits.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
-import { createLedger } from './jobs/ledger.ts'
+import { createLedger, type SessionRecord } from './jobs/ledger.ts'
 import { repeat, within } from './loop.ts'
+import { batchExcess, type ProvingLimits, type RangeTerms } from './model/cost.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
 import { createRuntimes } from './model/runtimes.ts'
@@ -177,18 +178,20 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // A fetch that would outlast a quarter of the vote window is tried anew instead: a verifier has no time to hang on one peer.
     const timeoutMs = Math.min(60_000, voteWindowMs / 4)
     const library = createModelLibrary((cid, options) => content.get(cid, { timeoutMs, ...options }))
+    const proving: ProvingLimits = {
+      draws: chain.params.draws,
+      attestWindowS: chain.params.attestWindow,
+      traceWindowS: chain.params.traceWindow - chain.params.auditWindow,
+      voteWindowS: chain.params.voteWindow,
+      tileDraws: file.tileDraws,
+    }
     const runtimes = createRuntimes({
       library,
       content,
       executionProvider: config.executionProvider,
       memoryMib: config.memoryMib,
       evaluate: tracer.evaluate,
-      proving: {
-        draws: chain.params.draws,
-        attestWindowS: chain.params.attestWindow,
-        traceWindowS: chain.params.traceWindow,
-        tileDraws: file.tileDraws,
-      },
+      proving,
       adapt: adaptRuntime,
       now,
       log,
@@ -199,7 +202,17 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const ledger = createLedger(store)
     const fund = (): Promise<void> =>
       keepFloor(chain, identity.address, chain.params.verificationFloor, config.floorDeposit)
-    const batcher = createBatcher({ address: identity.address, chain, ledger, store, fund, now, log }, config.batch)
+    const fits = async (sessions: SessionRecord[]): Promise<boolean> => {
+      const terms = async ({ manifest, policy }: SessionRecord): Promise<RangeTerms> => ({
+        manifest: (await library.load(manifest)).manifest,
+        policy,
+      })
+      return batchExcess(await Promise.all(sessions.map(terms)), proving) === null
+    }
+    const batcher = createBatcher(
+      { address: identity.address, chain, ledger, store, fits, fund, now, log },
+      config.batch,
+    )
     const attesting: AttestComponents = {
       identity,
       networkId: id,

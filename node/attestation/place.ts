@@ -17,14 +17,24 @@ export type BatchRange = {
   fee: bigint
 }
 
-/** A batch as the chain has it, with the sample that its beacon drew. */
-export type BatchFacts = {
+/** What is drawn of a batch. */
+export type Sample = {
+  /** In [0, total): k that the beacon drew, then those that consumers named. */
+  points: bigint[]
+  /** Those that consumers named. */
+  audited: bigint[]
+}
+
+/** Whether one of the points lies in a receipt's part of the sum. */
+export const holds = ({ start, end }: { start: bigint; end: bigint }, points: bigint[]): boolean =>
+  points.some((point) => point >= start && point < end)
+
+/** A batch as the chain has it, with what was drawn of it. */
+export type BatchFacts = Sample & {
   challenge: ChallengeContext
   root: Uint8Array
   total: bigint
   ranges: BatchRange[]
-  /** The k points of the sample, in [0, total). */
-  points: bigint[]
 }
 
 export type PlacedReceipt = { receipt: Receipt; start: bigint; end: bigint }

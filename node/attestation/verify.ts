@@ -4,7 +4,7 @@ import { equalBytes, fromHex } from '../../protocol/bytes.ts'
 import { type JobChallenge, jobChallenge } from '../../protocol/challenge.ts'
 import type { SigningDomain } from '../../protocol/eip712.ts'
 import type { Attestation, JobAttestation } from '../../protocol/gen/sinter_pb.js'
-import type { Receipt } from '../../protocol/rules/receipt.ts'
+import type { Policy, Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { DrawVerdict } from '../../protocol/vote.ts'
 import { judgedModel, type LoadedModel } from '../model/load.ts'
@@ -15,8 +15,8 @@ import { check, type Fault, FaultFound, type Finding } from './faults.ts'
 import { flagLeaves, type JobPlan, planJob } from './layout.ts'
 import { checkOpening, openingDigest, withinTolerance } from './opening.ts'
 import { openLeaves, openTrees, type TracePlace } from './openings.ts'
-import { type BatchFacts, type PlacedReceipt, placeReceipt } from './place.ts'
-import { type Demand, tilesOf } from './policy.ts'
+import { type BatchFacts, holds, type PlacedReceipt, placeReceipt } from './place.ts'
+import { attestedAs, type Demand, tilesOf } from './policy.ts'
 import { checkProofs } from './proofs.ts'
 import { ZERO_LEAF_BYTES } from './trace.ts'
 
@@ -78,21 +78,19 @@ function planShown(model: LoadedModel, job: JobAttestation, demand: Demand): Job
   return planJob(model, demand, (tensor, leaf) => flags.has(`${tensor}/${leaf}`), job.concede)
 }
 
-type PlacedJob = PlacedReceipt & { job: JobAttestation; position: number }
+type PlacedJob = PlacedReceipt & { job: JobAttestation; position: number; audited: boolean }
 
 /** The job's receipt in its place, which a point of the sample must have named. */
 function placeDrawn(facts: BatchFacts, job: JobAttestation, position: number, context: VerifyContext): PlacedJob {
   const placed = placeReceipt(facts, job, context.networkId, context.vouchers)
-  check(
-    facts.points.some((point) => point >= placed.start && point < placed.end),
-    'JOB_NOT_DRAWN',
-  )
-  return { ...placed, job, position }
+  check(holds(placed, facts.points), 'JOB_NOT_DRAWN')
+  return { ...placed, job, position, audited: holds(placed, facts.audited) }
 }
 
 type Drawn = {
   model: LoadedModel
   receipt: Receipt
+  policy: Policy
   job: JobAttestation
   challenge: JobChallenge
   place: TracePlace
@@ -100,10 +98,10 @@ type Drawn = {
 
 /** The job's statements, proven: steps 2 to 5 of DESIGN §5.6. */
 async function verifyProofs(drawn: Drawn, context: VerifyContext, outcome: JobOutcome): Promise<void> {
-  const { model, receipt, job, challenge, place } = drawn
+  const { model, receipt, policy, job, challenge, place } = drawn
   const { tileDraws, voter, verifier, committer } = context
   check(job.opening === undefined, 'OPENING', 'values are shown that the policy hides')
-  const plan = planShown(model, job, { policy: receipt.policy, tileDraws, challenge })
+  const plan = planShown(model, job, { policy, tileDraws, challenge })
   outcome.digest = coefficientDigest(challenge.seed, voter, plan.statements)
   const records = openTrees(model, receipt, job, plan, place)
   const leaf = openLeaves(job, plan, records)
@@ -127,7 +125,7 @@ async function verifyOpening(drawn: Drawn, context: VerifyContext, outcome: JobO
 /** What the job's own attestation is worth; `count` jobs stand in the trace's tree. */
 async function verifyJob(
   facts: BatchFacts,
-  { job, receipt, position }: PlacedJob,
+  { job, receipt, position, audited }: PlacedJob,
   count: number,
   context: VerifyContext,
 ): Promise<JobOutcome> {
@@ -141,11 +139,12 @@ async function verifyJob(
     const model = judgedModel(await context.model(receipt.manifest), receipt.canonical)
     const { manifest } = model
     check(receipt.units === BigInt(manifest.units), 'RECEIPT_UNITS')
-    check(isCheckable(manifest, context.tileDraws, receipt.policy), 'MANIFEST_INVALID', 'too much work to verify')
+    const policy = attestedAs(receipt.policy, manifest, audited)
+    check(isCheckable(manifest, context.tileDraws, policy), 'MANIFEST_INVALID', 'too much work to verify')
     const challenge = jobChallenge(facts.challenge, receipt.hash, model.cid.bytes)
     const place = { root: facts.challenge.traceRoot, index: position, count }
-    const verify = receipt.policy === 'open' ? verifyOpening : verifyProofs
-    await verify({ model, receipt, job, challenge, place }, context, outcome)
+    const verify = policy === 'open' ? verifyOpening : verifyProofs
+    await verify({ model, receipt, policy, job, challenge, place }, context, outcome)
     return null
   })
   return fault === null ? outcome : { ...outcome, proofs: 0, finding: fault }

@@ -26,7 +26,16 @@ const COUNTS = [
   'abandonWindow',
 ] as const
 /** Base units of the token, and wei for `faucetEther`. */
-const AMOUNTS = ['genesis', 'cap', 'minStake', 'minLock', 'verificationFloor', 'auditFee', 'faucetTokens', 'faucetEther'] as const
+const AMOUNTS = [
+  'genesis',
+  'cap',
+  'minStake',
+  'minLock',
+  'verificationFloor',
+  'auditFee',
+  'faucetTokens',
+  'faucetEther',
+] as const
 
 /** Constructor arguments of all contracts, flat. Times in seconds, `slotLength` and `minDelay` in blocks. */
 export type NetworkParams = Record<(typeof COUNTS)[number], number> & Record<(typeof AMOUNTS)[number], bigint>

@@ -53,6 +53,8 @@ export type Steps = {
   /** Records a slot whose block is mined, with headers when the chain has forgotten its hash. null when it was recorded already. */
   recordSlot(slot: bigint): Promise<Done | null>
   anchorBatch(root: Hex, ranges: RangeInput[]): Promise<Done & { batchId: Hex }>
+  /** Names the job that owns `point`, in a range of this account's, as one more draw. */
+  audit(batchId: Hex, range: number, point: bigint): Promise<Done>
   anchorTrace(batchId: Hex, traceRoot: Hex): Promise<Done>
   commitAttestation(batchId: Hex, digest: Hex): Promise<Done>
   settle(batchId: Hex, votes: SignedVoteInput[], openings: OpeningInput[]): Promise<Done>
@@ -159,6 +161,7 @@ export function openSteps(
       const [event] = parseEventLogs({ abi: batchesAbi, logs: receipt.logs, eventName: 'BatchAnchored' })
       return { ...done(receipt), batchId: event!.args.batchId }
     },
+    audit: async (batchId, range, point) => done(await onBatches('audit', batchId, BigInt(range), point)),
     anchorTrace: async (batchId, traceRoot) => done(await onBatches('anchorTrace', batchId, traceRoot)),
     commitAttestation: async (batchId, digest) => done(await onBatches('commitAttestation', batchId, digest)),
     settle: async (batchId, votes, openings) => done(await onBatches('settle', batchId, votes, openings)),

@@ -43,6 +43,8 @@ export type Batch = {
   sampleSlot: bigint
   challengeSlot: bigint
   committeeSlot: bigint
+  /** Last second in which audits are named. */
+  auditUntil: bigint
   traceRoot: Hex
   attestation: Hex
   verdicts: Hex
@@ -102,6 +104,8 @@ export type Views = {
   batch(batchId: Hex): Promise<Batch>
   ranges(batchId: Hex): Promise<RangeRecord[]>
   samplePoints(batchId: Hex): Promise<bigint[]>
+  /** Jobs that consumers named as draws, in the order of naming; `point` lies in [start, start + fee) of the range. */
+  audits(batchId: Hex): Promise<{ range: number; point: bigint }[]>
   committee(batchId: Hex): Promise<Address[]>
   /** Whether agreeing votes of these members of the current committee settle. */
   quorate(batchId: Hex, voters: Address[]): Promise<boolean>
@@ -190,6 +194,9 @@ export function openViews(client: PublicClient, network: NetworkFile, slotLength
     },
     async samplePoints(batchId) {
       return [...(await ask('samplePoints', read({ ...batches, functionName: 'samplePoints', args: [batchId] })))]
+    },
+    async audits(batchId) {
+      return [...(await ask('audits', read({ ...batches, functionName: 'auditsOf', args: [batchId] })))]
     },
     async committee(batchId) {
       return [...(await ask('committee', read({ ...batches, functionName: 'committee', args: [batchId] })))]

@@ -3,6 +3,7 @@ import { createCommitter } from '../../circuits/commit.ts'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../../protocol/network.ts'
+import type { Offer } from '../../protocol/rules/offer.ts'
 import { ignore } from '../../protocol/verdict.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
 import { escrowDomain } from '../chain/eip712.ts'
@@ -51,6 +52,11 @@ export type LightClient = {
   library: ModelLibrary
   /** Offer, bids, choice, session on chain, assignment. Throws `NO_BIDS`, `BALANCE_TOO_LOW`, the chain's and the provider's codes. */
   openSession(request: SessionRequest): Promise<ConsumerSession>
+  /**
+   * Sessions with as many providers as `jobs` has numbers, no two of one owner, out of one offer; the first is the chosen one, and each is
+   * for so many jobs. Throws `NO_BIDS` besides when there are fewer owners, and leaves none open when one cannot be opened.
+   */
+  openSessions(request: Omit<SessionRequest, 'jobs'>, jobs: bigint[]): Promise<ConsumerSession[]>
   /** See `releaseSession`. */
   release(session: Hex): Promise<void>
   /** See `reclaimSessions`. */
@@ -106,36 +112,76 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
 
   const release = (session: Hex): Promise<void> => releaseSession(chain, session)
 
+  /** The ceiling must not lie with a provider that does not serve. */
+  const giveBack = (session: Hex): Promise<void> =>
+    release(session).catch((cause: unknown) =>
+      log.warn(
+        { event: 'session.unreleased', session, error: describeError(cause) },
+        'the session could not be released',
+      ),
+    )
+
+  async function begin(request: Omit<SessionRequest, 'jobs'>, offer: Offer, bid: ReceivedBid, jobs: bigint) {
+    const { model, lifeS = 3_600, policy = 'zk', canonical = false } = request
+    const ceiling = bid.price * jobs
+    await ensureBalance(chain, ceiling)
+    const { timestamp } = await chain.head()
+    const { session } = await chain.openSession(bid.provider, ceiling, timestamp + BigInt(lifeS))
+    try {
+      return await openConsumerSession(
+        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
+        { model, bid, offer: offer.id, session: fromHex(session), ceiling, policy, canonical },
+      )
+    } catch (error) {
+      await giveBack(session)
+      throw error
+    }
+  }
+
+  /** Bids of which no two come from one owner, the chosen one first. */
+  async function pick(bids: ReceivedBid[], count: number, choose: typeof chooseBid): Promise<ReceivedBid[]> {
+    const owners = new Map<string, string>()
+    if (count > 1)
+      for (const { provider } of bids) owners.set(provider, (await chain.node(provider))?.payout ?? provider)
+    const chosen: ReceivedBid[] = []
+    for (let left = bids; chosen.length < count; ) {
+      if (left.length === 0 && chosen.length > 0)
+        throw new SinterError('NO_BIDS', `${count} providers of different owners are needed, ${chosen.length} bid`)
+      const bid = choose(left)
+      chosen.push(bid)
+      left = left.filter(
+        ({ provider }) => provider !== bid.provider && owners.get(provider) !== owners.get(bid.provider),
+      )
+    }
+    return chosen
+  }
+
+  async function openSessions(request: Omit<SessionRequest, 'jobs'>, jobs: bigint[]): Promise<ConsumerSession[]> {
+    const { choose = chooseBid, onBids } = request
+    const { offer, bids } = await desk.gather({ ...request, jobs: jobs[0]! })
+    const chosen = await pick(bids, jobs.length, choose)
+    onBids?.(bids, chosen[0]!)
+    const sessions: ConsumerSession[] = []
+    try {
+      // One after the other: each is a step of the same account.
+      for (const [i, bid] of chosen.entries()) sessions.push(await begin(request, offer, bid, jobs[i]!))
+    } catch (error) {
+      for (const session of sessions) {
+        await session.close()
+        await giveBack(toHex(session.session))
+      }
+      throw error
+    }
+    return sessions
+  }
+
   return {
     network,
     chain,
     content,
     library,
-    async openSession(request) {
-      const { model, jobs, lifeS = 3_600, choose = chooseBid, onBids, policy = 'zk', canonical = false } = request
-      const { offer, bids } = await desk.gather(request)
-      const bid = choose(bids)
-      onBids?.(bids, bid)
-      const ceiling = bid.price * jobs
-      await ensureBalance(chain, ceiling)
-      const { timestamp } = await chain.head()
-      const { session } = await chain.openSession(bid.provider, ceiling, timestamp + BigInt(lifeS))
-      try {
-        return await openConsumerSession(
-          { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
-          { model, bid, offer: offer.id, session: fromHex(session), ceiling, policy, canonical },
-        )
-      } catch (error) {
-        // The ceiling must not lie with a provider that does not serve.
-        await release(session).catch((cause: unknown) =>
-          log.warn(
-            { event: 'session.unreleased', session, error: describeError(cause) },
-            'the session could not be released',
-          ),
-        )
-        throw error
-      }
-    },
+    openSession: async (request) => (await openSessions(request, [request.jobs]))[0]!,
+    openSessions,
     release,
     reclaim: () => reclaimSessions(chain),
     async stop() {

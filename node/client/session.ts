@@ -60,6 +60,8 @@ export type InferResult = {
 export type ConsumerSession = {
   readonly session: Uint8Array
   readonly provider: ReceivedBid
+  readonly model: LoadedModel
+  readonly canonical: boolean
   /** One job. `inputs` in the manifest's order. Throws the provider's code, `JOB_TIMEOUT`, `TENSOR_*`, `INPUT_NAN`, `SESSION_ENDED`. */
   infer(inputs: Float32Array[], options?: { timeoutMs?: number }): Promise<InferResult>
   /** Waits for open receipts, then closes the stream. */
@@ -259,6 +261,8 @@ export async function openConsumerSession(
   return {
     session,
     provider: bid,
+    model,
+    canonical,
     infer(values, { timeoutMs = 30_000 } = {}) {
       const mine = turn.then(() => run(values, timeoutMs))
       turn = mine.catch(() => {})

@@ -164,8 +164,10 @@ export type ProvingLimits = {
   tileDraws: number
   /** Seconds from the challenge to the attestation's digest on chain. */
   attestWindowS: number
-  /** Seconds from the sample to the trace's root on chain. */
+  /** Seconds from the last audit that can be named to the trace's root on chain. */
   traceWindowS: number
+  /** Seconds in which the committee votes. */
+  voteWindowS: number
 }
 
 /** Seconds that committing a leaf takes, and evaluating a multiply-add, on a slow core. */
@@ -181,29 +183,46 @@ function traceSeconds(manifest: Manifest): number {
 /** Seconds that a proof is taken to last on a machine that has other things to do. */
 const PROOF_S = 2
 
+/** One range of a batch: jobs of one model under one policy. Any of them may be drawn, and one may be audited. */
+export type RangeTerms = { manifest: Manifest; policy: Policy }
+
+/**
+ * Why a batch over these ranges might not be attested or verified in time, or be too large to hand out; null when it can. Audited
+ * jobs are shown and computed again, one of each range at most.
+ */
+export function batchExcess(ranges: RangeTerms[], limits: ProvingLimits): string | null {
+  const { draws, tileDraws, attestWindowS, traceWindowS, voteWindowS } = limits
+  const costs = ranges.map(({ manifest, policy }) => ({
+    ...worstCost(manifest, tileDraws, policy),
+    shownBytes: worstCost(manifest, tileDraws, 'open').bytes,
+    traceS: traceSeconds(manifest),
+    shown: policy === 'open',
+  }))
+  type RangeCost = (typeof costs)[number]
+  const sample = (pick: (cost: RangeCost) => number): number => draws * Math.max(...costs.map(pick))
+  const audits = (pick: (cost: RangeCost) => number): number => costs.reduce((sum, cost) => sum + pick(cost), 0)
+  const traceS = sample((cost) => cost.traceS) + audits((cost) => cost.traceS)
+  if (2 * traceS > traceWindowS)
+    return `committing the drawn jobs may take ${Math.ceil(traceS)} s, too long for a window of ${traceWindowS} s`
+  const againS = sample((cost) => (cost.shown ? cost.traceS : 0)) + audits((cost) => cost.traceS)
+  if (2 * againS > voteWindowS)
+    return `computing the shown jobs again may take ${Math.ceil(againS)} s, too long for a window of ${voteWindowS} s`
+  const proofs = sample((cost) => cost.proofs)
+  if (proofs * PROOF_S > attestWindowS)
+    return `an attestation may need ${proofs} proofs, too many for a window of ${attestWindowS} s`
+  const bytes = sample((cost) => cost.bytes) + audits((cost) => cost.shownBytes)
+  return bytes > MAX_ATTESTATION_BYTES
+    ? `an attestation may have ${bytes} bytes, more than the ${MAX_ATTESTATION_BYTES} that can be handed out`
+    : null
+}
+
 /**
  * Refuses a model whose attestation might not be made in time, or might be too large to hand out: either would cost an honest
  * provider its lock, and anyone can publish such a model. Throws `MODEL_UNPROVABLE`.
  */
 export function checkProvable(manifest: Manifest, limits: ProvingLimits, policy: Policy = 'zk'): void {
-  const { draws, tileDraws, attestWindowS, traceWindowS } = limits
-  if (!isCheckable(manifest, tileDraws, policy))
+  if (!isCheckable(manifest, limits.tileDraws, policy))
     throw new SinterError('MODEL_UNPROVABLE', 'verifying a drawn job may take longer than verifiers have')
-  const traceS = draws * traceSeconds(manifest)
-  if (2 * traceS > traceWindowS)
-    throw new SinterError(
-      'MODEL_UNPROVABLE',
-      `committing ${draws} drawn jobs may take ${Math.ceil(traceS)} s, too long for a window of ${traceWindowS} s`,
-    )
-  const { proofs, bytes } = worstCost(manifest, tileDraws, policy)
-  if (draws * proofs * PROOF_S > attestWindowS)
-    throw new SinterError(
-      'MODEL_UNPROVABLE',
-      `an attestation may need ${draws} × ${proofs} proofs, too many for a window of ${attestWindowS} s`,
-    )
-  if (draws * bytes > MAX_ATTESTATION_BYTES)
-    throw new SinterError(
-      'MODEL_UNPROVABLE',
-      `an attestation may have ${draws * bytes} bytes, more than can be handed out`,
-    )
+  const excess = batchExcess([{ manifest, policy }], limits)
+  if (excess !== null) throw new SinterError('MODEL_UNPROVABLE', excess)
 }

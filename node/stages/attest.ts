@@ -11,7 +11,8 @@ import { merkleTree } from '../../protocol/merkle.ts'
 import { attestationDigest } from '../../protocol/rules/attestation.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
 import type { CommittedJob, commitJob } from '../attestation/commit.ts'
-import type { BatchFacts } from '../attestation/place.ts'
+import type { BatchFacts, Sample } from '../attestation/place.ts'
+import { attestedAs } from '../attestation/policy.ts'
 import type { JobProof, proveJob } from '../attestation/prove.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -43,7 +44,7 @@ type Drawn = { jobs: DrawnJob[]; root: Uint8Array; path(position: number): Uint8
 /** The provider's part after the draw: trace, attestation. Every step can be repeated after a crash with the same result. */
 export type Attester = {
   /** Evaluates and commits the drawn jobs and anchors the root of their traces. */
-  trace(batch: Hex, points: bigint[]): Promise<void>
+  trace(batch: Hex, sample: Sample): Promise<void>
   /** Proves what the challenge asks and commits the attestation's digest on chain. Returns the sealed attestation. */
   attest(batch: Hex, facts: BatchFacts): Promise<Uint8Array>
   /** The sealed attestation made earlier, if any. */
@@ -66,9 +67,10 @@ export function createAttester(components: AttestComponents): Attester {
   /** Proofs of drawn jobs by batch and challenge, job by job: a prover that fails at the last one does not cost the others. */
   const proven = new Map<Hex, { seed: Hex; jobs: Map<number, JobProof> }>()
 
-  async function commitDrawn(record: BatchRecord, points: bigint[]): Promise<Drawn> {
+  async function commitDrawn(record: BatchRecord, { points, audited }: Sample): Promise<Drawn> {
     const { jobs, tree } = await batcher.tree(record)
     const indexes = [...new Set(points.map((point) => tree.find(point)))].sort((a, b) => a - b)
+    const shown = new Set(audited.map((point) => tree.find(point)))
     const out = await Promise.all(
       indexes.map(async (index): Promise<DrawnJob> => {
         const job = jobs[index]!
@@ -79,7 +81,7 @@ export function createAttester(components: AttestComponents): Attester {
           jobKey: job.jobKey,
           inputs: job.inputs.map(bytesInt16),
           served: job.served.map(bytesInt16),
-          policy,
+          policy: attestedAs(policy, model.manifest, shown.has(index)),
         })
         return { index, job, model, committed }
       }),
@@ -89,11 +91,11 @@ export function createAttester(components: AttestComponents): Attester {
   }
 
   /** Deterministic, so what a restart lost is simply computed again. */
-  async function drawnJobs(batch: Hex, points: bigint[]): Promise<Drawn> {
+  async function drawnJobs(batch: Hex, sample: Sample): Promise<Drawn> {
     const known = drawn.get(batch)
     if (known) return known
     const record = await batcher.record(batch)
-    const promise = commitDrawn(record!, points)
+    const promise = commitDrawn(record!, sample)
     drawn.set(batch, promise)
     promise.catch(() => drawn.delete(batch))
     return promise
@@ -128,7 +130,7 @@ export function createAttester(components: AttestComponents): Attester {
     const started = performance.now()
     const record = await batcher.record(batch)
     const { tree } = await batcher.tree(record!)
-    const { jobs, path, root } = await drawnJobs(batch, facts.points)
+    const { jobs, path, root } = await drawnJobs(batch, facts)
     if (!equalBytes(root, facts.challenge.traceRoot))
       throw new SinterError('TRACE_CHANGED', 'the drawn jobs no longer give the trace that was anchored')
     const attested = []
@@ -157,9 +159,9 @@ export function createAttester(components: AttestComponents): Attester {
   }
 
   return {
-    async trace(batch, points) {
+    async trace(batch, sample) {
       const started = performance.now()
-      const { root, jobs } = await drawnJobs(batch, points)
+      const { root, jobs } = await drawnJobs(batch, sample)
       const seconds = (performance.now() - started) / 1000
       await chain.anchorTrace(batch, toHex(root))
       log.info({ event: 'trace.anchored', batch, jobs: jobs.length, seconds }, 'trace anchored')

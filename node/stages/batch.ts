@@ -18,10 +18,12 @@ export type BatchRecord = {
 export type BatchComponents = {
   address: Address
   chain: Pick<Chain, 'session' | 'batch' | 'batchId' | 'anchorBatch' | 'freeStake'> & {
-    params: Pick<Chain['params'], 'lockBps' | 'minLock'>
+    params: Pick<Chain['params'], 'lockBps' | 'minLock' | 'maxRanges'>
   }
   ledger: Ledger
   store: Store
+  /** Whether a batch with a range of each of these sessions can be attested and verified in time. @default any can */
+  fits?(sessions: SessionRecord[]): Promise<boolean>
   /** Sees to it that the escrow holds the verification floor of one more batch. @default nothing */
   fund?(): Promise<void>
   now(): number
@@ -35,7 +37,7 @@ export type BatchInit = {
   maxAgeMs?: number
   /** Anchor when so many jobs wait; a batch holds no more. @default 1_000 */
   maxJobs?: number
-  /** Ranges the contract takes in one batch. @default 64 */
+  /** Most ranges in one batch, and at most what the contract takes. */
   maxRanges?: number
   /** Batches whose attestation is still owed; further receipts wait, for proofs that queue up would miss their windows. @default 1 */
   maxUnproven?: number
@@ -72,7 +74,7 @@ const FOR_GOOD = new Set([
 
 export function createBatcher(components: BatchComponents, init: BatchInit = {}): Batcher {
   const { address, chain, ledger, store, log } = components
-  const { quietMs = 5_000, maxAgeMs = 60_000, maxJobs = 1_000, maxRanges = 64, maxUnproven = 1 } = init
+  const { quietMs = 5_000, maxAgeMs = 60_000, maxJobs = 1_000, maxUnproven = 1 } = init
   const { endingMs = 120_000, lookMs = 2_000 } = init
   const records: Table<BatchRecord> = store.table('batches', jsonCodec<BatchRecord>())
   /** When each session's backlog was first and last seen to grow. */
@@ -218,6 +220,8 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
   /** As much of these sessions as one batch holds: jobs, ranges, and the stake that can still be locked for it. */
   async function select(backlog: Waiting[]): Promise<BatchRecord['ranges']> {
     const { lockBps, minLock } = chain.params
+    const maxRanges = Math.min(init.maxRanges ?? Infinity, chain.params.maxRanges)
+    const taken: SessionRecord[] = []
     const free = await chain.freeStake(address)
     let money = free < minLock ? 0n : (free * 10_000n) / BigInt(Math.max(1, lockBps))
     let room = BigInt(maxJobs)
@@ -234,6 +238,9 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
         retire(toHex(session.session), describeError(error))
         continue
       }
+      // One alone always fits, or it would never have been bid for.
+      if (taken.length > 0 && !((await components.fits?.([...taken, session])) ?? true)) continue
+      taken.push(session)
       ranges.push(range)
       room -= most
       money -= most * price

@@ -65,14 +65,16 @@ export function createDriver(components: DriverComponents): Driver {
   const turnOf = (id: Hex): number =>
     TURN_S * (1 + Number(bytesToBigint(hash('turn', fromHex(id), fromHex(address)).subarray(0, 4)) % BigInt(TURNS)))
 
-  const majority = (anchored: AnchoredBatch, batch: Batch): RevealedVote[] =>
-    ballots.majority(fromHex(anchored.id), batch.attempt, chain.params.draws)
+  async function majority({ id }: AnchoredBatch, { attempt }: Batch): Promise<RevealedVote[]> {
+    const audits = await chain.audits(id)
+    return ballots.majority(fromHex(id), attempt, chain.params.draws + audits.length)
+  }
 
   async function look(anchored: AnchoredBatch, batch: Batch): Promise<{ view: BatchView; members: Address[] }> {
     const [head, deadline] = await Promise.all([chain.head(), chain.deadline(anchored.id)])
     const seats = batch.status === 'committed' && deadline > 0n
     const members = seats ? await chain.committee(anchored.id) : []
-    const voters = seats ? majority(anchored, batch).map(({ voter }) => voter) : []
+    const voters = seats ? (await majority(anchored, batch)).map(({ voter }) => voter) : []
     const final = ['paid', 'untraced', 'slashed', 'abandoned'].includes(batch.status)
     const ranges = final ? await chain.ranges(anchored.id) : []
     if (final && !finalSince.has(anchored.id)) finalSince.set(anchored.id, head.timestamp)
@@ -111,13 +113,13 @@ export function createDriver(components: DriverComponents): Driver {
   }
 
   async function settle(anchored: AnchoredBatch, batch: Batch): Promise<void> {
-    const votes = majority(anchored, batch)
-    const points = await sampleOf(chain, anchored, batch)
+    const votes = await majority(anchored, batch)
+    const sample = await sampleOf(chain, anchored, batch)
     const attestation = components.attestation(anchored.id)
     const openings =
       attestation === null
         ? []
-        : toleranceOpenings(anchored, attestation.message, points!, votes[0]!.vote.verdicts, networkId)
+        : toleranceOpenings(anchored, attestation.message, sample!.points, votes[0]!.vote.verdicts, networkId)
     const signed = votes.map(({ vote: each, signature }) => ({
       verdicts: toHex(each.verdicts),
       digest: toHex(each.digest),

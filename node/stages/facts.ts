@@ -1,25 +1,27 @@
 import { fromHex } from '../../protocol/bytes.ts'
 import type { ChallengeContext } from '../../protocol/challenge.ts'
 import { samplePoints } from '../../protocol/draw.ts'
-import type { BatchFacts } from '../attestation/place.ts'
+import type { BatchFacts, Sample } from '../attestation/place.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Batch } from '../chain/views.ts'
 import type { AnchoredBatch } from './book.ts'
 
-type Reads = Pick<Chain, 'beaconValue' | 'network' | 'params'>
+type Reads = Pick<Chain, 'audits' | 'beaconValue' | 'network' | 'params'>
 
-/** Points of a batch's sample, or null while its beacon slot is not recorded. */
-export async function sampleOf(chain: Reads, anchored: AnchoredBatch, batch: Batch): Promise<bigint[] | null> {
-  const beacon = await chain.beaconValue(batch.sampleSlot)
+/** What is drawn of a batch whose time for audits is over, or null while its beacon slot is not recorded. */
+export async function sampleOf(chain: Reads, anchored: AnchoredBatch, batch: Batch): Promise<Sample | null> {
+  const [beacon, audits] = await Promise.all([chain.beaconValue(batch.sampleSlot), chain.audits(anchored.id)])
   if (beacon === null) return null
-  return samplePoints(fromHex(anchored.id), fromHex(beacon), anchored.total, chain.params.draws)
+  const audited = audits.map(({ point }) => point)
+  const drawn = samplePoints(fromHex(anchored.id), fromHex(beacon), anchored.total, chain.params.draws)
+  return { points: [...drawn, ...audited], audited }
 }
 
 /** All that prover and verifiers take from the chain about a traced batch, or null while a beacon slot is not recorded. */
 export async function factsOf(chain: Reads, anchored: AnchoredBatch, batch: Batch): Promise<BatchFacts | null> {
-  const points = await sampleOf(chain, anchored, batch)
+  const sample = await sampleOf(chain, anchored, batch)
   const beacon = batch.challengeSlot === 0n ? null : await chain.beaconValue(batch.challengeSlot)
-  if (points === null || beacon === null) return null
+  if (sample === null || beacon === null) return null
   const challenge: ChallengeContext = {
     chainId: chain.network.chainId,
     batches: chain.network.contracts.batches,
@@ -28,5 +30,5 @@ export async function factsOf(chain: Reads, anchored: AnchoredBatch, batch: Batc
     traceRoot: fromHex(batch.traceRoot),
     beacon: fromHex(beacon),
   }
-  return { challenge, root: fromHex(anchored.root), total: anchored.total, ranges: anchored.ranges, points }
+  return { challenge, root: fromHex(anchored.root), total: anchored.total, ranges: anchored.ranges, ...sample }
 }

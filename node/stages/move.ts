@@ -2,7 +2,7 @@ import type { Batch } from '../chain/views.ts'
 
 /** What this node sees of one batch at one moment. Times in seconds of the chain's clock. */
 export type BatchView = {
-  batch: Pick<Batch, 'status' | 'sampleSlot' | 'challengeSlot' | 'committeeSlot' | 'slashAt'>
+  batch: Pick<Batch, 'status' | 'sampleSlot' | 'challengeSlot' | 'committeeSlot' | 'slashAt' | 'auditUntil'>
   /** This node is the batch's provider. */
   mine: boolean
   /** This node's turn among those who are not: seconds it lets others go first. */
@@ -75,7 +75,8 @@ export function nextMove(view: BatchView): Move {
       const slot = awaitSlot(view, batch.sampleSlot)
       if (slot !== null) return slot
       if (now > deadline) return mayPoke(view, deadline) ? { do: 'expire' } : wait
-      return mine ? { do: 'trace' } : wait
+      // Until then consumers add to what is drawn.
+      return mine && now > batch.auditUntil ? { do: 'trace' } : wait
     }
     case 'traced': {
       const slot = awaitSlot(view, batch.challengeSlot)

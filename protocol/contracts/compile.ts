@@ -70,7 +70,10 @@ export function compileContracts(): Record<string, Artifact> {
   const input = {
     language: 'Solidity',
     sources: Object.fromEntries(Object.entries(sources).map(([unit, content]) => [unit, { content }])),
-    settings: { ...SETTINGS, outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.bytecode.linkReferences'] } } },
+    settings: {
+      ...SETTINGS,
+      outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.bytecode.linkReferences'] } },
+    },
   }
   const output = JSON.parse(solc.compile(JSON.stringify(input))) as CompilerOutput
   // Warnings of libraries are theirs; in our own sources every one stops the build.

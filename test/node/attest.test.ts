@@ -18,11 +18,11 @@ test('a trace computed again after a restart has the same root, and is computed 
     return commitJob(...args)
   }
   const first = attester(world, pool, { commit })
-  await first.stage.trace(batch, world.points)
-  await first.stage.trace(batch, world.points)
+  await first.stage.trace(batch, world)
+  await first.stage.trace(batch, world)
   assert.is(committed, 2)
   const second = attester(world, pool)
-  await second.stage.trace(batch, world.points)
+  await second.stage.trace(batch, world)
   assert.equal(second.root(), first.root())
 })
 
@@ -42,7 +42,7 @@ test('an attestation is on disk before its digest is on chain, and a later life 
       throw new SinterError('CHAIN_RPC', 'the chain does not answer')
     },
   })
-  await down.stage.trace(batch, world.points)
+  await down.stage.trace(batch, world)
   const facts = factsOf(world, down.root())
   const failed = await down.stage.attest(batch, facts).catch((error: unknown) => errorCode(error))
   assert.is(failed, 'CHAIN_RPC')
@@ -69,7 +69,7 @@ test('a proof that fails costs its job only: the proofs before it are kept, thos
       return proveJob(...args)
     },
   })
-  await stage.trace(batch, world.points)
+  await stage.trace(batch, world)
   const facts = factsOf(world, root())
   assert.is(await stage.attest(batch, facts).then(() => 'NONE', errorCode), 'PROVER_DIED')
   assert.is(waiting!.aborted, true)
@@ -85,9 +85,9 @@ test('an evaluation that fails is tried again', async () => {
       return commitJob(...args)
     },
   })
-  assert.is(await stage.trace(batch, world.points).catch((error: unknown) => errorCode(error)), 'OUT_OF_MEMORY')
+  assert.is(await stage.trace(batch, world).catch((error: unknown) => errorCode(error)), 'OUT_OF_MEMORY')
   broken = false
-  await stage.trace(batch, world.points)
+  await stage.trace(batch, world)
 })
 
 test.run()

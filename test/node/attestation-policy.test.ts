@@ -193,6 +193,44 @@ test('canonical: a provider that does not concede has no proof within a toleranc
   )
 })
 
+test('audit: a job that its consumer named is shown, whatever its receipt says, and the drawn ones are proven', async () => {
+  const world = makeWorld({ model: zoo, input, audits: [2] })
+  const attested = await attest(world, pool)
+  assert.equal(
+    attested.message.jobs.map(({ index, opening }) => [index, opening !== undefined]),
+    [...new Set(world.points.map((point) => world.tree.find(point)))].sort((a, b) => a - b).map((i) => [i, i === 2]),
+  )
+  const { verdicts, faults } = await judge(attested, world)
+  assert.equal([verdicts, faults], [Array(3).fill('valid'), Array(attested.message.jobs.length).fill(null)])
+})
+
+test('audit: one answer off the tolerance that no draw found', async () => {
+  const { quanta } = zoo.manifest.outputs[0]!.tolerance
+  let job = 0
+  const world = makeWorld({
+    model: zoo,
+    input,
+    audits: [2],
+    serve: (model, inputs) =>
+      traceOutputs(model.manifest, evaluate(model.manifest, model.weights, inputs)).map((values) =>
+        job++ === 2 ? values.map((value) => value + quanta + 1) : values,
+      ),
+  })
+  const { verdicts } = await judge(await attest(world, pool), world)
+  assert.equal(verdicts, ['valid', 'valid', 'tolerance'])
+})
+
+test('audit: proofs instead of the job itself are refused, and so is leaving it out', async () => {
+  const world = makeWorld({ model: zoo, input, audits: [2] })
+  const proving = await attest(world, pool, {
+    commit: async (by, model, job) => commitJob(by, model, { ...job, policy: 'zk' }),
+  })
+  assert.ok((await judge(proving, world)).faults.includes('OPENING'))
+  const silent = await attest({ ...world, points: world.points.slice(0, 2), audited: [] }, pool)
+  const found = await judge({ message: silent.message, facts: { ...silent.facts, points: world.points } }, world)
+  assert.ok(found.faults.includes('DRAW_NOT_OPENED'))
+})
+
 test('full: fewer tiles than all are not enough', async () => {
   const full = makeWorld({ policy: 'full', receipts: [3, 2] })
   const few = await attest(full, pool, {

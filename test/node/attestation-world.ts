@@ -88,6 +88,8 @@ export type WorldInit = {
   canonical?: boolean
   signer?: Key
   batch?: Uint8Array
+  /** Jobs, by number, that their consumers name as draws. */
+  audits?: number[]
   /** Changes the order in which receipts stand in the sum tree. */
   order?(jobs: JobRecord[]): JobRecord[]
 }
@@ -99,8 +101,9 @@ export type World = {
   jobs: JobRecord[]
   tree: SumTree
   ranges: BatchRange[]
-  /** Points of the sample; the first beacon that draws two jobs, one of each session. */
+  /** Points of the sample, of the first beacon that draws two jobs, one of each session; then those of the audits. */
   points: bigint[]
+  audited: bigint[]
 }
 
 /** Receipts and vouchers as node/stages/session.ts makes them, anchored. */
@@ -170,7 +173,9 @@ export function makeWorld(init: WorldInit = {}): World {
   })
   const ordered = init.order?.(jobs) ?? jobs
   const tree = sumTree(ordered.map(({ receiptHash, price }) => ({ receiptHash, price })))
-  return { model, policy, batch, jobs: ordered, tree, ranges, points: twoJobs(batch, tree, receipts) }
+  const audited = (init.audits ?? []).map((i) => BigInt(i) * PRICE + 1n)
+  const points = [...twoJobs(batch, tree, receipts), ...audited]
+  return { model, policy, batch, jobs: ordered, tree, ranges, points, audited }
 }
 
 function twoJobs(batch: Uint8Array, tree: SumTree, [first, second]: [number, number]): bigint[] {
@@ -196,6 +201,7 @@ export function factsOf(world: World, traceRoot: Uint8Array, beacon = 'challenge
     total: world.tree.root.sum,
     ranges: world.ranges,
     points: world.points,
+    audited: world.audited,
   }
 }
 
@@ -251,7 +257,7 @@ export function attester(world: World, pool: ProverPool, parts: Parts = {}): { s
     library: { load: async () => world.model, onnx: async () => new Uint8Array() },
     committer,
     pool,
-    commit: (by, model, job) => (parts.commit ?? commitJob)(by, model, { ...job, policy: world.policy }),
+    commit: parts.commit ?? commitJob,
     prove: parts.prove ?? proveJob,
     batcher: {
       record: async () => ({ id: toHex(world.batch), ranges: [] }),
@@ -280,9 +286,10 @@ function chained(world: World, { challenge, points }: BatchFacts): boolean {
  * first whose challenge of the digits model has a chain of segments.
  */
 export async function attest(world: World, pool: ProverPool, parts: Parts = {}): Promise<Attested> {
+  const { audited } = world
   const points = parts.points ?? world.points
   const { stage, root } = attester(world, pool, parts)
-  await stage.trace(toHex(world.batch), points)
+  await stage.trace(toHex(world.batch), { points, audited })
   const factsAt = (beacon: string): BatchFacts => ({ ...factsOf(world, root(), beacon), points })
   let facts = factsAt(parts.beacon ?? 'challenge 0')
   if (parts.beacon === undefined && world.model === DIGITS)

@@ -27,6 +27,8 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
   const state = {
     now: 1_000_000,
     free: 10n ** 6n,
+    /** Ranges of which a batch can be attested. */
+    fitting: 24,
     /** Runs before the contract takes a batch; may throw. */
     before: (_ranges: RangeInput[]): void => {},
     /** Runs after it; may throw, as when the receipt never comes. */
@@ -53,8 +55,9 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       log,
       now: () => state.now,
       fund: async () => void calls.fund++,
+      fits: async (sessions) => sessions.length <= state.fitting,
       chain: {
-        params: { lockBps: 30_000, minLock: 30n },
+        params: { lockBps: 30_000, minLock: 30n, maxRanges: 24 },
         async session(id) {
           calls.session++
           const known = sessions.get(id)
@@ -157,6 +160,28 @@ test('receipts are anchored when no more have come for a while, and only once', 
   assert.is(world.calls.fund, 1)
   for (let i = 0; i < 3; i++) await world.settle()
   assert.is(world.anchored.length, 1)
+})
+
+test('a batch takes no more ranges than can be attested, and none waits for ever', async () => {
+  const world = createWorld()
+  world.state.fitting = 2
+  for (const name of ['a', 'b', 'c', 'd', 'e']) await world.addJobs(name, 1)
+  await world.settle()
+  assert.is(world.anchored[0]!.ranges.length, 2)
+  for (let i = 0; i < 3; i++) {
+    for (const each of world.anchored) each.status = 'paid'
+    await world.settle()
+  }
+  assert.equal(
+    world.anchored.map(({ ranges }) => ranges.length),
+    [2, 2, 1],
+  )
+  // Nothing fits: one range alone is anchored all the same.
+  const tight = createWorld()
+  tight.state.fitting = 0
+  await tight.addJobs('a', 1)
+  await tight.settle()
+  assert.is(tight.anchored.length, 1)
 })
 
 test('a transaction whose receipt does not come is not forgotten: its batch is found again on the chain', async () => {

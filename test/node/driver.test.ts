@@ -38,6 +38,7 @@ function createWorld() {
     },
     head: async () => ({ block: 100n, timestamp: state.now }),
     deadline: async (id: Hex) => (batches.get(id)!.status === 'anchored' ? 1_000n : 160n),
+    audits: async () => [],
     committee: async () => [],
     quorate: async () => false,
     ranges: async () => [{ collected: true }],

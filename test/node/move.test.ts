@@ -4,7 +4,14 @@ import { type BatchView, type Move, nextMove } from '../../node/stages/move.ts'
 
 /** A batch whose slots are recorded, seen in time by a node that has no part in it. */
 const base: BatchView = {
-  batch: { status: 'committed', sampleSlot: 10n, challengeSlot: 20n, committeeSlot: 30n, slashAt: 0n },
+  batch: {
+    status: 'committed',
+    sampleSlot: 10n,
+    challengeSlot: 20n,
+    committeeSlot: 30n,
+    slashAt: 0n,
+    auditUntil: 999n,
+  },
   mine: false,
   turnS: 8,
   now: 1_000n,
@@ -22,9 +29,9 @@ const base: BatchView = {
 }
 
 type Status = BatchView['batch']['status']
-type Change = Partial<Omit<BatchView, 'batch'>> & { slashAt?: bigint }
-const at = (status: Status, { slashAt = 0n, ...change }: Change = {}): Move =>
-  nextMove({ ...base, ...change, batch: { ...base.batch, status, slashAt } })
+type Change = Partial<Omit<BatchView, 'batch'>> & { slashAt?: bigint; auditUntil?: bigint }
+const at = (status: Status, { slashAt = 0n, auditUntil = 999n, ...change }: Change = {}): Move =>
+  nextMove({ ...base, ...change, batch: { ...base.batch, status, slashAt, auditUntil } })
 
 type Row = [what: string, status: Status, change: Change, expected: Move['do'] | `record ${number}`]
 const late = { now: 1_061n }
@@ -44,6 +51,7 @@ const TABLE: Row[] = [
   ['others let it go first', 'anchored', { ...unrecorded, headBlock: 30n }, 'wait'],
   ['and take over when it does not', 'anchored', { ...unrecorded, headBlock: 31n }, 'record 10'],
   ['the provider traces', 'anchored', { mine: true }, 'trace'],
+  ['but not while audits can be named', 'anchored', { mine: true, auditUntil: 1_000n }, 'wait'],
   ['to the last second', 'anchored', { mine: true, now: 1_060n }, 'trace'],
   ['others wait for the trace', 'anchored', {}, 'wait'],
   ['too late, the provider itself expires it', 'anchored', { ...late, mine: true }, 'expire'],

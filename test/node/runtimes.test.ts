@@ -7,7 +7,7 @@ import { selectTiles } from '../../models/draw.ts'
 import { type Manifest, manifestBytes } from '../../models/manifest.ts'
 import { buildStatements } from '../../models/statements.ts'
 import { leafKey, leavesOf, proofCount } from '../../node/attestation/segments.ts'
-import { checkProvable, type ProvingLimits, worstCost } from '../../node/model/cost.ts'
+import { batchExcess, checkProvable, type ProvingLimits, type RangeTerms, worstCost } from '../../node/model/cost.ts'
 import { createModelLibrary, KEPT_WEIGHT_BYTES, type ModelLibrary } from '../../node/model/load.ts'
 import { createRuntimes, MAX_SERVED_UNITS } from '../../node/model/runtimes.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
@@ -16,7 +16,7 @@ import { axis, operand } from './attestation-models.ts'
 import { log, model } from './session-world.ts'
 
 const digits = loadDigits()
-const LIMITS: ProvingLimits = { draws: 4, tileDraws: 4, attestWindowS: 300, traceWindowS: 60 }
+const LIMITS: ProvingLimits = { draws: 4, tileDraws: 4, attestWindowS: 300, traceWindowS: 60, voteWindowS: 60 }
 const code = (work: Promise<unknown>): Promise<string> => work.then(() => 'NONE', errorCode)
 
 test('the bound on an attestation of the digits model holds for every challenge, and is not far off', () => {
@@ -61,6 +61,21 @@ test('a model whose proofs may not be made in time, or not be handed out, is ref
       () => checkProvable(wide, { ...LIMITS, attestWindowS }),
       (error: unknown) => errorCode(error) === 'MODEL_UNPROVABLE',
     )
+})
+
+test('a batch holds as many ranges as can be attested, if each of them has an audit', () => {
+  const { manifest } = digits
+  const ranges = (count: number): RangeTerms[] => Array.from({ length: count }, () => ({ manifest, policy: 'zk' }))
+  assert.is(batchExcess(ranges(24), LIMITS), null)
+  // One of them asks for every tile: the whole sample may fall on it.
+  const full = [...ranges(23), { manifest, policy: 'full' as const }]
+  assert.match(batchExcess(full, LIMITS)!, /proofs/)
+  // Audited jobs are evaluated by the provider, and again by each verifier.
+  let most = 24
+  while (batchExcess(ranges(most + 1), { ...LIMITS, traceWindowS: 4 }) === null) most++
+  assert.match(batchExcess(ranges(most + 1), { ...LIMITS, traceWindowS: 4 })!, /committing/)
+  assert.match(batchExcess(ranges(most + 1), { ...LIMITS, voteWindowS: 3 })!, /again/)
+  assert.match(batchExcess(ranges(20_000), { ...LIMITS, traceWindowS: 10 ** 6, voteWindowS: 10 ** 6 })!, /bytes/)
 })
 
 test('a model is admitted under the policies that it can be attested under, loaded or not', async () => {

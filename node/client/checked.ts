@@ -1,0 +1,159 @@
+import { describeError, SinterError } from '../../protocol/errors.ts'
+import type { Log } from '../net/log.ts'
+import { type Auditor, type Mismatch, mismatch } from './audit.ts'
+import type { ConsumerSession, InferResult } from './session.ts'
+
+/** Sessions with several providers over one model, whose answers are held against each other. */
+export type CheckedComponents = { auditor: Pick<Auditor, 'open'>; log: Log }
+
+/** What two providers said differently. */
+export type Dispute = { providers: [string, string]; mismatch: Mismatch }
+
+/** Jobs as with one session; `close` also waits for the comparisons. */
+export type CheckedSession = Pick<ConsumerSession, 'infer' | 'close'> & {
+  readonly sessions: ConsumerSession[]
+  /** Jobs that a second provider has answered too. */
+  compared(): number
+  disputes(): Dispute[]
+}
+
+type Inputs = Float32Array[]
+type InferOptions = Parameters<ConsumerSession['infer']>[1]
+
+/** Both receipts of a dispute go to the committee: which of the two is off is what it finds out. */
+async function openBoth(results: InferResult[], { auditor, log }: CheckedComponents): Promise<void> {
+  for (const { acknowledged } of results) {
+    try {
+      auditor.open(await acknowledged)
+    } catch (error) {
+      // Without a receipt there is nothing to be paid for either.
+      log.warn({ event: 'audit.unreceipted', error: describeError(error) }, 'a disputed job has no receipt')
+    }
+  }
+}
+
+const providersOf = (a: ConsumerSession, b: ConsumerSession): [string, string] => [
+  a.provider.provider,
+  b.provider.provider,
+]
+
+/**
+ * Audits of DESIGN §5.4: every job goes to the first session, and a share of them, drawn by `random`, also to the second. The answer
+ * of the first is returned at once; answers further apart than 2τ are opened to the committee.
+ */
+export function auditedSession(
+  [first, second]: [ConsumerSession, ConsumerSession],
+  { share, random = Math.random }: { share: number; random?: () => number },
+  components: CheckedComponents,
+): CheckedSession {
+  const { log } = components
+  const comparing = new Set<Promise<void>>()
+  const disputes: Dispute[] = []
+  let compared = 0
+
+  async function compare(answer: Promise<InferResult>, inputs: Inputs, options: InferOptions): Promise<void> {
+    try {
+      const results = await Promise.all([answer, second.infer(inputs, options)])
+      compared++
+      const [a, b] = results.map(({ outputs }) => outputs)
+      const found = mismatch(first.model.manifest, a!, b!, first.canonical && second.canonical)
+      if (found === null) return
+      const providers = providersOf(first, second)
+      disputes.push({ providers, mismatch: found })
+      log.warn({ event: 'audit.mismatch', providers, ...found }, 'two providers answered differently')
+      await openBoth(results, components)
+    } catch (error) {
+      log.warn({ event: 'audit.unanswered', error: describeError(error) }, 'a job could not be audited')
+    }
+  }
+
+  return {
+    sessions: [first, second],
+    compared: () => compared,
+    disputes: () => disputes,
+    infer(inputs, options) {
+      const answer = first.infer(inputs, options)
+      if (random() < share) {
+        const work = compare(answer, inputs, options).finally(() => comparing.delete(work))
+        comparing.add(work)
+      }
+      return answer
+    },
+    async close() {
+      await Promise.all(comparing)
+      await Promise.all([first.close(), second.close()])
+    },
+  }
+}
+
+/** Outputs as text, equal for equal bits. */
+const bitsOf = (outputs: InferResult['outputs']): string =>
+  Object.keys(outputs)
+    .sort()
+    .map((name) =>
+      Buffer.from(outputs[name]!.buffer, outputs[name]!.byteOffset, outputs[name]!.byteLength).toString('hex'),
+    )
+    .join('/')
+
+/**
+ * The policy `replicated`: every job goes to all sessions, each served canonically, and the answer is the one that more than half of them
+ * gave, bit for bit. The others are opened to the committee. Throws `REPLICAS` for sessions that are not canonical or fewer than two,
+ * `REPLICAS_DIFFER` when no answer has a majority; a provider that does not answer counts against it.
+ */
+export function replicatedSession(sessions: ConsumerSession[], components: CheckedComponents): CheckedSession {
+  if (sessions.length < 2 || !sessions.every(({ canonical }) => canonical))
+    throw new SinterError('REPLICAS', 'replicas are two or more sessions that are served canonically')
+  const { log } = components
+  const opening = new Set<Promise<void>>()
+  const disputes: Dispute[] = []
+  let compared = 0
+
+  async function infer(inputs: Inputs, options: InferOptions): Promise<InferResult> {
+    const settled = await Promise.allSettled(sessions.map((session) => session.infer(inputs, options)))
+    const answers = settled.flatMap((each, i) =>
+      each.status === 'fulfilled'
+        ? [{ session: sessions[i]!, result: each.value, bits: bitsOf(each.value.outputs) }]
+        : [],
+    )
+    const failed = settled.find((each) => each.status === 'rejected')
+    if (answers.length === 0) throw failed!.reason
+    compared++
+    const group = (bits: string) => answers.filter((each) => each.bits === bits)
+    const best = answers.reduce((a, b) => (group(b.bits).length > group(a.bits).length ? b : a))
+    const others = answers.filter(({ bits }) => bits !== best.bits)
+    for (const { session } of others) {
+      const { outputs } = answers.find((each) => each.session === session)!.result
+      const found = mismatch(session.model.manifest, best.result.outputs, outputs, true)!
+      const providers = providersOf(best.session, session)
+      disputes.push({ providers, mismatch: found })
+      log.warn({ event: 'audit.mismatch', providers, ...found }, 'two providers answered differently')
+    }
+    const majority = 2 * group(best.bits).length > sessions.length
+    // Without a majority each of them is a suspect.
+    const suspects = (majority ? others : others.length > 0 ? answers : []).map(({ result }) => result)
+    if (suspects.length > 0) {
+      const work = openBoth(suspects, components).finally(() => opening.delete(work))
+      opening.add(work)
+    }
+    if (!majority)
+      throw new SinterError(
+        'REPLICAS_DIFFER',
+        `no answer was given by more than half of ${sessions.length} providers`,
+        {
+          cause: failed?.reason,
+        },
+      )
+    return best.result
+  }
+
+  return {
+    sessions,
+    compared: () => compared,
+    disputes: () => disputes,
+    infer,
+    async close() {
+      await Promise.all(opening)
+      await Promise.all(sessions.map((session) => session.close()))
+    },
+  }
+}
