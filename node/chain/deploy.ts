@@ -2,10 +2,20 @@ import { readFileSync } from 'node:fs'
 import { type Abi, type Address, encodeDeployData, getContractAddress, type Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { assetPath } from '../../protocol/assets.ts'
-import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  emissionsAbi,
+  escrowAbi,
+  faucetAbi,
+  pricesAbi,
+  registryAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
 import { openClient } from './client.ts'
+import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams } from './economy.ts'
 import { type NetworkParams, paramsToJson } from './params.ts'
 import { openTransactor } from './transact.ts'
 
@@ -13,6 +23,7 @@ import { openTransactor } from './transact.ts'
  * @param key pays the gas; it owns nothing afterwards (no contract has an owner).
  * @param faucet deploys the devnet faucet, which then holds the genesis tokens; without it `key`'s account does.
  * @param faucetFund wei handed to the faucet.
+ * @param capacity contract that reports measured capacity; without it availability pays nothing and β and prices stand still.
  * @param circuits SHA-256 (64 hex digits) of the verification keys, for the network file.
  */
 export type DeployOptions = {
@@ -23,6 +34,7 @@ export type DeployOptions = {
   tileDraws: number
   circuits: NetworkFile['circuits']
   faucet?: boolean
+  capacity?: Address
   faucetFund?: bigint
 }
 
@@ -47,7 +59,8 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const from = transactor.address
   const first = await client.getTransactionCount({ address: from, blockTag: 'pending' })
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
-  const [token, beacon, registry, escrow, batches, drip] = [at(0), at(1), at(2), at(3), at(4), at(5)]
+  const [token, beacon, registry, escrow, batches, prices] = [at(0), at(1), at(2), at(3), at(4), at(5)]
+  const [emissions, drip] = [at(6), at(7)]
   const p = params
 
   const deploy = async (
@@ -79,7 +92,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   }
   // Sent in the order of their nonces, mined together.
   const blocks = await Promise.all([
-    deploy('SinterToken', token, tokenAbi as Abi, [faucet ? drip : from, p.genesis, p.cap]),
+    deploy('SinterToken', token, tokenAbi as Abi, [faucet ? drip : from, p.genesis, p.cap, emissions]),
     deploy('HeaderBeacon', beacon, beaconAbi as Abi, [BigInt(p.slotLength), BigInt(p.minDelay)]),
     deploy('NodeRegistry', registry, registryAbi as Abi, [
       token,
@@ -88,8 +101,17 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       BigInt(p.unbondingDelay),
       p.minStake,
     ]),
-    deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow)]),
-    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, batchParams]),
+    deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow), stakeParams(p)]),
+    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, batchParams]),
+    deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
+    deploy('Emissions', emissions, emissionsAbi as Abi, [
+      token,
+      registry,
+      prices,
+      batches,
+      options.capacity ?? NO_CAPACITY,
+      emissionParams(p),
+    ]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -98,7 +120,17 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     name,
     chainId,
     deployBlock: Math.min(...blocks.map(Number)),
-    contracts: { token, registry, escrow, beacon, batches, ...(faucet ? { faucet: drip } : {}) },
+    contracts: {
+      token,
+      registry,
+      escrow,
+      beacon,
+      batches,
+      prices,
+      emissions,
+      ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
+      ...(faucet ? { faucet: drip } : {}),
+    },
     params: paramsToJson(params),
     tileDraws,
     circuits,
@@ -110,5 +142,8 @@ function checkParams(p: NetworkParams): void {
   const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow
   if (p.unbondingDelay <= longest) {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
+  }
+  if (p.genesis + scheduleBound(p) > p.cap) {
+    throw new SinterError('NETWORK_PARAMS', 'genesis and everything the schedule may mint must stay under the cap')
   }
 }

@@ -7,8 +7,10 @@ import {BatchParams} from "./BatchParams.sol";
 import {BatchState} from "./BatchState.sol";
 import {IBatches} from "./interfaces/IBatches.sol";
 import {IBeacon} from "./interfaces/IBeacon.sol";
+import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {Economics} from "./libraries/Economics.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
 import {Verdicts} from "./libraries/Verdicts.sol";
 
@@ -17,8 +19,14 @@ contract Batches is BatchState, EIP712 {
     bytes32 private constant VOTE_TYPEHASH =
         keccak256("Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)");
 
-    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, Params memory params_)
-        BatchState(registry_, escrow_, beacon_)
+    constructor(
+        INodeRegistry registry_,
+        IEscrow escrow_,
+        IBeacon beacon_,
+        IEmissions emissions_,
+        Params memory params_
+    )
+        BatchState(registry_, escrow_, beacon_, emissions_)
         BatchParams(params_)
         EIP712("Sinter", "1")
     {}
@@ -34,9 +42,11 @@ contract Batches is BatchState, EIP712 {
         b.status = Status.Anchored;
         b.provider = msg.sender;
         b.anchorBlock = uint48(block.number);
+        uint16 betaBps = emissions.betaBps();
+        // What the lock was sized for, whatever the other contract says.
+        b.betaBps = betaBps < _betaMaxBps ? betaBps : _betaMaxBps;
         b.root = root;
-        uint128 total = _consume(batchId, ranges);
-        b.total = total;
+        uint128 total = _consume(batchId, b, ranges);
         b.sampleSlot = beacon.slotAfter(block.number);
         uint256 lock = lockFor(total);
         registry.lock(batchId, msg.sender, lock);
@@ -106,7 +116,7 @@ contract Batches is BatchState, EIP712 {
             _requirePassed(_recorded(b.sampleSlot) + _traceWindow);
             b.status = Status.Untraced;
             emit BatchExpired(batchId, Status.Untraced);
-            uint256 burned = _untracedSlash(b.total);
+            uint256 burned = _untracedSlash(b);
             registry.slash(batchId, burned, 0);
             registry.unlock(batchId);
             _returnFloor(batchId, b);
@@ -159,28 +169,25 @@ contract Batches is BatchState, EIP712 {
         if (r.collected) revert AlreadyCollected(index);
         r.collected = true;
         uint256 paid = 0;
-        uint256 burned = 0;
         uint256 refunded = r.fee;
         if (b.status == Status.Paid) {
             // Shares of the running sum: rounding never adds or loses a unit over all ranges.
             paid = _share(b.providerPart, r, b.total);
-            burned = _share(b.burnPart, r, b.total);
-            refunded = r.refund;
+            refunded = r.refund + _discount(b, r);
         }
-        emit RangeCollected(batchId, index, r.consumer, paid, burned, refunded);
+        emit RangeCollected(batchId, index, r.consumer, paid, refunded);
         if (paid > 0) escrow.pay(batchId, registry.payoutOf(b.provider), paid);
-        if (burned > 0) escrow.burn(batchId, burned);
         if (refunded > 0) escrow.pay(batchId, r.consumer, refunded);
     }
 
     // ---- parts
 
-    function _consume(bytes32 batchId, IEscrow.Range[] calldata ranges) private returns (uint128) {
+    function _consume(bytes32 batchId, Batch storage b, IEscrow.Range[] calldata ranges) private returns (uint128) {
         IEscrow.Consumed[] memory consumed = escrow.consume(batchId, msg.sender, ranges);
         uint256 total = 0;
         for (uint256 i = 0; i < consumed.length; i++) {
             IEscrow.Consumed memory c = consumed[i];
-            _ranges[batchId].push(RangeRecord(c.consumer, false, uint128(total), c.fee, 0));
+            _ranges[batchId].push(RangeRecord(c.consumer, false, c.discountBps, uint128(total), c.fee, 0));
             total += c.fee;
             if (total > type(uint128).max) revert TotalTooLarge();
             IEscrow.Range calldata r = ranges[i];
@@ -188,6 +195,13 @@ contract Batches is BatchState, EIP712 {
                 batchId, i, r.session, c.consumer, c.fromSeq, r.toSeq, r.cumulative, c.fee, r.receiptHash
             );
         }
+        b.total = uint128(total);
+        // Only now is the burn known of which each range has its share.
+        uint256 discounts = 0;
+        for (uint256 i = 0; i < consumed.length; i++) {
+            if (consumed[i].discountBps > 0) discounts += _discount(b, _ranges[batchId][i]);
+        }
+        b.discountPart = uint128(discounts);
         return uint128(total);
     }
 
@@ -236,7 +250,7 @@ contract Batches is BatchState, EIP712 {
 
     /// @dev What the voters left of the fees: β burns, draws off tolerance forfeit, the rest is the provider's.
     function _divide(bytes32 batchId, Batch storage b, uint256 rest, Opening[] calldata openings) private {
-        uint256 burnPart = uint256(b.total) * _betaBps / BPS;
+        uint256 burnPart = _burnOf(b);
         (uint256 refunds, uint256 burns) = _forfeit(batchId, b, openings);
         Forfeits.Bill memory bill = Forfeits.bill(rest - burnPart, lockFor(b.total), refunds, burns);
         b.providerPart = uint128(bill.providerPart);
@@ -245,13 +259,18 @@ contract Batches is BatchState, EIP712 {
             registry.slash(batchId, bill.burnFromLock, bill.refundFromLock);
             emit BatchSlashed(batchId, bill.burnFromLock, bill.refundFromLock);
         }
+        uint256 netBurn = burnPart - b.discountPart;
+        if (netBurn + bill.burnFromPot > 0) escrow.burn(batchId, netBurn + bill.burnFromPot);
+        // Work that was off mints nothing.
+        emissions.settleWork(b.provider, b.total, openings.length == 0 ? netBurn : 0, b.anchorBlock - 1);
     }
 
     /// @dev Every draw forfeits, and a share of the lock on top: a provider that has seen its sample gains nothing by keeping
     /// the traces of answers off tolerance to itself. The consumers have all fees back, so all of this burns.
-    function _untracedSlash(uint256 total) private view returns (uint256) {
+    function _untracedSlash(Batch storage b) private view returns (uint256) {
+        uint256 total = b.total;
         uint256 lock = lockFor(total);
-        uint256 pay = total - total * _nuBps / BPS - total * _betaBps / BPS;
+        uint256 pay = total - total * _nuBps / BPS - _burnOf(b);
         uint256 burned = (total * _forfeitBps + BPS - 1) / BPS - pay + lock * _untracedSlashBps / BPS;
         return burned < lock ? burned : lock;
     }
@@ -311,6 +330,15 @@ contract Batches is BatchState, EIP712 {
             ? _recorded(b.sampleSlot) + _traceWindow
             : _recorded(b.challengeSlot) + _attestWindow;
         if (block.timestamp > deadline) revert DeadlinePassed(deadline);
+    }
+
+    function _burnOf(Batch storage b) private view returns (uint256) {
+        return uint256(b.total) * b.betaBps / BPS;
+    }
+
+    /// @dev Taken off the range's share of β only: what is forfeited burns whole.
+    function _discount(Batch storage b, RangeRecord storage r) private view returns (uint256) {
+        return r.discountBps == 0 ? 0 : Economics.discountOf(_share(_burnOf(b), r, b.total), r.discountBps);
     }
 
     function _share(uint256 amount, RangeRecord storage r, uint256 total) private view returns (uint256) {

@@ -22,6 +22,8 @@ const DEPLOYED: Record<string, string> = {
   Escrow: 'escrowAbi',
   HeaderBeacon: 'beaconAbi',
   Batches: 'batchesAbi',
+  PriceIndex: 'pricesAbi',
+  Emissions: 'emissionsAbi',
   DevnetFaucet: 'faucetAbi',
 }
 

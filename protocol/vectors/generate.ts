@@ -193,6 +193,8 @@ function networks(): unknown {
       escrow: contract('escrow'),
       beacon: contract('beacon'),
       batches: contract('batches'),
+      prices: contract('prices'),
+      emissions: contract('emissions'),
     },
     params: { draws: 4, minStake: '1000000000000000000000' },
     tileDraws: 8,
