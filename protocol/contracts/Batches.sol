@@ -262,7 +262,9 @@ contract Batches is BatchState, EIP712 {
         uint256 netBurn = burnPart - b.discountPart;
         if (netBurn + bill.burnFromPot > 0) escrow.burn(batchId, netBurn + bill.burnFromPot);
         // Work that was off mints nothing.
-        emissions.settleWork(b.provider, b.total, openings.length == 0 ? netBurn : 0, b.anchorBlock - 1);
+        emissions.settleWork(
+            b.provider, b.total, openings.length == 0 ? netBurn : 0, b.betaBps, b.anchorBlock - 1
+        );
     }
 
     /// @dev Every draw forfeits, and a share of the lock on top: a provider that has seen its sample gains nothing by keeping

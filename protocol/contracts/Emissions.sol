@@ -83,14 +83,18 @@ contract Emissions is IEmissions {
     }
 
     /// @inheritdoc IEmissions
-    function settleWork(address provider, uint256 fees, uint256 netBurn, uint256 atBlock) external {
+    function settleWork(address provider, uint256 fees, uint256 netBurn, uint256 beta, uint256 atBlock)
+        external
+    {
         if (msg.sender != batches) revert NotBatches(msg.sender);
         roll(ROLL);
         Epoch storage e = _epoch;
         bytes32 class = registry.classOf(provider);
         (uint256 price,) = prices.priceOf(class);
         if (price > 0) {
-            _classes[class].backing += uint128(netBurn * _params.alphaBps / BPS);
+            _classes[class].backing += uint128(
+                Economics.backingOf(netBurn, _params.alphaBps, _params.betaMinBps, beta)
+            );
             _use(class, provider, fees / price);
         }
         e.burned += uint128(netBurn);

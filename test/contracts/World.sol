@@ -78,6 +78,10 @@ abstract contract World is Harness {
 
     bytes32 internal constant CLASS = keccak256("cpu");
 
+    function supplyCap() internal pure virtual returns (uint256) {
+        return 1_000_000_000 ether;
+    }
+
     /// @dev This contract reports capacity.
     function emissionParams() internal pure virtual returns (IEmissions.Params memory p) {
         p.epochLength = 1 days;
@@ -93,7 +97,7 @@ abstract contract World is Harness {
         p.tierBps = [uint16(7_000), 8_500, 10_000];
     }
 
-    function stakeParams() internal pure returns (IConsumerStakes.StakeParams memory p) {
+    function stakeParams() internal pure virtual returns (IConsumerStakes.StakeParams memory p) {
         (p.lockTime, p.activation) = (30 days, 7 days);
         p.stakes = [uint128(1_000 ether), 10_000 ether, 50_000 ether];
         p.discountBps = [uint16(1_000), 2_000, 3_000];
@@ -110,7 +114,7 @@ abstract contract World is Harness {
         address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
         address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
         address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
-        token = new SinterToken(address(this), 100_000_000 ether, 1_000_000_000 ether, emissionsAt);
+        token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
         beacon = new HeaderBeacon(4, 1);
         registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, 1_000, 1_000 ether);
         escrow = new Escrow(token, address(registry), batchesAt, 300, stakeParams());
@@ -123,6 +127,10 @@ abstract contract World is Harness {
     // ---- people
 
     function enter(uint256 key, uint256 ownerKey, uint256 stake) internal {
+        enterAs(key, ownerKey, stake, "cpu");
+    }
+
+    function enterAs(uint256 key, uint256 ownerKey, uint256 stake, string memory class) internal {
         address operator = vm.addr(key);
         token.transfer(operator, stake);
         vm.prank(operator);
@@ -130,7 +138,7 @@ abstract contract World is Harness {
         bytes memory publicKey = publicKeyOf(key);
         bytes memory consent = consentOf(operator, ownerKey);
         vm.prank(operator);
-        registry.register(publicKey, vm.addr(ownerKey), "cpu", stake, consent);
+        registry.register(publicKey, vm.addr(ownerKey), class, stake, consent);
     }
 
     function publicKeyOf(uint256 key) internal returns (bytes memory) {

@@ -3,7 +3,8 @@ pragma solidity ^0.8.28;
 
 /// @title Epochs, the burn rate, and all that is minted
 /// @notice Two things mint: settled work, at most γ < 1 of what its own batch burned, and measured capacity. What a class's capacity
-/// earns beyond a base that no job can move is paid out of that class's backing, α of its net burn. Because γ + α < 1, nobody mints
+/// earns beyond a base that no job can move is paid out of that class's backing, α of its net
+/// burn at the lowest β. Because γ + α < 1, nobody mints
 /// by jobs of its own as much as they burn. Credits are minted when they are claimed; what the schedule leaves is never minted.
 interface IEmissions {
     /// @notice Immutable parameters. Shares in basis points (1/10000), parts per million where the name says so, times in seconds.
@@ -13,7 +14,7 @@ interface IEmissions {
     /// @param workBps w: part of S_e for work.
     /// @param availabilityBps a: part of S_e for capacity; w + a at most 1.
     /// @param gammaBps γ: most of a batch's net burn that is minted again.
-    /// @param alphaBps α: part of a class's net burn that backs its availability pay; γ + α below 1.
+    /// @param alphaBps α: part of a class's net burn, as it were at β_min, that backs its availability pay; γ + α below 1.
     /// @param smoothingEpochs epochs over which the burn is smoothed for γ_e.
     /// @param releaseEpochs one in so many of a class's backing can be spent in an epoch.
     /// @param betaBps β_0, share of the fees that burns.
@@ -102,8 +103,9 @@ interface IEmissions {
     /// @notice Credits the work mint of a batch; by Batches only. Never reverts for a registered provider.
     /// @param fees of the batch.
     /// @param netBurn what they burn, the consumers' discounts taken off; 0 earns nothing.
+    /// @param beta the batch's share of fees that burns, in basis points.
     /// @param atBlock block before the anchor: the stake of that block makes the tier.
-    function settleWork(address provider, uint256 fees, uint256 netBurn, uint256 atBlock) external;
+    function settleWork(address provider, uint256 fees, uint256 netBurn, uint256 beta, uint256 atBlock) external;
 
     /// @notice Adds measured capacity of a node to the open epoch; by the capacity contract only.
     /// @param units work that the node could have done in an epoch, as measured.

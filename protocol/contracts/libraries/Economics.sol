@@ -77,6 +77,16 @@ library Economics {
         return netBurn * gammaPpm / PPM * tierBps / BPS;
     }
 
+    /// @notice What a batch adds to its class's backing: α of its net burn as it were at the lowest β. So it does not grow when β does, and
+    /// idle capacity gains nothing by driving up what others burn.
+    function backingOf(uint256 netBurn, uint256 alphaBps, uint256 betaMinBps, uint256 betaBps)
+        internal
+        pure
+        returns (uint256)
+    {
+        return betaBps == 0 ? 0 : netBurn * alphaBps * betaMinBps / (BPS * betaBps);
+    }
+
     /// @notice The consumer's discount on what a range burns.
     function discountOf(uint256 burned, uint256 discountBps) internal pure returns (uint256) {
         return burned * discountBps / BPS;
