@@ -14,6 +14,9 @@ const FACTOR_MIN_BPS = 8_000n
 const FACTOR_MAX_BPS = 12_500n
 const PRICE_MAX = (1n << 96n) - 1n
 
+const PPM_OF_BPS = 100n
+
+const clamp = (value: bigint, low: bigint, high: bigint): bigint => (value < low ? low : value > high ? high : value)
 const min = (a: bigint, b: bigint): bigint => (a < b ? a : b)
 
 /** S_{e+1} = λ·S_e. */
@@ -31,21 +34,22 @@ export function smooth(mean: bigint, value: bigint, n: bigint): bigint {
   return (mean * (n - 1n) + value) / n
 }
 
+/** `betaBps` is β_0, to which β returns where utilisation is on its target; `betaReturnEpochs` the time constant of that. */
 export type BurnRateParams = {
   targetPpm: bigint
+  betaBps: bigint
+  betaReturnEpochs: bigint
   kappaBps: bigint
   betaStepBps: bigint
   betaMinBps: bigint
   betaMaxBps: bigint
 }
 
-/** β_{e+1} = clamp(β_e + κ·(U − U*), β_min, β_max), with a largest step. */
-export function burnRateNext(betaBps: bigint, usedPpm: bigint, p: BurnRateParams): bigint {
-  if (usedPpm >= p.targetPpm) {
-    return min(betaBps + min((p.kappaBps * (usedPpm - p.targetPpm)) / PPM, p.betaStepBps), p.betaMaxBps)
-  }
-  const down = min((p.kappaBps * (p.targetPpm - usedPpm)) / PPM, p.betaStepBps)
-  return betaBps < p.betaMinBps + down ? p.betaMinBps : betaBps - down
+/** β_{e+1} = clamp(β_e + κ(U − U*) − (β_e − β_0)/R, β_min, β_max) with a largest step; β in parts per million. */
+export function burnRateNext(betaPpm: bigint, usedPpm: bigint, p: BurnRateParams): bigint {
+  const step = (p.kappaBps * (usedPpm - p.targetPpm)) / BPS - (betaPpm - p.betaBps * PPM_OF_BPS) / p.betaReturnEpochs
+  const most = p.betaStepBps * PPM_OF_BPS
+  return clamp(betaPpm + clamp(step, -most, most), p.betaMinBps * PPM_OF_BPS, p.betaMaxBps * PPM_OF_BPS)
 }
 
 /** p_{t+1} = p_t·(1 + δ·clamp((U − U*)/U*, −1, 1)), not below the class's floor. */
@@ -122,7 +126,6 @@ export type EconomyParams = BurnRateParams & {
   alphaBps: bigint
   smoothingEpochs: bigint
   releaseEpochs: bigint
-  betaBps: bigint
   deltaBps: bigint
   tierStakes: readonly [bigint, bigint]
   tierBps: readonly [bigint, bigint, bigint]
@@ -140,7 +143,7 @@ export type ClassState = {
 
 export type Economy = {
   epoch: number
-  betaBps: bigint
+  betaPpm: bigint
   gammaPpm: bigint
   schedule: bigint
   burned: bigint
@@ -155,7 +158,7 @@ export type Economy = {
 export function openEconomy(p: EconomyParams, classes: readonly { price: bigint; floor: bigint }[]): Economy {
   return {
     epoch: 0,
-    betaBps: p.betaBps,
+    betaPpm: p.betaBps * PPM_OF_BPS,
     gammaPpm: gammaOf(p.gammaBps, 0n, 0n),
     schedule: p.emission0,
     burned: 0n,
@@ -165,6 +168,11 @@ export function openEconomy(p: EconomyParams, classes: readonly { price: bigint;
     history: [],
     classes: classes.map(({ price, floor }) => ({ price, floor, capacity: 0n, used: 0n, backing: 0n, history: [] })),
   }
+}
+
+/** β as a batch takes it at its anchor, in basis points. */
+export function betaOf(economy: Economy): bigint {
+  return economy.betaPpm / PPM_OF_BPS
 }
 
 export function tierOf(stake: bigint, p: EconomyParams): bigint {
@@ -253,6 +261,6 @@ function closeClasses(economy: Economy, p: EconomyParams): { perUnit: bigint[]; 
   if (capacityValue === 0n) return { perUnit, available, usedPpm: 0n }
   const usedPpm = utilisation(usedValue, capacityValue)
   economy.history = remember(economy.history, usedPpm)
-  economy.betaBps = burnRateNext(economy.betaBps, median(economy.history), p)
+  economy.betaPpm = burnRateNext(economy.betaPpm, median(economy.history), p)
   return { perUnit, available, usedPpm }
 }

@@ -56,7 +56,7 @@ contract Emissions is IEmissions {
         if (uint256(p.workBps) + p.availabilityBps > BPS) revert BadEmissionParams("workBps");
         // The whole argument against paying oneself hangs on this line.
         if (uint256(p.gammaBps) + p.alphaBps >= BPS) revert BadEmissionParams("gammaBps");
-        if (p.smoothingEpochs == 0 || p.releaseEpochs == 0) revert BadEmissionParams("smoothingEpochs");
+        if (p.smoothingEpochs == 0 || p.releaseEpochs == 0 || p.betaReturnEpochs == 0) revert BadEmissionParams("smoothingEpochs");
         if (p.betaMinBps > p.betaBps || p.betaBps > p.betaMaxBps || p.betaMaxBps > BPS) revert BadEmissionParams("betaBps");
         if (p.targetPpm == 0 || p.targetPpm >= Economics.PPM) revert BadEmissionParams("targetPpm");
         bool ascending = p.tierBps[0] <= p.tierBps[1] && p.tierBps[1] <= p.tierBps[2] && p.tierBps[2] <= BPS;
@@ -68,7 +68,7 @@ contract Emissions is IEmissions {
         capacity = capacity_;
         startedAt = uint64(block.timestamp);
         _params = p;
-        _epoch.betaBps = p.betaBps;
+        _epoch.betaPpm = uint32(p.betaBps * Economics.PPM_OF_BPS);
         _epoch.schedule = p.emission0;
         _epoch.gammaPpm = uint32(Economics.gammaOf(p.gammaBps, 0, 0));
     }
@@ -146,7 +146,7 @@ contract Emissions is IEmissions {
 
     /// @inheritdoc IEmissions
     function betaBps() external view returns (uint16) {
-        return _epoch.betaBps;
+        return uint16(_epoch.betaPpm / Economics.PPM_OF_BPS);
     }
 
     /// @inheritdoc IEmissions
@@ -224,8 +224,8 @@ contract Emissions is IEmissions {
         uint256 burned = Economics.smooth(e.smoothedBurn, e.burned, p.smoothingEpochs);
         uint256 schedule = Economics.scheduleNext(e.schedule, p.lambdaPpm);
         uint256 gammaPpm = Economics.gammaOf(p.gammaBps, schedule * p.workBps / BPS, burned);
-        emit EpochClosed(e.index, usedPpm, e.burned, e.workMinted, available, e.betaBps, gammaPpm, schedule);
-        _epoch = Epoch(e.index + 1, e.betaBps, uint32(gammaPpm), uint128(schedule), 0, uint128(burned), 0);
+        emit EpochClosed(e.index, usedPpm, e.burned, e.workMinted, available, e.betaPpm, gammaPpm, schedule);
+        _epoch = Epoch(e.index + 1, e.betaPpm, uint32(gammaPpm), uint128(schedule), 0, uint128(burned), 0);
     }
 
     /// @return usedPpm the utilisation of all classes, by value; of this epoch, not the median.
@@ -275,9 +275,19 @@ contract Emissions is IEmissions {
         Params storage p = _params;
         uint256 median;
         (_history, median) = Economics.record(_history, usedPpm);
-        _epoch.betaBps = uint16(
+        _epoch.betaPpm = uint32(
             Economics.burnRateNext(
-                _epoch.betaBps, median, p.targetPpm, p.kappaBps, p.betaStepBps, p.betaMinBps, p.betaMaxBps
+                _epoch.betaPpm,
+                median,
+                Economics.BurnRate({
+                    target: p.targetPpm,
+                    home: p.betaBps,
+                    returnEpochs: p.betaReturnEpochs,
+                    kappa: p.kappaBps,
+                    maxStep: p.betaStepBps,
+                    min: p.betaMinBps,
+                    max: p.betaMaxBps
+                })
             )
         );
     }

@@ -1,6 +1,7 @@
 import {
   availability,
   backingOf,
+  betaOf,
   burnRateNext,
   closeEpoch,
   discountOf,
@@ -37,6 +38,7 @@ export const PARAMS: EconomyParams = {
   betaMaxBps: 2_000n,
   kappaBps: 200n,
   betaStepBps: 50n,
+  betaReturnEpochs: 30n,
   targetPpm: 600_000n,
   deltaBps: 200n,
   tierStakes: [5_000n * SNTR, 25_000n * SNTR],
@@ -87,8 +89,8 @@ function formulas(): unknown {
       return { in: [...args], out: smooth(...args) }
     }),
     burnRateNext: cases(24, (next) => {
-      const [beta, u] = [200n + next(1_801n), used(next)]
-      const steer = [p.targetPpm, p.kappaBps, p.betaStepBps, p.betaMinBps, p.betaMaxBps]
+      const [beta, u] = [20_000n + next(180_001n), used(next)]
+      const steer = [p.targetPpm, p.betaBps, p.betaReturnEpochs, p.kappaBps, p.betaStepBps, p.betaMinBps, p.betaMaxBps]
       return { in: [beta, u, ...steer], out: burnRateNext(beta, u, p) }
     }),
     priceNext: cases(25, (next) => {
@@ -157,12 +159,12 @@ function epochs(): unknown {
     const free = [...units]
     const batches = [0, 1, 0].map((node) => {
       const fees = ((e < 14 ? 300n + 8n * BigInt(e) : 4n) * SNTR * (1n + next(1_000_000n))) / 1_500_000n
-      const { netBurn } = splitFees(fees, economy.betaBps, 300n, node === 1 ? 2_000n : 0n)
+      const { netBurn } = splitFees(fees, betaOf(economy), 300n, node === 1 ? 2_000n : 0n)
       const { minted, counted } = settleWork(economy, p, {
         class: node,
         fees,
         netBurn,
-        betaBps: economy.betaBps,
+        betaBps: betaOf(economy),
         stake: stakes[node]!,
         free: free[node]!,
       })
@@ -175,7 +177,7 @@ function epochs(): unknown {
       batches,
       usedPpm: Number(usedPpm),
       perUnit: perUnit.map(String),
-      betaBps: Number(economy.betaBps),
+      betaPpm: Number(economy.betaPpm),
       gammaPpm: Number(economy.gammaPpm),
       schedule: economy.schedule.toString(),
       smoothedBurn: economy.smoothedBurn.toString(),

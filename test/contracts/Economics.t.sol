@@ -42,7 +42,7 @@ contract EconomicsTest is World {
     }
 
     function burnRateNext(uint256[] memory a) private pure returns (uint256) {
-        return Economics.burnRateNext(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+        return Economics.burnRateNext(a[0], a[1], Economics.BurnRate(a[2], a[3], a[4], a[5], a[6], a[7], a[8]));
     }
 
     function priceNext(uint256[] memory a) private pure returns (uint256) {
@@ -115,15 +115,28 @@ contract EconomicsTest is World {
         assert(sum <= Economics.scheduleBound(first, lambda));
     }
 
-    function testFuzz_theBurnRateStaysInItsBoundsAndMovesByItsStepAtMost(uint256 beta, uint256 used) public pure {
+    function steer() private pure returns (Economics.BurnRate memory) {
         IEmissions.Params memory p = emissionParams();
-        (beta, used) = (bound(beta, p.betaMinBps, p.betaMaxBps), bound(used, 0, 1e6));
-        uint256 next = Economics.burnRateNext(
-            beta, used, p.targetPpm, p.kappaBps, p.betaStepBps, p.betaMinBps, p.betaMaxBps
+        return Economics.BurnRate(
+            p.targetPpm, p.betaBps, p.betaReturnEpochs, p.kappaBps, p.betaStepBps, p.betaMinBps, p.betaMaxBps
         );
-        assert(next >= p.betaMinBps && next <= p.betaMaxBps);
-        assert(next + p.betaStepBps >= beta && beta + p.betaStepBps >= next);
-        assert(used >= p.targetPpm ? next >= beta : next <= beta);
+    }
+
+    function testFuzz_theBurnRateStaysInItsBoundsAndMovesByItsStepAtMost(uint256 beta, uint256 used) public pure {
+        (beta, used) = (bound(beta, 20_000, 200_000), bound(used, 0, 1e6));
+        uint256 next = Economics.burnRateNext(beta, used, steer());
+        assert(next >= 20_000 && next <= 200_000);
+        assert(next + 5_000 >= beta && beta + 5_000 >= next);
+        // Monotone in what is used, and from its home it moves with demand.
+        assert(used == 1e6 || Economics.burnRateNext(beta, used + 1, steer()) >= next);
+        uint256 fromHome = Economics.burnRateNext(50_000, used, steer());
+        assert(used >= 600_000 ? fromHome >= 50_000 : fromHome <= 50_000);
+    }
+
+    function testFuzz_theBurnRateComesHomeWhereUtilisationIsOnTarget(uint256 beta) public pure {
+        beta = bound(beta, 20_000, 200_000);
+        for (uint256 e = 0; e < 300; e++) beta = Economics.burnRateNext(beta, 600_000, steer());
+        assert(beta > 50_000 - 30 && beta < 50_000 + 30);
     }
 
     function testFuzz_aPriceMovesByDeltaAtMostAndTowardsWhatIsUsed(uint256 price, uint256 floor, uint256 used) public pure {

@@ -91,7 +91,7 @@ abstract contract World is Harness {
         (p.gammaBps, p.alphaBps) = (8_000, 1_000);
         (p.smoothingEpochs, p.releaseEpochs) = (7, 30);
         (p.betaBps, p.betaMinBps, p.betaMaxBps) = (500, 200, 2_000);
-        (p.kappaBps, p.betaStepBps) = (200, 50);
+        (p.kappaBps, p.betaStepBps, p.betaReturnEpochs) = (200, 50, 30);
         p.targetPpm = 600_000;
         p.tierStakes = [uint128(5_000 ether), 25_000 ether];
         p.tierBps = [uint16(7_000), 8_500, 10_000];

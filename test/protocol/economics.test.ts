@@ -7,6 +7,7 @@ import {
   availability,
   BPS,
   backingOf,
+  betaOf,
   burnRateNext,
   closeEpoch,
   discountOf,
@@ -34,13 +35,27 @@ type Vectors = { medians: { value: string; median: string }[] } & Record<string,
 const vectors = JSON.parse(readFileSync(assetPath('protocol/vectors/economics.json'), 'utf8')) as Vectors
 const SNTR = 10n ** 18n
 
+type Nine = [bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint]
+
 /** By the names of the vectors, with the arguments in the order of Economics.sol. */
-const FORMULAS: Record<string, (...args: [bigint, bigint, bigint, bigint, bigint, bigint, bigint]) => bigint> = {
+const FORMULAS: Record<string, (...args: Nine) => bigint> = {
   scheduleNext,
   scheduleBound,
   smooth,
-  burnRateNext: (beta, used, targetPpm, kappaBps, betaStepBps, betaMinBps, betaMaxBps) =>
-    burnRateNext(beta, used, { targetPpm, kappaBps, betaStepBps, betaMinBps, betaMaxBps }),
+  burnRateNext: (
+    beta,
+    used,
+    ...[targetPpm, betaBps, betaReturnEpochs, kappaBps, betaStepBps, betaMinBps, betaMaxBps]
+  ) =>
+    burnRateNext(beta, used, {
+      targetPpm,
+      betaBps,
+      betaReturnEpochs,
+      kappaBps,
+      betaStepBps,
+      betaMinBps,
+      betaMaxBps,
+    }),
   priceNext,
   gammaOf,
   workMint,
@@ -98,12 +113,12 @@ function live(life: Life, washing: boolean, p = { ...PARAMS, kappaBps: 0n }): { 
     for (const [node, units] of life.units.entries()) economy.classes[classOf[node]!]!.capacity += units
     const free = [...life.units]
     const settle = (node: number, fees: bigint, saved: bigint): bigint => {
-      const { netBurn } = splitFees(fees, economy.betaBps, 300n, saved)
+      const { netBurn } = splitFees(fees, betaOf(economy), 300n, saved)
       const done = settleWork(economy, p, {
         class: classOf[node]!,
         fees,
         netBurn,
-        betaBps: economy.betaBps,
+        betaBps: betaOf(economy),
         stake: 25_000n * SNTR,
         free: free[node]!,
       })

@@ -22,6 +22,7 @@ interface IEmissions {
     /// @param betaMaxBps highest β.
     /// @param kappaBps κ: step of β for a utilisation that is 1 off its target.
     /// @param betaStepBps most that β moves in an epoch.
+    /// @param betaReturnEpochs time constant with which β returns to β_0.
     /// @param targetPpm U*.
     /// @param tierStakes stakes from which the second and third tier begin.
     /// @param tierBps multipliers of the three tiers, ascending, at most 1.
@@ -40,6 +41,7 @@ interface IEmissions {
         uint16 betaMaxBps;
         uint16 kappaBps;
         uint16 betaStepBps;
+        uint16 betaReturnEpochs;
         uint32 targetPpm;
         uint128[2] tierStakes;
         uint16[3] tierBps;
@@ -54,7 +56,7 @@ interface IEmissions {
     /// @param workMinted credited for work in it.
     struct Epoch {
         uint64 index;
-        uint16 betaBps;
+        uint32 betaPpm;
         uint32 gammaPpm;
         uint128 schedule;
         uint128 burned;
@@ -71,14 +73,14 @@ interface IEmissions {
         uint128 backing;
     }
 
-    /// @param betaBps like the two after it, of the epoch that begins.
+    /// @param betaPpm like the two after it, of the epoch that begins.
     event EpochClosed(
         uint64 indexed epoch,
         uint256 usedPpm,
         uint256 burned,
         uint256 workMinted,
         uint256 available,
-        uint256 betaBps,
+        uint256 betaPpm,
         uint256 gammaPpm,
         uint256 schedule
     );

@@ -8,6 +8,7 @@ pragma solidity ^0.8.28;
 library Economics {
     uint256 internal constant BPS = 10_000;
     uint256 internal constant PPM = 1_000_000;
+    uint256 internal constant PPM_OF_BPS = 100;
     /// @dev Epochs whose median is the utilisation that steers.
     uint256 internal constant MEDIAN_OF = 7;
     /// @dev Share of a class's floor price that a unit of capacity earns at demand factor 1, and the ends of that factor. At the upper
@@ -32,23 +33,33 @@ library Economics {
         return (mean * (n - 1) + value) / n;
     }
 
-    /// @notice β_{e+1} = clamp(β_e + κ·(U − U*), β_min, β_max), with |step| ≤ maxStep.
-    /// @param kappaBps step for a utilisation that is 1 off the target.
-    function burnRateNext(
-        uint256 betaBps,
-        uint256 usedPpm,
-        uint256 targetPpm,
-        uint256 kappaBps,
-        uint256 maxStepBps,
-        uint256 minBps,
-        uint256 maxBps
-    ) internal pure returns (uint256) {
-        if (usedPpm >= targetPpm) {
-            uint256 next = betaBps + _min(kappaBps * (usedPpm - targetPpm) / PPM, maxStepBps);
-            return _min(next, maxBps);
-        }
-        uint256 down = _min(kappaBps * (targetPpm - usedPpm) / PPM, maxStepBps);
-        return betaBps < minBps + down ? minBps : betaBps - down;
+    /// @param target U*, parts per million.
+    /// @param home β_0, to which β returns where utilisation is on its target.
+    /// @param returnEpochs time constant of that return.
+    /// @param kappa step for a utilisation that is 1 off the target.
+    /// @param maxStep most that β moves in an epoch. Like all but the first and the third in basis points.
+    struct BurnRate {
+        uint256 target;
+        uint256 home;
+        uint256 returnEpochs;
+        uint256 kappa;
+        uint256 maxStep;
+        uint256 min;
+        uint256 max;
+    }
+
+    /// @notice β_{e+1} = clamp(β_e + κ·(U − U*) − (β_e − β_0)/R, β_min, β_max), with |step| ≤ maxStep.
+    /// @dev Without the return β would add up every deviation there ever was, as the index does, and whoever lifts the index for a while
+    /// would lower β for good where β had stood at a bound.
+    /// @param betaPpm parts per million, so that small deviations are not rounded away.
+    function burnRateNext(uint256 betaPpm, uint256 usedPpm, BurnRate memory p) internal pure returns (uint256) {
+        int256 step = int256(p.kappa) * (int256(usedPpm) - int256(p.target)) / int256(BPS)
+            - (int256(betaPpm) - int256(p.home * PPM_OF_BPS)) / int256(p.returnEpochs);
+        int256 most = int256(p.maxStep * PPM_OF_BPS);
+        int256 next = int256(betaPpm) + (step > most ? most : step < -most ? -most : step);
+        int256 low = int256(p.min * PPM_OF_BPS);
+        int256 high = int256(p.max * PPM_OF_BPS);
+        return uint256(next < low ? low : next > high ? high : next);
     }
 
     /// @notice p_{t+1} = p_t·(1 + δ·clamp((U − U*)/U*, −1, 1)), not below the class's floor.
