@@ -109,7 +109,7 @@ export const devnetParams: NetworkParams = {
   emission0: 400_000n * SNTR,
   lambdaPpm: 999_500,
   workBps: 7_500,
-  availabilityBps: 2_500,
+  availabilityBps: 1_000,
   gammaBps: 8_000,
   alphaBps: 1_000,
   smoothingEpochs: 7,

@@ -28,7 +28,7 @@ export const PARAMS: EconomyParams = {
   emission0: 400_000n * SNTR,
   lambdaPpm: 999_500n,
   workBps: 7_500n,
-  availabilityBps: 2_500n,
+  availabilityBps: 1_000n,
   gammaBps: 8_000n,
   alphaBps: 1_000n,
   smoothingEpochs: 7n,

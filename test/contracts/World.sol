@@ -87,7 +87,7 @@ abstract contract World is Harness {
         p.epochLength = 1 days;
         p.emission0 = 400_000 ether;
         p.lambdaPpm = 999_500;
-        (p.workBps, p.availabilityBps) = (7_500, 2_500);
+        (p.workBps, p.availabilityBps) = (7_500, 1_000);
         (p.gammaBps, p.alphaBps) = (8_000, 1_000);
         (p.smoothingEpochs, p.releaseEpochs) = (7, 30);
         (p.betaBps, p.betaMinBps, p.betaMaxBps) = (500, 200, 2_000);

@@ -16,6 +16,7 @@ import {
   GENESIS,
   makeProviders,
   NU_BPS,
+  ONLINE_AT_START,
   PARAMETERS,
   type Provider,
   tokens,
@@ -54,7 +55,8 @@ export type Options = {
   presence?: boolean[][]
 }
 
-/** One value a day. Tokens, but for `used`, `beta`, `gamma` (shares), `income` (USD a day of the middle provider) and `online`. */
+/** One value a day. Tokens, but for `used`, `beta`, `gamma` (shares), `income` (USD a day of the middle provider)
+ * and `online` (providers, 1 for those of the start). */
 export type Series = Record<
   'supply' | 'burned' | 'work' | 'available' | 'beta' | 'gamma' | 'used' | 'index' | 'market' | 'income' | 'online',
   number[]
@@ -114,7 +116,7 @@ export function run(options: Options): Outcome {
     series.index.push(tokens(economy.classes[0]!.price))
     series.market.push(today.price)
     series.income.push(today.income)
-    series.online.push(providers_.filter(({ online }) => online).length / providers_.length)
+    series.online.push(providers_.filter(({ online }) => online).length / (providers_.length * ONLINE_AT_START))
   }
   const members = providers_.filter(({ member }) => member)
   const usd = options.weather.usd(options.days - 1)
@@ -137,7 +139,7 @@ function live(market: Market, day: number): Today {
   const online = providers_.filter((each) => each.online)
   for (const { class: kind, capacity } of online) economy.classes[kind]!.capacity += capacity
   const cleared = CLASSES.map((model, kind) => {
-    const all = providers_.filter((each) => each.class === kind).length
+    const all = providers_.filter((each) => each.class === kind).length * ONLINE_AT_START
     const capacity = online.filter((each) => each.class === kind).reduce((sum, { units }) => sum + units, 0)
     return clear(model, capacity, model.demand * all * weather.demand(day), Number(p.targetPpm) / 1e6)
   })

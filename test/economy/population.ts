@@ -14,7 +14,7 @@ export const MIN_STAKE = 1_000
 
 /**
  * A hardware class. Costs in USD: a machine of `units` a day costs `fixed` a day whatever it does and `marginal` a unit it computes.
- * `demand` is the units a day that are asked for at the cost-covering price on day 0, for each machine of the class.
+ * `demand` is the units a day that are asked for at the cost-covering price on day 0, for each machine of the class that is there.
  */
 export type ClassModel = {
   name: string
@@ -48,6 +48,9 @@ export type Provider = {
   member: boolean
 }
 
+/** The others come when it pays. */
+export const ONLINE_AT_START = 0.5
+
 /** Two thirds GPUs; sizes differ by a factor of four, stakes by a hundred; the first `members` of them act together. */
 export function makeProviders(count: number, members: number, seed: number): Provider[] {
   return Array.from({ length: count }, (_, i) => {
@@ -55,6 +58,7 @@ export function makeProviders(count: number, members: number, seed: number): Pro
     const model = CLASSES[kind]!
     const size = 0.5 * 4 ** at(seed, 0, i, 1)
     const thrift = 0.8 + 0.5 * at(seed, 0, i, 2)
+    const online = at(seed, 0, i, 10) < ONLINE_AT_START
     const stake = MIN_STAKE * 100 ** at(seed, 0, i, 3)
     return {
       class: kind,
@@ -63,7 +67,7 @@ export function makeProviders(count: number, members: number, seed: number): Pro
       fixed: model.fixed * size * thrift,
       marginal: model.marginal * thrift,
       stake: base(stake),
-      online: true,
+      online,
       trend: 0,
       earned: 0,
       spent: 0,

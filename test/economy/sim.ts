@@ -43,7 +43,7 @@ function panels(s: Series): Panel[] {
     { title: 'Utilisation', unit: 'share of measured capacity', lines: [{ label: 'used', values: s.used }] },
     { title: 'Burn rate', unit: 'share of fees', lines: [{ label: 'beta', values: s.beta }] },
     { title: 'Middle provider', unit: 'USD a day', lines: [{ label: 'income', values: s.income }] },
-    { title: 'Providers online', unit: 'share', lines: [{ label: 'online', values: s.online }] },
+    { title: 'Providers online', unit: 'of those at the start', lines: [{ label: 'online', values: s.online }] },
   ]
 }
 
@@ -101,6 +101,6 @@ text.push(
   ),
   '',
 )
-console.log(text.at(-2) ?? '')
+console.log(text.slice(-6).join('\n'))
 writeFileSync(join(folder, 'conclusions.md'), text.join('\n'))
 console.log(`${folder}: ${((Date.now() - started) / 1000).toFixed(0)} s`)
