@@ -21,6 +21,7 @@ abstract contract ConsumerStakes is IConsumerStakes {
 
     /// @inheritdoc IConsumerStakes
     function stake(uint256 amount) external {
+        if (amount == 0) revert StakeTooSmall(0, 0);
         _debit(msg.sender, amount);
         ConsumerStake storage s = _matured(msg.sender);
         s.pending += uint128(amount);

@@ -117,6 +117,9 @@ contract ConsumerStakesTest is World {
         vm.prank(consumer);
         vm.expectRevert(abi.encodeWithSelector(IEscrow.InsufficientBalance.selector, consumer, held, held + 1));
         escrow.stake(held + 1);
+        vm.prank(consumer);
+        vm.expectRevert(abi.encodeWithSelector(IConsumerStakes.StakeTooSmall.selector, 0, 0));
+        escrow.stake(0);
         stakeNow(5);
         vm.prank(consumer);
         vm.expectRevert(abi.encodeWithSelector(IConsumerStakes.StakeTooSmall.selector, 5, 6));

@@ -47,19 +47,17 @@ function panels(s: Series): Panel[] {
   ]
 }
 
-/** Days after the turn until the middle provider earns again for good (thirty days on end), or undefined. */
-function recovery(income: number[]): number | undefined {
-  for (let day = TURN; day + 30 < income.length; day++) {
-    if (income.slice(day, day + 30).every((value) => value > 0)) return day - TURN
-  }
-  return undefined
+/** Days after the turn on which the middle provider loses more than a dollar. */
+function badDays(income: number[]): number {
+  return income.slice(TURN).filter((usd) => usd < -1).length
 }
+
+const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
 
 function conclude({ name, what }: Scenario, s: Series, profit: Record<string, number>, honest: number): string {
   const after = (values: number[]): number[] => values.slice(TURN)
   const years = WORLD.days / 365
   const net = (last(s.supply) / s.supply[0]!) ** (1 / years) - 1
-  const days = recovery(s.income)
   const cheats = Object.entries(profit).map(
     ([cheat, tokens]) => `| ${cheat} | ${tokens.toFixed(0)} | ${percent(tokens / Math.abs(honest), 2)} |`,
   )
@@ -70,8 +68,8 @@ function conclude({ name, what }: Scenario, s: Series, profit: Record<string, nu
     `Supply ends at ${million(last(s.supply))} (${percent(net)} a year): ${million(last(s.burned))} burned, ${million(last(s.work))} minted for`,
     `work, ${million(last(s.available))} for capacity. β stands at ${percent(s.beta[TURN]!)} before the turn, then between`,
     `${percent(Math.min(...after(s.beta)))} and ${percent(Math.max(...after(s.beta)))}, at the end at ${percent(last(s.beta))}. The index of a GPU goes from ${micro(s.index[TURN]!)} to ${micro(last(s.index))}`,
-    `(between ${micro(Math.min(...after(s.index)))} and ${micro(Math.max(...after(s.index)))}; the market pays ${micro(last(s.market))}). The middle provider earns ${s.income[TURN - 1]!.toFixed(2)} USD a day before, at`,
-    `worst ${Math.min(...after(s.income)).toFixed(2)}, ${last(s.income).toFixed(2)} at the end; it earns for good ${days === undefined ? 'not within the time' : `from ${days} days after the turn`}. Online: at least ${percent(Math.min(...after(s.online)))}, at the end ${percent(last(s.online))}.`,
+    `(between ${micro(Math.min(...after(s.index)))} and ${micro(Math.max(...after(s.index)))}; the market pays ${micro(last(s.market))}). The middle provider earns ${mean(s.income.slice(TURN - 90, TURN)).toFixed(2)} USD a day in the quarter before, at`,
+    `worst ${Math.min(...after(s.income)).toFixed(2)}, ${mean(s.income.slice(-90)).toFixed(2)} in the last quarter; it loses more than a dollar on ${badDays(s.income)} days. Online: at least ${percent(Math.min(...after(s.online)))}, at the end ${percent(last(s.online))}.`,
     best <= 0 ? 'Every cheat loses.' : `A cheat gains ${best.toFixed(0)} SNTR.`,
     '',
     '| cheat of a tenth of the nodes | SNTR | of what honest work brings |',

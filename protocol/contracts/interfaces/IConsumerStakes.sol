@@ -33,6 +33,7 @@ interface IConsumerStakes {
     event ConsumerUnstaked(address indexed account, uint256 amount);
 
     error BadStakeParams();
+    /// @notice Nothing, or more than there is.
     error StakeTooSmall(uint256 staked, uint256 wanted);
     error StakeLocked(uint64 releaseAt);
     error NothingLeaving(address account);
