@@ -18,7 +18,7 @@ export function plot(title: string, panels: Panel[], mark: number): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="11">`,
     '<rect width="100%" height="100%" fill="#fff"/>',
-    `<text x="12" y="22" font-size="15" font-weight="bold">${escape(title)}</text>`,
+    `<text x="12" y="22" font-size="15" font-weight="bold">${escaped(title)}</text>`,
     ...body,
     '</svg>\n',
   ].join('\n')
@@ -48,14 +48,14 @@ function draw({ title, lines, unit }: Panel, mark: number): string {
     )
     return `<polyline fill="none" stroke="${COLOURS[i]}" stroke-width="1.4" points="${points.join(' ')}"/>`
   })
-  const names = lines.map(({ label }, i) => `<tspan fill="${COLOURS[i]}" dx="8">${escape(label)}</tspan>`)
+  const names = lines.map(({ label }, i) => `<tspan fill="${COLOURS[i]}" dx="8">${escaped(label)}</tspan>`)
   const turn =
     mark < days
       ? `<line x1="${x(mark)}" x2="${x(mark)}" y1="${MARGIN.top}" y2="${HEIGHT - MARGIN.bottom}" stroke="#999" stroke-dasharray="3 3"/>`
       : ''
   const foot = HEIGHT - MARGIN.bottom + 16
   return [
-    `<text x="${MARGIN.left}" y="18" font-weight="bold">${escape(title)} <tspan font-weight="normal" fill="#666">${escape(unit)}</tspan>${lines.length > 1 ? names.join('') : ''}</text>`,
+    `<text x="${MARGIN.left}" y="18" font-weight="bold">${escaped(title)} <tspan font-weight="normal" fill="#666">${escaped(unit)}</tspan>${lines.length > 1 ? names.join('') : ''}</text>`,
     ...grid,
     turn,
     ...curves,
@@ -70,6 +70,6 @@ function short(value: number): string {
   return size === 0 ? '0' : Number(value.toPrecision(3)).toString()
 }
 
-function escape(text: string): string {
+function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 }

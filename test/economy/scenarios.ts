@@ -1,6 +1,6 @@
 import type { Economy } from '../../protocol/economics.ts'
 import { type Conduct, type Options, run, type Weather } from './market.ts'
-import { MIN_STAKE, type Provider, tokens } from './population.ts'
+import { MIN_STAKE, PARAMETERS, type Provider, tokens } from './population.ts'
 
 export type Scenario = { name: string; what: string; weather: Weather }
 
@@ -111,4 +111,36 @@ export function profits(
   const { coalition: honest, presence } = run(options)
   const profit = cheats.map(({ name, conduct }) => [name, run({ ...options, conduct, presence }).coalition - honest])
   return { honest, profit: Object.fromEntries(profit) as Record<string, number> }
+}
+
+/**
+ * The most that a coalition gains by paying itself for a while, over 72 patterns (weather, share of the nodes, start, length, strength): what
+ * moving β and the index does to strangers' jobs at its nodes. As a share of its honest result, with the pattern.
+ * @param returnEpochs time constant of β's return, so that it can be compared with none.
+ */
+export function steering(
+  size: Size,
+  turn: number,
+  returnEpochs: bigint,
+): { share: number; most: Record<string, string> }[] {
+  const params = { ...PARAMETERS, betaReturnEpochs: returnEpochs }
+  return [0.2, 1].map((share) => {
+    let most = { gain: -Infinity, pattern: '' }
+    for (const { name, weather } of scenarios(turn).slice(0, 3)) {
+      const options: Options = { ...size, weather, params, members: Math.ceil(size.providers * share) }
+      const { coalition: honest, presence } = run(options)
+      for (const start of [0, turn / 2, turn]) {
+        for (const length of [20, 120]) {
+          for (const strength of [0.3, 1]) {
+            const wash: Conduct['wash'] = (day, economy, provider) =>
+              day >= start && day < start + length ? strength * worth(economy, provider) : 0
+            const { coalition } = run({ ...options, presence, conduct: { wash, savedBps: 3_000n } })
+            const gain = (coalition - honest) / Math.abs(honest)
+            if (gain > most.gain) most = { gain, pattern: `${name}, from day ${start} for ${length}, ${strength}` }
+          }
+        }
+      }
+    }
+    return { share, most: { gain: `${(100 * most.gain).toFixed(2)}%`, pattern: most.pattern } }
+  })
 }

@@ -6,7 +6,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { run, type Series } from './market.ts'
 import { type Panel, plot } from './plot.ts'
-import { CHEATS, profits, type Scenario, scenarios } from './scenarios.ts'
+import { PARAMETERS } from './population.ts'
+import { CHEATS, profits, type Scenario, scenarios, steering } from './scenarios.ts'
 
 const TURN = 365
 const WORLD = { days: 3 * 365, providers: 2_000, consumers: 2_000, seed: 1 }
@@ -100,5 +101,11 @@ text.push(
   '',
 )
 console.log(text.slice(-6).join('\n'))
+for (const returns of [PARAMETERS.betaReturnEpochs, 10n ** 9n]) {
+  const rows = steering({ days: 700, providers: 90, consumers: 90, seed: 3 }, 400, returns)
+  const lines = rows.map(({ share, most }) => `- ${percent(share, 0)} of the nodes: ${most.gain} (${most.pattern})`)
+  text.push(`## Most gained by steering, β returning within ${returns} epochs`, '', ...lines, '')
+  console.log(text.slice(-5).join('\n'))
+}
 writeFileSync(join(folder, 'conclusions.md'), text.join('\n'))
 console.log(`${folder}: ${((Date.now() - started) / 1000).toFixed(0)} s`)
