@@ -23,6 +23,10 @@ export const networkSchema = z.strictObject({
     escrow: address,
     beacon: address,
     batches: address,
+    prices: address,
+    emissions: address,
+    /** Reports measured capacity; a network without it steers and pays by none. */
+    capacity: address.optional(),
     faucet: address.optional(),
   }),
   /** Constructor arguments of the contracts; integers beyond 2^53 as decimal strings. */

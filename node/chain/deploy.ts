@@ -2,10 +2,20 @@ import { readFileSync } from 'node:fs'
 import { type Abi, type Address, encodeDeployData, getContractAddress, type Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { assetPath } from '../../protocol/assets.ts'
-import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  emissionsAbi,
+  escrowAbi,
+  faucetAbi,
+  pricesAbi,
+  registryAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
 import { openClient } from './client.ts'
+import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams } from './economy.ts'
 import { type NetworkParams, paramsToJson } from './params.ts'
 import { openTransactor } from './transact.ts'
 
@@ -13,6 +23,7 @@ import { openTransactor } from './transact.ts'
  * @param key pays the gas; it owns nothing afterwards (no contract has an owner).
  * @param faucet deploys the devnet faucet, which then holds the genesis tokens; without it `key`'s account does.
  * @param faucetFund wei handed to the faucet.
+ * @param capacity contract that reports measured capacity; without it availability pays nothing and β and prices stand still.
  * @param circuits SHA-256 (64 hex digits) of the verification keys, for the network file.
  */
 export type DeployOptions = {
@@ -23,10 +34,14 @@ export type DeployOptions = {
   tileDraws: number
   circuits: NetworkFile['circuits']
   faucet?: boolean
+  capacity?: Address
   faucetFund?: bigint
 }
 
 const DEFAULT_FAUCET_FUND = 10n ** 21n
+
+/** What `Batches` calls. */
+const LIBRARIES = ['Audits', 'Ballots', 'Forfeits']
 
 /** A contract's bytecode with the addresses of the libraries that it calls. */
 function bytecodeOf(name: string, libraries: Record<string, Address> = {}): Hex {
@@ -52,7 +67,9 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const from = transactor.address
   const first = await client.getTransactionCount({ address: from, blockTag: 'pending' })
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
-  const [token, beacon, registry, escrow, audits, batches, drip] = [at(0), at(1), at(2), at(3), at(4), at(5), at(6)]
+  const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
+  const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
+  const [batches, prices, emissions, drip] = [7, 8, 9, 10].map(at) as [Address, Address, Address, Address]
   const p = params
 
   const deploy = async (
@@ -62,7 +79,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     args: unknown[],
     value?: bigint,
   ): Promise<bigint> => {
-    const data = encodeDeployData({ abi, bytecode: bytecodeOf(contract, { Audits: audits }), args })
+    const data = encodeDeployData({ abi, bytecode: bytecodeOf(contract, libraries), args })
     const receipt = await transactor.send({
       data,
       action: `deploy ${contract}`,
@@ -85,7 +102,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   }
   // Sent in the order of their nonces, mined together.
   const blocks = await Promise.all([
-    deploy('SinterToken', token, tokenAbi as Abi, [faucet ? drip : from, p.genesis, p.cap]),
+    deploy('SinterToken', token, tokenAbi as Abi, [faucet ? drip : from, p.genesis, p.cap, emissions]),
     deploy('HeaderBeacon', beacon, beaconAbi as Abi, [BigInt(p.slotLength), BigInt(p.minDelay)]),
     deploy('NodeRegistry', registry, registryAbi as Abi, [
       token,
@@ -94,9 +111,18 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       BigInt(p.unbondingDelay),
       p.minStake,
     ]),
-    deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow)]),
-    deploy('Audits', audits, [], []),
-    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, batchParams]),
+    deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow), stakeParams(p)]),
+    ...LIBRARIES.map((library) => deploy(library, libraries[library]!, [], [])),
+    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, batchParams]),
+    deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
+    deploy('Emissions', emissions, emissionsAbi as Abi, [
+      token,
+      registry,
+      prices,
+      batches,
+      options.capacity ?? NO_CAPACITY,
+      emissionParams(p),
+    ]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -105,7 +131,17 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     name,
     chainId,
     deployBlock: Math.min(...blocks.map(Number)),
-    contracts: { token, registry, escrow, beacon, batches, ...(faucet ? { faucet: drip } : {}) },
+    contracts: {
+      token,
+      registry,
+      escrow,
+      beacon,
+      batches,
+      prices,
+      emissions,
+      ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
+      ...(faucet ? { faucet: drip } : {}),
+    },
     params: paramsToJson(params),
     tileDraws,
     circuits,
@@ -117,5 +153,8 @@ function checkParams(p: NetworkParams): void {
   const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow
   if (p.unbondingDelay <= longest) {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
+  }
+  if (p.genesis + scheduleBound(p) > p.cap) {
+    throw new SinterError('NETWORK_PARAMS', 'genesis and everything the schedule may mint must stay under the cap')
   }
 }

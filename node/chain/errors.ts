@@ -1,9 +1,17 @@
 import { type Abi, BaseError, decodeErrorResult, type Hex, HttpRequestError, isHex, TimeoutError } from 'viem'
-import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  emissionsAbi,
+  escrowAbi,
+  faucetAbi,
+  registryAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 
 /** Contracts call each other, so a revert may carry any one's error. */
-const ERRORS: Abi = [tokenAbi, registryAbi, escrowAbi, beaconAbi, batchesAbi, faucetAbi]
+const ERRORS: Abi = [tokenAbi, registryAbi, escrowAbi, beaconAbi, batchesAbi, emissionsAbi, faucetAbi]
   .flat()
   .filter((entry) => entry.type === 'error')
 

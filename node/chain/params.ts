@@ -1,7 +1,7 @@
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 
-/** Whole numbers of seconds, blocks, basis points and counts; see IBatches.Params for what each does. */
+/** Whole numbers of seconds, blocks, basis points and counts; see IBatches.Params, IEmissions.Params and IConsumerStakes.StakeParams. */
 const COUNTS = [
   'slotLength',
   'minDelay',
@@ -13,7 +13,7 @@ const COUNTS = [
   'maxRanges',
   'lockBps',
   'nuBps',
-  'betaBps',
+  'betaMaxBps',
   'forfeitBps',
   'untracedSlashBps',
   'slashBurnBps',
@@ -24,6 +24,29 @@ const COUNTS = [
   'pokeGrace',
   'slashPending',
   'abandonWindow',
+  'epochLength',
+  'lambdaPpm',
+  'workBps',
+  'availabilityBps',
+  'gammaBps',
+  'alphaBps',
+  'smoothingEpochs',
+  'releaseEpochs',
+  'betaBps',
+  'betaMinBps',
+  'kappaBps',
+  'betaStepBps',
+  'betaReturnEpochs',
+  'targetPpm',
+  'deltaBps',
+  'tierBps1',
+  'tierBps2',
+  'tierBps3',
+  'consumerLock',
+  'stakeActivation',
+  'discountBps1',
+  'discountBps2',
+  'discountBps3',
 ] as const
 /** Base units of the token, and wei for `faucetEther`. */
 const AMOUNTS = [
@@ -35,10 +58,21 @@ const AMOUNTS = [
   'auditFee',
   'faucetTokens',
   'faucetEther',
+  'emission0',
+  'tierStake2',
+  'tierStake3',
+  'discountStake1',
+  'discountStake2',
+  'discountStake3',
 ] as const
+/** `name:price:floor`, comma-separated: base units per 10^12 multiply-adds of each hardware class. */
+const CLASSES = /^([a-z0-9-]{1,64}:\d{1,29}:\d{1,29}(,(?!$)|$))*$/
 
 /** Constructor arguments of all contracts, flat. Times in seconds, `slotLength` and `minDelay` in blocks. */
-export type NetworkParams = Record<(typeof COUNTS)[number], number> & Record<(typeof AMOUNTS)[number], bigint>
+export type NetworkParams = Record<(typeof COUNTS)[number], number> &
+  Record<(typeof AMOUNTS)[number], bigint> & {
+    classes: string
+  }
 
 const SNTR = 10n ** 18n
 
@@ -55,7 +89,7 @@ export const devnetParams: NetworkParams = {
   // Lock per batch ≥ 1.5·F/(k·d1): 3·F covers d1 down to 1/8 at k = 4.
   lockBps: 30_000,
   nuBps: 300,
-  betaBps: 500,
+  betaMaxBps: 2_000,
   forfeitBps: 15_000,
   untracedSlashBps: 1_000,
   slashBurnBps: 9_000,
@@ -74,13 +108,44 @@ export const devnetParams: NetworkParams = {
   auditFee: SNTR / 100n,
   faucetTokens: 10_000n * SNTR,
   faucetEther: SNTR,
+  // The economy of protocol/spec/economics.md, with an epoch of a minute.
+  epochLength: 60,
+  emission0: 400_000n * SNTR,
+  lambdaPpm: 999_500,
+  workBps: 7_500,
+  availabilityBps: 1_000,
+  gammaBps: 8_000,
+  alphaBps: 1_000,
+  smoothingEpochs: 7,
+  releaseEpochs: 30,
+  betaBps: 500,
+  betaMinBps: 200,
+  kappaBps: 200,
+  betaStepBps: 50,
+  betaReturnEpochs: 30,
+  targetPpm: 600_000,
+  deltaBps: 200,
+  tierStake2: 5_000n * SNTR,
+  tierStake3: 25_000n * SNTR,
+  tierBps1: 7_000,
+  tierBps2: 8_500,
+  tierBps3: 10_000,
+  consumerLock: 180,
+  stakeActivation: 30,
+  discountStake1: 1_000n * SNTR,
+  discountStake2: 10_000n * SNTR,
+  discountStake3: 50_000n * SNTR,
+  discountBps1: 1_000,
+  discountBps2: 2_000,
+  discountBps3: 3_000,
+  classes: `cpu:${SNTR / 1_000n}:${SNTR / 2_000n}`,
 }
 
 /** The form a network file carries: amounts as decimal strings. */
 export function paramsToJson(params: NetworkParams): NetworkFile['params'] {
   const counts = COUNTS.map((name) => [name, params[name]] as const)
   const amounts = AMOUNTS.map((name) => [name, params[name].toString()] as const)
-  return Object.fromEntries([...counts, ...amounts])
+  return { ...Object.fromEntries([...counts, ...amounts]), classes: params.classes }
 }
 
 /** Inverse of `paramsToJson`. Throws `NETWORK_PARAMS` naming the first parameter that is missing or malformed. */
@@ -96,8 +161,12 @@ export function paramsFromJson(json: NetworkFile['params']): NetworkParams {
     const text = String(json[name])
     return /^\d{1,39}$/.test(text) ? BigInt(text) : refuse(name)
   }
-  return Object.fromEntries([
-    ...COUNTS.map((name) => [name, count(name)]),
-    ...AMOUNTS.map((name) => [name, amount(name)]),
-  ]) as NetworkParams
+  const { classes } = json
+  return {
+    ...Object.fromEntries([
+      ...COUNTS.map((name) => [name, count(name)]),
+      ...AMOUNTS.map((name) => [name, amount(name)]),
+    ]),
+    classes: typeof classes === 'string' && CLASSES.test(classes) ? classes : refuse('classes'),
+  } as NetworkParams
 }

@@ -13,7 +13,7 @@ abstract contract BatchParams is IBatches {
     uint16 internal immutable _maxRanges;
     uint32 internal immutable _lockBps;
     uint16 internal immutable _nuBps;
-    uint16 internal immutable _betaBps;
+    uint16 internal immutable _betaMaxBps;
     uint32 internal immutable _forfeitBps;
     uint16 internal immutable _untracedSlashBps;
     uint16 internal immutable _slashBurnBps;
@@ -34,9 +34,9 @@ abstract contract BatchParams is IBatches {
         if (p.quorum > p.committeeSize || 2 * uint256(p.quorum) <= p.committeeSize) revert BadParams("quorum");
         // Verdicts are the bytes of one word, and each range may have an audit.
         if (p.maxRanges == 0 || uint256(p.draws) + p.maxRanges > 32) revert BadParams("maxRanges");
-        if (uint256(p.nuBps) + p.betaBps > BPS) revert BadParams("nuBps");
+        if (uint256(p.nuBps) + p.betaMaxBps > BPS) revert BadParams("nuBps");
         // The lock makes good what the shares take off a refund (see Forfeits.bill).
-        if (p.lockBps < uint256(p.nuBps) + p.betaBps) revert BadParams("lockBps");
+        if (p.lockBps < uint256(p.nuBps) + p.betaMaxBps) revert BadParams("lockBps");
         if (p.forfeitBps < BPS) revert BadParams("forfeitBps");
         if (p.untracedSlashBps > BPS) revert BadParams("untracedSlashBps");
         if (p.slashBurnBps > BPS) revert BadParams("slashBurnBps");
@@ -48,7 +48,7 @@ abstract contract BatchParams is IBatches {
         _maxRanges = p.maxRanges;
         _lockBps = p.lockBps;
         _nuBps = p.nuBps;
-        _betaBps = p.betaBps;
+        _betaMaxBps = p.betaMaxBps;
         _forfeitBps = p.forfeitBps;
         _untracedSlashBps = p.untracedSlashBps;
         _slashBurnBps = p.slashBurnBps;
@@ -72,7 +72,7 @@ abstract contract BatchParams is IBatches {
         p.maxRanges = _maxRanges;
         p.lockBps = _lockBps;
         p.nuBps = _nuBps;
-        p.betaBps = _betaBps;
+        p.betaMaxBps = _betaMaxBps;
         p.forfeitBps = _forfeitBps;
         p.untracedSlashBps = _untracedSlashBps;
         p.slashBurnBps = _slashBurnBps;

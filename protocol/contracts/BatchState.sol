@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {BatchParams} from "./BatchParams.sol";
 import {IBatches} from "./interfaces/IBatches.sol";
 import {IBeacon} from "./interfaces/IBeacon.sol";
+import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {Audits} from "./libraries/Audits.sol";
@@ -13,6 +14,7 @@ abstract contract BatchState is BatchParams {
     INodeRegistry public immutable registry;
     IEscrow public immutable escrow;
     IBeacon public immutable beacon;
+    IEmissions public immutable emissions;
 
     mapping(bytes32 batchId => Batch) internal _batches;
     mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
@@ -20,10 +22,11 @@ abstract contract BatchState is BatchParams {
     /// @dev Kept only while a slash is pending: its reward is theirs.
     mapping(bytes32 batchId => address[]) internal _voters;
 
-    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_) {
+    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, IEmissions emissions_) {
         registry = registry_;
         escrow = escrow_;
         beacon = beacon_;
+        emissions = emissions_;
     }
 
     // ---- views

@@ -1,25 +1,30 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {BatchParams} from "./BatchParams.sol";
 import {BatchState} from "./BatchState.sol";
 import {IBatches} from "./interfaces/IBatches.sol";
 import {IBeacon} from "./interfaces/IBeacon.sol";
+import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {Audits} from "./libraries/Audits.sol";
+import {Ballots} from "./libraries/Ballots.sol";
+import {Economics} from "./libraries/Economics.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
 import {Verdicts} from "./libraries/Verdicts.sol";
 
 /// @title Batches, documented in {IBatches}
 contract Batches is BatchState, EIP712 {
-    bytes32 private constant VOTE_TYPEHASH =
-        keccak256("Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)");
-
-    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, Params memory params_)
-        BatchState(registry_, escrow_, beacon_)
+    constructor(
+        INodeRegistry registry_,
+        IEscrow escrow_,
+        IBeacon beacon_,
+        IEmissions emissions_,
+        Params memory params_
+    )
+        BatchState(registry_, escrow_, beacon_, emissions_)
         BatchParams(params_)
         EIP712("Sinter", "1")
     {}
@@ -35,9 +40,11 @@ contract Batches is BatchState, EIP712 {
         b.status = Status.Anchored;
         b.provider = msg.sender;
         b.anchorBlock = uint48(block.number);
+        uint16 betaBps = emissions.betaBps();
+        // What the lock was sized for, whatever the other contract says.
+        b.betaBps = betaBps < _betaMaxBps ? betaBps : _betaMaxBps;
         b.root = root;
-        uint128 total = _consume(batchId, ranges);
-        b.total = total;
+        uint128 total = _consume(batchId, b, ranges);
         b.sampleSlot = beacon.slotAfter(block.number);
         b.auditUntil = uint64(block.timestamp) + _auditWindow;
         uint256 lock = lockFor(total);
@@ -120,7 +127,7 @@ contract Batches is BatchState, EIP712 {
             _requirePassed(_recorded(b.sampleSlot) + _traceWindow);
             b.status = Status.Untraced;
             emit BatchExpired(batchId, Status.Untraced);
-            uint256 burned = _untracedSlash(b.total);
+            uint256 burned = _untracedSlash(b);
             registry.slash(batchId, burned, 0);
             registry.unlock(batchId);
             _returnPrepaid(batchId, b);
@@ -173,28 +180,25 @@ contract Batches is BatchState, EIP712 {
         if (r.collected) revert AlreadyCollected(index);
         r.collected = true;
         uint256 paid = 0;
-        uint256 burned = 0;
         uint256 refunded = r.fee;
         if (b.status == Status.Paid) {
             // Shares of the running sum: rounding never adds or loses a unit over all ranges.
             paid = _share(b.providerPart, r, b.total);
-            burned = _share(b.burnPart, r, b.total);
-            refunded = r.refund;
+            refunded = r.refund + _discount(b, r);
         }
-        emit RangeCollected(batchId, index, r.consumer, paid, burned, refunded);
+        emit RangeCollected(batchId, index, r.consumer, paid, refunded);
         if (paid > 0) escrow.pay(batchId, registry.payoutOf(b.provider), paid);
-        if (burned > 0) escrow.burn(batchId, burned);
         if (refunded > 0) escrow.pay(batchId, r.consumer, refunded);
     }
 
     // ---- parts
 
-    function _consume(bytes32 batchId, IEscrow.Range[] calldata ranges) private returns (uint128) {
+    function _consume(bytes32 batchId, Batch storage b, IEscrow.Range[] calldata ranges) private returns (uint128) {
         IEscrow.Consumed[] memory consumed = escrow.consume(batchId, msg.sender, ranges);
         uint256 total = 0;
         for (uint256 i = 0; i < consumed.length; i++) {
             IEscrow.Consumed memory c = consumed[i];
-            _ranges[batchId].push(RangeRecord(c.consumer, false, uint128(total), c.fee, 0));
+            _ranges[batchId].push(RangeRecord(c.consumer, false, c.discountBps, uint128(total), c.fee, 0));
             total += c.fee;
             if (total > type(uint128).max) revert TotalTooLarge();
             IEscrow.Range calldata r = ranges[i];
@@ -202,12 +206,17 @@ contract Batches is BatchState, EIP712 {
                 batchId, i, r.session, c.consumer, c.fromSeq, r.toSeq, r.cumulative, c.fee, r.receiptHash
             );
         }
+        b.total = uint128(total);
+        // Only now is the burn known of which each range has its share.
+        uint256 discounts = 0;
+        for (uint256 i = 0; i < consumed.length; i++) {
+            if (consumed[i].discountBps > 0) discounts += _discount(b, _ranges[batchId][i]);
+        }
+        b.discountPart = uint128(discounts);
         return uint128(total);
     }
 
-    /// @dev Votes with one consequence by distinct members of the current committee, enough of them. Whether one draw is forged or
-    /// all are, the lock is gone: a provider that hands its attestation to half of the committee, so that one half finds the
-    /// forgery and the other half nothing, must not divide it.
+    /// @dev Agreeing votes of enough members of the current committee.
     function _tally(bytes32 batchId, Batch storage b, SignedVote[] calldata votes)
         private
         view
@@ -215,43 +224,16 @@ contract Batches is BatchState, EIP712 {
     {
         address[] memory seats = committee(batchId);
         if (votes.length == 0) revert NoQuorum(0, quorumOf(seats.length));
-        verdicts = votes[0].verdicts;
-        uint256 draws = _drawCount(batchId);
-        Verdicts.check(verdicts, draws);
-        bool forged = Verdicts.forged(verdicts, draws);
-        voters = new address[](votes.length);
-        for (uint256 i = 0; i < votes.length; i++) {
-            bytes32 own = votes[i].verdicts;
-            if (own != verdicts) {
-                if (!forged || !Verdicts.forged(own, draws)) revert VerdictsDiffer(i);
-                Verdicts.check(own, draws);
-            }
-            voters[i] = _signer(batchId, b, votes[i]);
-            _takeSeat(seats, voters, i);
-        }
+        Ballots.Question memory question =
+            Ballots.Question(_domainSeparatorV4(), batchId, b.attestation, b.attempt, _drawCount(batchId));
+        (verdicts, voters) = Ballots.tally(votes, seats, question);
         (uint256 given, uint256 needed) = _standing(b, seats, voters);
         if (given < needed) revert NoQuorum(given, needed);
     }
 
-    function _signer(bytes32 batchId, Batch storage b, SignedVote calldata vote) private view returns (address signer) {
-        bytes32 digest = _hashTypedDataV4(
-            keccak256(abi.encode(VOTE_TYPEHASH, batchId, b.attempt, b.attestation, vote.verdicts, vote.digest))
-        );
-        (signer,,) = ECDSA.tryRecoverCalldata(digest, vote.signature);
-    }
-
-    /// @dev The signer of `voters[vote]` sits in the committee and has not been counted before.
-    function _takeSeat(address[] memory seats, address[] memory voters, uint256 vote) private pure {
-        address signer = voters[vote];
-        for (uint256 i = 0; i < vote; i++) if (voters[i] == signer) revert VotedTwice(signer);
-        // A bad signature recovers the zero address, which registers no node and so holds no seat.
-        for (uint256 i = 0; i < seats.length; i++) if (seats[i] == signer) return;
-        revert NotInCommittee(signer);
-    }
-
     /// @dev What the voters left of the fees: β burns, draws off tolerance forfeit, the rest is the provider's.
     function _divide(bytes32 batchId, Batch storage b, uint256 rest, Opening[] calldata openings) private {
-        uint256 burnPart = uint256(b.total) * _betaBps / BPS;
+        uint256 burnPart = _burnOf(b);
         (uint256 refunds, uint256 burns) = _forfeit(batchId, b, openings);
         Forfeits.Bill memory bill = Forfeits.bill(rest - burnPart, lockFor(b.total), refunds, burns);
         b.providerPart = uint128(bill.providerPart);
@@ -260,13 +242,20 @@ contract Batches is BatchState, EIP712 {
             registry.slash(batchId, bill.burnFromLock, bill.refundFromLock);
             emit BatchSlashed(batchId, bill.burnFromLock, bill.refundFromLock);
         }
+        uint256 netBurn = burnPart - b.discountPart;
+        if (netBurn + bill.burnFromPot > 0) escrow.burn(batchId, netBurn + bill.burnFromPot);
+        // Work that was off mints nothing.
+        emissions.settleWork(
+            b.provider, b.total, openings.length == 0 ? netBurn : 0, b.betaBps, b.anchorBlock - 1
+        );
     }
 
     /// @dev Every draw forfeits, and a share of the lock on top: a provider that has seen its sample gains nothing by keeping
     /// the traces of answers off tolerance to itself. The consumers have all fees back, so all of this burns.
-    function _untracedSlash(uint256 total) private view returns (uint256) {
+    function _untracedSlash(Batch storage b) private view returns (uint256) {
+        uint256 total = b.total;
         uint256 lock = lockFor(total);
-        uint256 pay = total - total * _nuBps / BPS - total * _betaBps / BPS;
+        uint256 pay = total - total * _nuBps / BPS - _burnOf(b);
         uint256 burned = (total * _forfeitBps + BPS - 1) / BPS - pay + lock * _untracedSlashBps / BPS;
         return burned < lock ? burned : lock;
     }
@@ -336,6 +325,15 @@ contract Batches is BatchState, EIP712 {
             ? _recorded(b.sampleSlot) + _traceWindow
             : _recorded(b.challengeSlot) + _attestWindow;
         if (block.timestamp > deadline) revert DeadlinePassed(deadline);
+    }
+
+    function _burnOf(Batch storage b) private view returns (uint256) {
+        return uint256(b.total) * b.betaBps / BPS;
+    }
+
+    /// @dev Taken off the range's share of β only: what is forfeited burns whole.
+    function _discount(Batch storage b, RangeRecord storage r) private view returns (uint256) {
+        return r.discountBps == 0 ? 0 : Economics.discountOf(_share(_burnOf(b), r, b.total), r.discountBps);
     }
 
     function _share(uint256 amount, RangeRecord storage r, uint256 total) private view returns (uint256) {

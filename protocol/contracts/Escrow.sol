@@ -4,11 +4,12 @@ pragma solidity ^0.8.28;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {ConsumerStakes} from "./ConsumerStakes.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {SinterToken} from "./SinterToken.sol";
 
 /// @title Escrow, documented in {IEscrow}
-contract Escrow is IEscrow, EIP712 {
+contract Escrow is IEscrow, ConsumerStakes, EIP712 {
     using SafeERC20 for SinterToken;
 
     bytes32 private constant VOUCHER_TYPEHASH =
@@ -29,7 +30,13 @@ contract Escrow is IEscrow, EIP712 {
         _;
     }
 
-    constructor(SinterToken token_, address registry_, address batches_, uint64 closeWindow_) EIP712("Sinter", "1") {
+    constructor(
+        SinterToken token_,
+        address registry_,
+        address batches_,
+        uint64 closeWindow_,
+        StakeParams memory stakeParams_
+    ) ConsumerStakes(stakeParams_) EIP712("Sinter", "1") {
         token = token_;
         registry = registry_;
         batches = batches_;
@@ -175,7 +182,7 @@ contract Escrow is IEscrow, EIP712 {
         s.cursor = range.toSeq;
         s.anchored = uint128(range.cumulative);
         emit SessionConsumed(range.session, pot, range.toSeq, fee);
-        return Consumed(s.consumer, cursor + 1, fee);
+        return Consumed(s.consumer, cursor + 1, fee, discountOf(s.consumer));
     }
 
     function _open(bytes32 session) private view returns (Session storage s) {
@@ -184,10 +191,14 @@ contract Escrow is IEscrow, EIP712 {
         if (s.closed) revert SessionIsClosed(session);
     }
 
-    function _debit(address account, uint256 amount) private {
+    function _debit(address account, uint256 amount) internal override {
         uint256 balance = balanceOf[account];
         if (amount > balance) revert InsufficientBalance(account, balance, amount);
         balanceOf[account] = balance - amount;
+    }
+
+    function _credit(address account, uint256 amount) internal override {
+        balanceOf[account] += amount;
     }
 
     function _take(bytes32 pot, uint256 amount) private {

@@ -165,6 +165,11 @@ contract NodeRegistry is INodeRegistry, EIP712 {
     }
 
     /// @inheritdoc INodeRegistry
+    function classOf(address operator) external view returns (bytes32) {
+        return keccak256(bytes(_nodes[operator].hardwareClass));
+    }
+
+    /// @inheritdoc INodeRegistry
     function freeStake(address operator) external view returns (uint256) {
         return _nodes[operator].stake - _nodes[operator].locked;
     }

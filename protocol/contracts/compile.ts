@@ -25,7 +25,7 @@ type CompilerOutput = {
 }
 
 /** Libraries that are contracts of their own, called by the contracts that they are linked into. */
-export const LIBRARIES = ['Audits'] as const
+export const LIBRARIES = ['Audits', 'Ballots', 'Forfeits'] as const
 
 /** Contract name, and the name of its typed ABI in abi.ts. */
 const DEPLOYED: Record<string, string> = {
@@ -34,6 +34,8 @@ const DEPLOYED: Record<string, string> = {
   Escrow: 'escrowAbi',
   HeaderBeacon: 'beaconAbi',
   Batches: 'batchesAbi',
+  PriceIndex: 'pricesAbi',
+  Emissions: 'emissionsAbi',
   DevnetFaucet: 'faucetAbi',
 }
 

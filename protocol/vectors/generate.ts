@@ -19,6 +19,7 @@ import { batchCases } from './cases-batch.ts'
 import { offerCases } from './cases-offer.ts'
 import { receiptCases } from './cases-receipt.ts'
 import { sessionCases } from './cases-session.ts'
+import { economics } from './economics.ts'
 
 const bytes = (label: string, index = 0): Uint8Array => hash('vector', new TextEncoder().encode(label), u32(index))
 const hexes = (list: Uint8Array[]): string[] => list.map(toHex)
@@ -193,6 +194,8 @@ function networks(): unknown {
       escrow: contract('escrow'),
       beacon: contract('beacon'),
       batches: contract('batches'),
+      prices: contract('prices'),
+      emissions: contract('emissions'),
     },
     params: { draws: 4, minStake: '1000000000000000000000' },
     tileDraws: 8,
@@ -225,6 +228,7 @@ export const VECTORS: Record<string, () => unknown> = {
   'envelope.json': envelopes,
   'network.json': networks,
   'rules.json': rules,
+  'economics.json': economics,
 }
 
 if (import.meta.main)

@@ -220,7 +220,7 @@ contract BatchesTest is World {
         (p.committeeSize, p.quorum) = (4, 2);
         refusedParams(p, "quorum");
         p = defaults();
-        p.lockBps = 799;
+        p.lockBps = 2_299;
         refusedParams(p, "lockBps");
         p = defaults();
         p.pokeGrace = p.voteWindow;
@@ -229,6 +229,6 @@ contract BatchesTest is World {
 
     function refusedParams(IBatches.Params memory p, string memory field) private {
         vm.expectRevert(abi.encodeWithSelector(IBatches.BadParams.selector, field));
-        new Batches(registry, escrow, beacon, p);
+        new Batches(registry, escrow, beacon, emissions, p);
     }
 }

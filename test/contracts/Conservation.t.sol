@@ -1,277 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
-import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
-import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
-import {INodeRegistry} from "../../protocol/contracts/interfaces/INodeRegistry.sol";
+import {Actors} from "./Actors.sol";
 import {Harness} from "./Harness.sol";
-import {World} from "./World.sol";
+import {Market} from "./Market.sol";
 
-/// @dev Two consumers, two providers and a committee doing everything they may, in any order. No action may revert.
-contract Actors is World {
-    uint256 public immutable genesis = 100_000_000 ether;
-    bytes32[] public batchIds;
-    bytes32[] public sessions;
-    /// @dev Every batch has two receipts, the first for a third of the fees.
-    mapping(bytes32 batchId => IBatches.Sibling[2]) private _leaves;
-    mapping(bytes32 batchId => uint256) private _collected;
-    uint256 public unbonding;
-    uint256[] private _unbonds;
-
-    constructor() {
-        setUp();
-        fund(vm.addr(2), 1_000 ether);
-        sessions.push(session);
-    }
-
-    // ---- money
-
-    function deposit(uint256 who, uint256 amount) external {
-        fund(vm.addr(CONSUMER + who % 2), bound(amount, 1, 100 ether));
-    }
-
-    function withdraw(uint256 who, uint256 amount) external {
-        address account = who % 8 < 2 ? vm.addr(CONSUMER + who % 8) : ownerOf(who % 8 - 1);
-        uint256 held = escrow.balanceOf(account);
-        if (held == 0) return;
-        vm.prank(account);
-        escrow.withdraw(bound(amount, 1, held));
-    }
-
-    function openSession(uint256 who, uint256 to, uint256 ceiling) external {
-        uint256 held = escrow.balanceOf(vm.addr(CONSUMER + who % 2));
-        if (held == 0 || sessions.length > 12) return;
-        sessions.push(open(CONSUMER + who % 2, vm.addr(1 + to % 2), bound(ceiling, 1, held > 500 ether ? 500 ether : held)));
-    }
-
-    function topUp(uint256 which, uint256 amount) external {
-        (bytes32 id, IEscrow.Session memory s) = pick(which);
-        uint256 held = escrow.balanceOf(s.consumer);
-        if (s.closed || held == 0) return;
-        vm.prank(s.consumer);
-        escrow.topUp(id, bound(amount, 1, held > 50 ether ? 50 ether : held));
-    }
-
-    function close(uint256 which, bool byProvider) external {
-        (bytes32 id, IEscrow.Session memory s) = pick(which);
-        if (s.closed || which % 4 != 0) return;
-        if (byProvider) {
-            vm.prank(s.provider);
-        } else {
-            if (s.closesAt == 0) {
-                vm.prank(s.consumer);
-                escrow.requestClose(id);
-            }
-            skip(300);
-        }
-        escrow.closeSession(id);
-    }
-
-    // ---- stake
-
-    function unbond(uint256 who, uint256 amount) external {
-        address operator = vm.addr(1 + who % NODES);
-        uint256 free = registry.freeStake(operator);
-        // Enough stays to draw a committee and to lock a batch.
-        if (free < 2_000 ether) return;
-        amount = bound(amount, 1, 100 ether);
-        vm.prank(ownerOf(1 + who % NODES));
-        _unbonds.push(registry.requestUnbond(operator, amount));
-        unbonding += amount;
-    }
-
-    function release(uint256 which) external {
-        if (_unbonds.length == 0) return;
-        uint256 id = _unbonds[which % _unbonds.length];
-        INodeRegistry.Unbond memory u = registry.unbondOf(id);
-        if (u.amount == 0) return;
-        if (vm.getBlockTimestamp() < u.releaseAt) vm.warp(u.releaseAt);
-        registry.withdraw(id);
-        unbonding -= u.amount;
-    }
-
-    // ---- batches
-
-    function anchorOne(uint256 which, uint256 fee) external {
-        (bytes32 id, IEscrow.Session memory s) = pick(which);
-        uint256 left = s.ceiling - s.anchored;
-        if (s.closed || left < 3 || batchIds.length > 12) return;
-        fee = bound(fee, 3, left > 300 ether ? 300 ether : left);
-        if (registry.freeStake(s.provider) < batches.lockFor(fee) || escrow.balanceOf(s.provider) < 1 ether) return;
-        IEscrow.Range[] memory list = new IEscrow.Range[](1);
-        list[0] = nextRange(s.consumer == consumer ? CONSUMER : OTHER_CONSUMER, id, 1, fee);
-        IBatches.Sibling[2] memory leaves;
-        for (uint256 i = 0; i < 2; i++) {
-            leaves[i].sum = uint128(i == 0 ? fee / 3 : fee - fee / 3);
-            leaves[i].hash = keccak256(abi.encodePacked(hex"00", receiptOf(i), leaves[i].sum));
-        }
-        bytes32 root = keccak256(
-            abi.encodePacked(hex"01", leaves[0].hash, leaves[0].sum, leaves[1].hash, leaves[1].sum)
-        );
-        // The same root again would be the same batch.
-        if (status(batches.batchIdOf(s.provider, root)) != IBatches.Status.None) return;
-        vm.prank(s.provider);
-        bytes32 batchId = batches.anchorBatch(root, list);
-        batchIds.push(batchId);
-        for (uint256 i = 0; i < 2; i++) _leaves[batchId][i] = leaves[i];
-        if (which % 2 == 0 && escrow.balanceOf(s.consumer) >= 0.5 ether) {
-            vm.prank(s.consumer);
-            batches.audit(batchId, 0, uint128(fee / 2));
-        }
-        passAudits(batchId);
-        recordSlot(batches.batchOf(batchId).sampleSlot);
-    }
-
-    function advance(uint256 which, uint256 choice) external {
-        uint256 from = 0;
-        // The oldest two that are not done, so that batches reach their ends within a run.
-        while (from < batchIds.length && _collected[batchIds[from]] == 1) from++;
-        if (from == batchIds.length) return;
-        if (which % 2 == 1 && from + 1 < batchIds.length) from++;
-        bytes32 batchId = batchIds[from];
-        IBatches.Batch memory b = batches.batchOf(batchId);
-        uint64 deadline = batches.deadlineOf(batchId);
-        bool late = vm.getBlockTimestamp() > deadline;
-        if (b.status == IBatches.Status.Anchored || b.status == IBatches.Status.Traced) {
-            if (!late && choice % 4 == 0) vm.warp(deadline + 1);
-            if (late || choice % 4 == 0) batches.expire(batchId);
-            else if (b.status == IBatches.Status.Anchored) traceNow(batchId, b.provider);
-            else commitNow(batchId, b.provider);
-        } else if (b.status == IBatches.Status.Committed) {
-            judge(batchId, b, choice % 5);
-        } else if (b.status == IBatches.Status.SlashPending) {
-            if (!late) vm.warp(deadline);
-            batches.finalize(batchId);
-        } else if (_collected[batchId] == 0) {
-            _collected[batchId] = 1;
-            batches.collect(batchId, 0);
-        }
-    }
-
-    function traceNow(bytes32 batchId, address by) private {
-        vm.prank(by);
-        batches.anchorTrace(batchId, "trace");
-        recordSlot(batches.batchOf(batchId).challengeSlot);
-    }
-
-    function commitNow(bytes32 batchId, address by) private {
-        vm.prank(by);
-        batches.commitAttestation(batchId, "attestation");
-        recordSlot(batches.batchOf(batchId).committeeSlot);
-    }
-
-    function judge(bytes32 batchId, IBatches.Batch memory b, uint256 choice) private {
-        if (choice == 4) return nobodyVotes(batchId, b);
-        bytes32 verdicts = allOf(batchId, choice == 1 ? 5 : 1);
-        IBatches.Opening[] memory openings = new IBatches.Opening[](0);
-        if (choice >= 2) (verdicts, openings) = offTolerance(batchId, choice == 3);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
-        vm.prank(b.provider);
-        batches.settle(batchId, votes, openings);
-    }
-
-    /// @dev All draws off tolerance, or those of the first receipt only.
-    function offTolerance(bytes32 batchId, bool all)
-        private
-        view
-        returns (bytes32 verdicts, IBatches.Opening[] memory openings)
-    {
-        uint256[] memory points = batches.samplePoints(batchId);
-        bool[2] memory hit;
-        for (uint256 draw = 0; draw < points.length; draw++) {
-            uint256 leaf = points[draw] < _leaves[batchId][0].sum ? 0 : 1;
-            bool off = all || leaf == 0;
-            if (off) hit[leaf] = true;
-            verdicts |= bytes32((off ? 2 : uint256(1)) << (248 - 8 * draw));
-        }
-        openings = new IBatches.Opening[]((hit[0] ? 1 : 0) + (hit[1] ? 1 : 0));
-        for (uint256 i = 0; i < openings.length; i++) {
-            uint256 leaf = hit[0] && i == 0 ? 0 : 1;
-            openings[i].index = uint64(leaf);
-            openings[i].price = _leaves[batchId][leaf].sum;
-            openings[i].receiptHash = receiptOf(leaf);
-            openings[i].path = new IBatches.Sibling[](1);
-            openings[i].path[0] = _leaves[batchId][1 - leaf];
-        }
-    }
-
-    function receiptOf(uint256 leaf) private pure returns (bytes32) {
-        return keccak256(abi.encode("receipt", leaf));
-    }
-
-    function nobodyVotes(bytes32 batchId, IBatches.Batch memory b) private {
-        uint64 end = batches.deadlineOf(batchId);
-        if (vm.getBlockTimestamp() <= end + 40) vm.warp(end + 41);
-        if (b.attempt == 0) {
-            batches.redraw(batchId);
-            recordSlot(batches.batchOf(batchId).committeeSlot);
-        } else {
-            batches.abandon(batchId);
-        }
-    }
-
-    function pick(uint256 which) private view returns (bytes32 id, IEscrow.Session memory s) {
-        id = sessions[which % sessions.length];
-        s = escrow.sessionOf(id);
-    }
-
-    // ---- what must hold
-
-    function claims() external view returns (uint256 sum) {
-        for (uint256 i = 0; i < 2; i++) sum += escrow.balanceOf(vm.addr(CONSUMER + i));
-        for (uint256 key = 1; key <= NODES; key++) {
-            sum += escrow.balanceOf(vm.addr(key)) + escrow.balanceOf(ownerOf(key));
-        }
-        for (uint256 i = 0; i < sessions.length; i++) {
-            IEscrow.Session memory s = escrow.sessionOf(sessions[i]);
-            if (!s.closed) sum += s.ceiling - s.anchored;
-        }
-        for (uint256 i = 0; i < batchIds.length; i++) sum += escrow.potOf(batchIds[i]);
-    }
-
-    function escrowHolds() external view returns (uint256) {
-        return token.balanceOf(address(escrow));
-    }
-
-    function registryHolds() external view returns (uint256) {
-        return token.balanceOf(address(registry));
-    }
-
-    function stakes() external view returns (uint256 stake, uint256 locked, uint256 locks) {
-        for (uint256 key = 1; key <= NODES; key++) {
-            INodeRegistry.Node memory node = registry.nodeOf(vm.addr(key));
-            assert(node.locked <= node.stake);
-            stake += node.stake;
-            locked += node.locked;
-        }
-        for (uint256 i = 0; i < batchIds.length; i++) locks += registry.lockOf(batchIds[i]).amount;
-    }
-
-    /// @dev Tokens of every holder there is; the rest of the genesis amount was burned.
-    function everyToken() external view returns (uint256 sum, uint256 supply) {
-        sum = token.balanceOf(address(this)) + token.balanceOf(address(escrow)) + token.balanceOf(address(registry));
-        for (uint256 i = 0; i < 2; i++) sum += token.balanceOf(vm.addr(CONSUMER + i));
-        for (uint256 key = 1; key <= NODES; key++) sum += token.balanceOf(vm.addr(key)) + token.balanceOf(ownerOf(key));
-        supply = token.totalSupply();
-    }
-
-    /// @dev A final batch holds no lock, and once collected no money.
-    function finished() external view returns (bool) {
-        for (uint256 i = 0; i < batchIds.length; i++) {
-            bytes32 batchId = batchIds[i];
-            if (status(batchId) < IBatches.Status.Paid) continue;
-            if (registry.lockOf(batchId).amount != 0) return false;
-            if (_collected[batchId] == 1 && escrow.potOf(batchId) != 0) return false;
-        }
-        return true;
-    }
-}
-
+/// @dev Whatever a few hundred people do in whatever order: money is conserved and nobody pays himself.
 contract ConservationTest is Harness {
-    Actors private actors;
+    Market private actors;
 
     function setUp() public {
-        actors = new Actors();
+        actors = new Market();
     }
 
     function targetContracts() external view returns (address[] memory targets) {
@@ -286,23 +25,47 @@ contract ConservationTest is Harness {
 
     /// @dev Batches' steps come up more often than everything else together.
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory s = new bytes4[](20);
+        bytes4[] memory s = new bytes4[](26);
         (s[0], s[1], s[2], s[3]) = (Actors.deposit.selector, Actors.withdraw.selector, Actors.openSession.selector, Actors.topUp.selector);
         (s[4], s[5], s[6]) = (Actors.close.selector, Actors.unbond.selector, Actors.release.selector);
         (s[7], s[8]) = (Actors.anchorOne.selector, Actors.anchorOne.selector);
-        for (uint256 i = 9; i < 20; i++) s[i] = Actors.advance.selector;
+        (s[9], s[10], s[11]) = (Market.measure.selector, Market.measure.selector, Market.claim.selector);
+        (s[12], s[13], s[14]) = (Market.stake.selector, Market.stake.selector, Market.unstake.selector);
+        for (uint256 i = 15; i < 26; i++) s[i] = Actors.advance.selector;
         targets = new FuzzSelector[](1);
         targets[0] = FuzzSelector(address(actors), s);
     }
 
-    function invariant_moneyIsConserved() public view {
+    /// @dev One campaign for all: each would walk the same states.
+    function invariant_moneyIsConservedAndNobodyPaysHimself() public view {
+        moneyIsConserved();
+        supplyIsMintedLessBurnedAndUnderTheCap();
+        nobodyProfitsFromJobsOfItsOwn();
+    }
+
+    function moneyIsConserved() private view {
         eq(actors.claims(), actors.escrowHolds(), "balances + reserves + pots = escrow");
         (uint256 stake, uint256 locked, uint256 locks) = actors.stakes();
         eq(stake + actors.unbonding(), actors.registryHolds(), "stakes + unbonding = registry");
         eq(locked, locks, "locks");
         (uint256 sum, uint256 supply) = actors.everyToken();
         eq(sum, supply, "every token has an owner");
-        assert(supply <= actors.genesis());
         assert(actors.finished());
+    }
+
+    function supplyIsMintedLessBurnedAndUnderTheCap() private view {
+        (uint256 minted, uint256 supply, uint256 cap) = actors.minted();
+        assert(supply <= minted && supply <= cap);
+        eq(minted, 100_000_000 ether + actors.claimed(), "minted = genesis + claims");
+        (uint256 credited, uint256 open) = actors.credits();
+        eq(credited, open + actors.claimed(), "credited = open + claimed");
+        assert(credited <= actors.budget());
+    }
+
+    function nobodyProfitsFromJobsOfItsOwn() private view {
+        (uint256 credited,) = actors.credits();
+        // γ + α = 0.9 of what the jobs burned, beyond what capacity earns without any job.
+        uint256 most = actors.baseline() + actors.netBurned() * 9 / 10;
+        if (credited > most) revert Differs("credited", credited, most);
     }
 }

@@ -37,13 +37,13 @@ contract ExitsTest is World {
     function test_theSlashForNoTraceIsNeverMoreThanTheLock() public {
         IBatches.Params memory p = defaults();
         p.minLock = 0;
-        p.lockBps = 800;
+        p.lockBps = 2_300;
         rebuild(p);
         bytes32 batchId = anchor(100 ether);
         recordSlot(batches.batchOf(batchId).sampleSlot);
         skip(61);
         batches.expire(batchId);
-        eq(registry.nodeOf(provider).stake, STAKE - 8 ether, "stake");
+        eq(registry.nodeOf(provider).stake, STAKE - 23 ether, "stake");
         batches.collect(batchId, 0);
         eq(escrow.potOf(batchId), 0, "pot");
     }

@@ -2,12 +2,17 @@
 pragma solidity ^0.8.28;
 
 import {Batches} from "../../protocol/contracts/Batches.sol";
+import {Emissions} from "../../protocol/contracts/Emissions.sol";
 import {Escrow} from "../../protocol/contracts/Escrow.sol";
 import {HeaderBeacon} from "../../protocol/contracts/HeaderBeacon.sol";
 import {NodeRegistry} from "../../protocol/contracts/NodeRegistry.sol";
+import {PriceIndex} from "../../protocol/contracts/PriceIndex.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
+import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
+import {IPriceIndex} from "../../protocol/contracts/interfaces/IPriceIndex.sol";
 import {Harness, Vm} from "./Harness.sol";
 
 /// @dev All contracts, six nodes (key 1 to 6, owner key + 100), two consumers (keys 21 and 22), and the steps of a batch.
@@ -26,6 +31,8 @@ abstract contract World is Harness {
     NodeRegistry internal registry;
     Escrow internal escrow;
     Batches internal batches;
+    PriceIndex internal index;
+    Emissions internal emissions;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -55,7 +62,7 @@ abstract contract World is Harness {
         p.maxRanges = 8;
         p.lockBps = 20_000;
         p.nuBps = 300;
-        p.betaBps = 500;
+        p.betaMaxBps = 2_000;
         p.forfeitBps = 15_000;
         p.untracedSlashBps = 1_000;
         p.slashBurnBps = 9_000;
@@ -71,21 +78,61 @@ abstract contract World is Harness {
         p.abandonWindow = 40;
     }
 
+    bytes32 internal constant CLASS = keccak256("cpu");
+
+    function supplyCap() internal pure virtual returns (uint256) {
+        return 1_000_000_000 ether;
+    }
+
+    /// @dev This contract reports capacity.
+    function emissionParams() internal pure virtual returns (IEmissions.Params memory p) {
+        p.epochLength = 1 days;
+        p.emission0 = 400_000 ether;
+        p.lambdaPpm = 999_500;
+        (p.workBps, p.availabilityBps) = (7_500, 1_000);
+        (p.gammaBps, p.alphaBps) = (8_000, 1_000);
+        (p.smoothingEpochs, p.releaseEpochs) = (7, 30);
+        (p.betaBps, p.betaMinBps, p.betaMaxBps) = (500, 200, 2_000);
+        (p.kappaBps, p.betaStepBps, p.betaReturnEpochs) = (200, 50, 30);
+        p.targetPpm = 600_000;
+        p.tierStakes = [uint128(5_000 ether), 25_000 ether];
+        p.tierBps = [uint16(7_000), 8_500, 10_000];
+    }
+
+    function stakeParams() internal pure virtual returns (IConsumerStakes.StakeParams memory p) {
+        (p.lockTime, p.activation) = (30 days, 7 days);
+        p.stakes = [uint128(1_000 ether), 10_000 ether, 50_000 ether];
+        p.discountBps = [uint16(1_000), 2_000, 3_000];
+    }
+
+    function classes() internal pure virtual returns (IPriceIndex.ClassPrice[] memory list) {
+        list = new IPriceIndex.ClassPrice[](2);
+        list[0] = IPriceIndex.ClassPrice(CLASS, 0.001 ether, 0.0005 ether);
+        list[1] = IPriceIndex.ClassPrice(keccak256("gpu"), 0.0002 ether, 0.0001 ether);
+    }
+
     function deploy(IBatches.Params memory p) internal {
         uint256 nonce = vm.getNonce(address(this));
         address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
         address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
-        token = new SinterToken(address(this), 100_000_000 ether, 1_000_000_000 ether);
+        address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
+        token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
         beacon = new HeaderBeacon(4, 1);
         registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, 1_000, 1_000 ether);
-        escrow = new Escrow(token, address(registry), batchesAt, 300);
-        batches = new Batches(registry, escrow, beacon, p);
-        assert(address(batches) == batchesAt && address(escrow) == escrowAt);
+        escrow = new Escrow(token, address(registry), batchesAt, 300, stakeParams());
+        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), p);
+        index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
+        emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
+        assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
     }
 
     // ---- people
 
     function enter(uint256 key, uint256 ownerKey, uint256 stake) internal {
+        enterAs(key, ownerKey, stake, "cpu");
+    }
+
+    function enterAs(uint256 key, uint256 ownerKey, uint256 stake, string memory class) internal {
         address operator = vm.addr(key);
         token.transfer(operator, stake);
         vm.prank(operator);
@@ -93,7 +140,7 @@ abstract contract World is Harness {
         bytes memory publicKey = publicKeyOf(key);
         bytes memory consent = consentOf(operator, ownerKey);
         vm.prank(operator);
-        registry.register(publicKey, vm.addr(ownerKey), "cpu", stake, consent);
+        registry.register(publicKey, vm.addr(ownerKey), class, stake, consent);
     }
 
     function publicKeyOf(uint256 key) internal returns (bytes memory) {

@@ -15,6 +15,8 @@ const file = {
     escrow: contract('escrow'),
     beacon: contract('beacon'),
     batches: contract('batches'),
+    prices: contract('prices'),
+    emissions: contract('emissions'),
   },
   params: { draws: 4, minStake: '1000000000000000000000' },
   tileDraws: 8,

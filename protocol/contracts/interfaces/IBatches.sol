@@ -13,9 +13,9 @@ interface IBatches {
     /// @param committeeSize members of the first committee; attempt a has (committeeSize + 1)·2^a − 1.
     /// @param quorum agreeing votes that settle in the first committee; larger ones take the same share of their members' stake.
     /// @param maxRanges most ranges in a batch. At most 32 - draws, so that no audit is crowded out by those of others.
-    /// @param lockBps the lock is fees · lockBps, at least `minLock`. At least betaBps + nuBps.
+    /// @param lockBps the lock is fees · lockBps, at least `minLock`. At least betaMaxBps + nuBps.
     /// @param nuBps share of the fees for the voters of the settling quorum.
-    /// @param betaBps share of the fees that is burned.
+    /// @param betaMaxBps most of the fees that burns; how much it is, `Emissions` says at the anchor.
     /// @param verificationFloor prepaid by the provider at the anchor for the voters, whatever the fees are.
     /// @param forfeitBps a draw off tolerance forfeits at least fees · forfeitBps / draws (15000 = 1.5·F/k).
     /// @param untracedSlashBps share of the lock that burns when no trace is anchored, beside the forfeit of every draw.
@@ -35,7 +35,7 @@ interface IBatches {
         uint16 maxRanges;
         uint32 lockBps;
         uint16 nuBps;
-        uint16 betaBps;
+        uint16 betaMaxBps;
         uint32 forfeitBps;
         uint16 untracedSlashBps;
         uint16 slashBurnBps;
@@ -67,7 +67,9 @@ interface IBatches {
     /// @param root hash of the sum tree over the batch's receipts.
     /// @param total sum of the fees, the sum at the root.
     /// @param providerPart what the provider gets of the fees in all, set when paid.
-    /// @param burnPart what burns of the fees in all, set when paid.
+    /// @param burnPart what burns of the fees in all, set when paid; the consumers' discounts are part of it and come back to them.
+    /// @param betaBps share of the fees that burns, as of the anchor.
+    /// @param discountPart what all discounts take off the burn.
     /// @param auditUntil last second in which audits are named.
     /// @param verdicts one byte per draw, then one per audit, set by the settling quorum.
     struct Batch {
@@ -75,6 +77,7 @@ interface IBatches {
         Status status;
         uint8 attempt;
         uint48 anchorBlock;
+        uint16 betaBps;
         bytes32 root;
         uint128 total;
         uint128 providerPart;
@@ -84,16 +87,19 @@ interface IBatches {
         uint64 challengeSlot;
         uint64 committeeSlot;
         uint64 auditUntil;
+        uint128 discountPart;
         bytes32 traceRoot;
         bytes32 attestation;
         bytes32 verdicts;
     }
 
     /// @param start sum of the fees of the ranges before this one: its receipts own the points [start, start + fee).
-    /// @param refund base units that come back to the consumer of a paid batch.
+    /// @param discountBps part of the range's burn that its consumer saves.
+    /// @param refund base units that come back to the consumer of a paid batch, the discount aside.
     struct RangeRecord {
         address consumer;
         bool collected;
+        uint16 discountBps;
         uint128 start;
         uint128 fee;
         uint128 refund;
@@ -167,7 +173,7 @@ interface IBatches {
     event BatchExpired(bytes32 indexed batchId, Status status);
     event BatchAbandoned(bytes32 indexed batchId);
     event RangeCollected(
-        bytes32 indexed batchId, uint256 index, address indexed consumer, uint256 paid, uint256 burned, uint256 refunded
+        bytes32 indexed batchId, uint256 index, address indexed consumer, uint256 paid, uint256 refunded
     );
 
     error BadParams(string field);
@@ -232,7 +238,7 @@ interface IBatches {
     /// @notice Ends a batch that no committee, up to all eligible nodes, would judge: refunds consumers, returns lock and floor.
     function abandon(bytes32 batchId) external;
 
-    /// @notice Moves one range's money, once, after a final status: to the provider's owner and the fire, or back to the consumer.
+    /// @notice Moves one range's money, once, after a final status: to the provider's owner, or back to the consumer.
     function collect(bytes32 batchId, uint256 index) external;
 
     function params() external view returns (Params memory);

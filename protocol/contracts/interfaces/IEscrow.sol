@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
+import {IConsumerStakes} from "./IConsumerStakes.sol";
+
 /// @title All money of users and batches
-/// @notice Three kinds of claims, which always add up to the tokens held: balances of accounts, reserves of sessions, pots
-/// of batches. Money reaches people only as a balance, which they pull with `withdraw`.
-interface IEscrow {
+/// @notice Four kinds of claims, which always add up to the tokens held: balances of accounts, stakes of consumers, reserves of
+/// sessions, pots of batches. Money reaches people only as a balance, which they pull with `withdraw`.
+interface IEscrow is IConsumerStakes {
     /// @param ceiling base units the consumer reserved for the session in all.
     /// @param anchored part of the ceiling that batches have consumed; the rest is the reserve.
     /// @param cursor highest receipt sequence number that a batch has consumed.
@@ -34,10 +36,12 @@ interface IEscrow {
     }
 
     /// @notice What a range turned out to be.
+    /// @param discountBps part of its burn that the consumer's stake saves, as of now.
     struct Consumed {
         address consumer;
         uint64 fromSeq;
         uint128 fee;
+        uint16 discountBps;
     }
 
     event Deposited(address indexed account, uint256 amount);

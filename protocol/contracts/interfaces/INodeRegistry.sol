@@ -100,6 +100,9 @@ interface INodeRegistry {
     /// @notice Owner of a node, or the zero address if it is not registered.
     function payoutOf(address operator) external view returns (address);
 
+    /// @notice keccak256 of the hardware class's name.
+    function classOf(address operator) external view returns (bytes32);
+
     function freeStake(address operator) external view returns (uint256);
 
     function lockOf(bytes32 lockId) external view returns (Lock memory);

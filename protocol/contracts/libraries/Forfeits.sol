@@ -6,6 +6,7 @@ import {SumTree} from "./SumTree.sol";
 import {Verdicts} from "./Verdicts.sol";
 
 /// @title What draws off tolerance cost
+/// @dev `collect` is linked, not inlined: `Batches` has no room for its code.
 /// @notice A receipt drawn m times forfeits max(price, m · 1.5·F/k): its price goes back to its consumer, the rest burns.
 library Forfeits {
     /// @notice Forfeit of one receipt.
@@ -36,9 +37,9 @@ library Forfeits {
         bytes32 root,
         uint128 total,
         bytes32 verdicts,
-        uint256[] memory points,
+        uint256[] calldata points,
         uint256 perDraw
-    ) internal pure returns (Forfeit[] memory forfeits) {
+    ) external pure returns (Forfeit[] memory forfeits) {
         forfeits = new Forfeit[](openings.length);
         for (uint256 i = 0; i < openings.length; i++) {
             (bool ok, uint128 start) = SumTree.open(root, total, openings[i]);

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
+import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
+import {INodeRegistry} from "../../protocol/contracts/interfaces/INodeRegistry.sol";
+import {World} from "./World.sol";
+
+/// @dev Two consumers, two providers and a committee doing everything they may, in any order. No action may revert.
+contract Actors is World {
+    bytes32[] public batchIds;
+    bytes32[] public sessions;
+    /// @dev Every batch has two receipts, the first for a third of the fees.
+    mapping(bytes32 batchId => IBatches.Sibling[2]) private _leaves;
+    mapping(bytes32 batchId => uint256) private _collected;
+    uint256 public unbonding;
+    uint256[] private _unbonds;
+    /// @dev Everybody who can hold tokens: an address costs a multiplication on the curve each time it is asked for.
+    address[] internal holders;
+
+    constructor() {
+        setUp();
+        fund(vm.addr(2), 1_000 ether);
+        sessions.push(session);
+        holders = [address(this), consumer, vm.addr(OTHER_CONSUMER)];
+        for (uint256 key = 1; key <= NODES; key++) {
+            holders.push(vm.addr(key));
+            holders.push(ownerOf(key));
+        }
+    }
+
+    // ---- money
+
+    function deposit(uint256 who, uint256 amount) external {
+        fund(vm.addr(CONSUMER + who % 2), bound(amount, 1, 100 ether));
+    }
+
+    function withdraw(uint256 who, uint256 amount) external {
+        address account = who % 8 < 2 ? vm.addr(CONSUMER + who % 8) : ownerOf(who % 8 - 1);
+        uint256 held = escrow.balanceOf(account);
+        if (held == 0) return;
+        vm.prank(account);
+        escrow.withdraw(bound(amount, 1, held));
+    }
+
+    function openSession(uint256 who, uint256 to, uint256 ceiling) external {
+        uint256 held = escrow.balanceOf(vm.addr(CONSUMER + who % 2));
+        if (held == 0 || sessions.length > 12) return;
+        sessions.push(open(CONSUMER + who % 2, vm.addr(1 + to % 2), bound(ceiling, 1, held > 500 ether ? 500 ether : held)));
+    }
+
+    function topUp(uint256 which, uint256 amount) external {
+        (bytes32 id, IEscrow.Session memory s) = pick(which);
+        uint256 held = escrow.balanceOf(s.consumer);
+        if (s.closed || held == 0) return;
+        vm.prank(s.consumer);
+        escrow.topUp(id, bound(amount, 1, held > 50 ether ? 50 ether : held));
+    }
+
+    function close(uint256 which, bool byProvider) external {
+        (bytes32 id, IEscrow.Session memory s) = pick(which);
+        if (s.closed || which % 4 != 0) return;
+        if (byProvider) {
+            vm.prank(s.provider);
+        } else {
+            if (s.closesAt == 0) {
+                vm.prank(s.consumer);
+                escrow.requestClose(id);
+            }
+            skip(300);
+        }
+        escrow.closeSession(id);
+    }
+
+    // ---- stake
+
+    function unbond(uint256 who, uint256 amount) external {
+        address operator = vm.addr(1 + who % NODES);
+        uint256 free = registry.freeStake(operator);
+        // Enough stays to draw a committee and to lock a batch.
+        if (free < 2_000 ether) return;
+        amount = bound(amount, 1, 100 ether);
+        vm.prank(ownerOf(1 + who % NODES));
+        _unbonds.push(registry.requestUnbond(operator, amount));
+        unbonding += amount;
+    }
+
+    function release(uint256 which) external {
+        if (_unbonds.length == 0) return;
+        uint256 id = _unbonds[which % _unbonds.length];
+        INodeRegistry.Unbond memory u = registry.unbondOf(id);
+        if (u.amount == 0) return;
+        if (vm.getBlockTimestamp() < u.releaseAt) vm.warp(u.releaseAt);
+        registry.withdraw(id);
+        unbonding -= u.amount;
+    }
+
+    // ---- batches
+
+    function anchorOne(uint256 which, uint256 fee) external {
+        (bytes32 id, IEscrow.Session memory s) = pick(which);
+        uint256 left = s.ceiling - s.anchored;
+        if (s.closed || left < 3 || batchIds.length > 12) return;
+        fee = bound(fee, 3, left > 300 ether ? 300 ether : left);
+        if (registry.freeStake(s.provider) < batches.lockFor(fee) || escrow.balanceOf(s.provider) < 1 ether) return;
+        IEscrow.Range[] memory list = new IEscrow.Range[](1);
+        list[0] = nextRange(s.consumer == consumer ? CONSUMER : OTHER_CONSUMER, id, 1, fee);
+        IBatches.Sibling[2] memory leaves;
+        for (uint256 i = 0; i < 2; i++) {
+            leaves[i].sum = uint128(i == 0 ? fee / 3 : fee - fee / 3);
+            leaves[i].hash = keccak256(abi.encodePacked(hex"00", receiptOf(i), leaves[i].sum));
+        }
+        bytes32 root = keccak256(
+            abi.encodePacked(hex"01", leaves[0].hash, leaves[0].sum, leaves[1].hash, leaves[1].sum)
+        );
+        // The same root again would be the same batch.
+        if (status(batches.batchIdOf(s.provider, root)) != IBatches.Status.None) return;
+        vm.prank(s.provider);
+        bytes32 batchId = batches.anchorBatch(root, list);
+        batchIds.push(batchId);
+        for (uint256 i = 0; i < 2; i++) _leaves[batchId][i] = leaves[i];
+        recordSlot(batches.batchOf(batchId).sampleSlot);
+    }
+
+    function advance(uint256 which, uint256 choice) external {
+        uint256 from = 0;
+        // The oldest two that are not done, so that batches reach their ends within a run.
+        while (from < batchIds.length && _collected[batchIds[from]] == 1) from++;
+        if (from == batchIds.length) return;
+        if (which % 2 == 1 && from + 1 < batchIds.length) from++;
+        bytes32 batchId = batchIds[from];
+        IBatches.Batch memory b = batches.batchOf(batchId);
+        uint64 deadline = batches.deadlineOf(batchId);
+        bool late = vm.getBlockTimestamp() > deadline;
+        if (b.status == IBatches.Status.Anchored || b.status == IBatches.Status.Traced) {
+            if (!late && choice % 4 == 0) vm.warp(deadline + 1);
+            if (late || choice % 4 == 0) batches.expire(batchId);
+            else if (b.status == IBatches.Status.Anchored) traceNow(batchId, b.provider);
+            else commitNow(batchId, b.provider);
+        } else if (b.status == IBatches.Status.Committed) {
+            judge(batchId, b, choice % 5);
+        } else if (b.status == IBatches.Status.SlashPending) {
+            if (!late) vm.warp(deadline);
+            batches.finalize(batchId);
+        } else if (_collected[batchId] == 0) {
+            _collected[batchId] = 1;
+            batches.collect(batchId, 0);
+        }
+    }
+
+    function traceNow(bytes32 batchId, address by) private {
+        vm.prank(by);
+        batches.anchorTrace(batchId, "trace");
+        recordSlot(batches.batchOf(batchId).challengeSlot);
+    }
+
+    function commitNow(bytes32 batchId, address by) private {
+        vm.prank(by);
+        batches.commitAttestation(batchId, "attestation");
+        recordSlot(batches.batchOf(batchId).committeeSlot);
+    }
+
+    function judge(bytes32 batchId, IBatches.Batch memory b, uint256 choice) private {
+        if (choice == 4) return nobodyVotes(batchId, b);
+        bytes32 verdicts = choice == 1 ? FORGED : VALID;
+        IBatches.Opening[] memory openings = new IBatches.Opening[](0);
+        if (choice >= 2) (verdicts, openings) = offTolerance(batchId, choice == 3);
+        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
+        beforeSettling();
+        vm.prank(b.provider);
+        batches.settle(batchId, votes, openings);
+        if (verdicts == VALID) afterPaid(batchId);
+    }
+
+    function beforeSettling() internal virtual {}
+
+    function afterPaid(bytes32 batchId) internal virtual {}
+
+    /// @dev All draws off tolerance, or those of the first receipt only.
+    function offTolerance(bytes32 batchId, bool all)
+        private
+        view
+        returns (bytes32 verdicts, IBatches.Opening[] memory openings)
+    {
+        uint256[] memory points = batches.samplePoints(batchId);
+        bool[2] memory hit;
+        for (uint256 draw = 0; draw < points.length; draw++) {
+            uint256 leaf = points[draw] < _leaves[batchId][0].sum ? 0 : 1;
+            bool off = all || leaf == 0;
+            if (off) hit[leaf] = true;
+            verdicts |= bytes32((off ? 2 : uint256(1)) << (248 - 8 * draw));
+        }
+        openings = new IBatches.Opening[]((hit[0] ? 1 : 0) + (hit[1] ? 1 : 0));
+        for (uint256 i = 0; i < openings.length; i++) {
+            uint256 leaf = hit[0] && i == 0 ? 0 : 1;
+            openings[i].index = uint64(leaf);
+            openings[i].price = _leaves[batchId][leaf].sum;
+            openings[i].receiptHash = receiptOf(leaf);
+            openings[i].path = new IBatches.Sibling[](1);
+            openings[i].path[0] = _leaves[batchId][1 - leaf];
+        }
+    }
+
+    function receiptOf(uint256 leaf) private pure returns (bytes32) {
+        return keccak256(abi.encode("receipt", leaf));
+    }
+
+    function nobodyVotes(bytes32 batchId, IBatches.Batch memory b) private {
+        uint64 end = batches.deadlineOf(batchId);
+        if (vm.getBlockTimestamp() <= end + 40) vm.warp(end + 41);
+        if (b.attempt == 0) {
+            batches.redraw(batchId);
+            recordSlot(batches.batchOf(batchId).committeeSlot);
+        } else {
+            batches.abandon(batchId);
+        }
+    }
+
+    function pick(uint256 which) private view returns (bytes32 id, IEscrow.Session memory s) {
+        id = sessions[which % sessions.length];
+        s = escrow.sessionOf(id);
+    }
+
+    // ---- what must hold
+
+    function claims() external view returns (uint256 sum) {
+        for (uint256 i = 0; i < holders.length; i++) {
+            IConsumerStakes.ConsumerStake memory s = escrow.stakeOf(holders[i]);
+            sum += escrow.balanceOf(holders[i]) + s.active + s.pending + s.leaving;
+        }
+        for (uint256 i = 0; i < sessions.length; i++) {
+            IEscrow.Session memory s = escrow.sessionOf(sessions[i]);
+            if (!s.closed) sum += s.ceiling - s.anchored;
+        }
+        for (uint256 i = 0; i < batchIds.length; i++) sum += escrow.potOf(batchIds[i]);
+    }
+
+    function escrowHolds() external view returns (uint256) {
+        return token.balanceOf(address(escrow));
+    }
+
+    function registryHolds() external view returns (uint256) {
+        return token.balanceOf(address(registry));
+    }
+
+    function stakes() external view returns (uint256 stake, uint256 locked, uint256 locks) {
+        for (uint256 i = 3; i < holders.length; i += 2) {
+            INodeRegistry.Node memory node = registry.nodeOf(holders[i]);
+            assert(node.locked <= node.stake);
+            stake += node.stake;
+            locked += node.locked;
+        }
+        for (uint256 i = 0; i < batchIds.length; i++) locks += registry.lockOf(batchIds[i]).amount;
+    }
+
+    /// @dev Tokens of every holder there is; the rest of what was minted was burned.
+    function everyToken() external view returns (uint256 sum, uint256 supply) {
+        sum = token.balanceOf(address(escrow)) + token.balanceOf(address(registry));
+        for (uint256 i = 0; i < holders.length; i++) sum += token.balanceOf(holders[i]);
+        supply = token.totalSupply();
+    }
+
+    /// @dev A final batch holds no lock, and once collected no money.
+    function finished() external view returns (bool) {
+        for (uint256 i = 0; i < batchIds.length; i++) {
+            bytes32 batchId = batchIds[i];
+            if (status(batchId) < IBatches.Status.Paid) continue;
+            if (registry.lockOf(batchId).amount != 0) return false;
+            if (_collected[batchId] == 1 && escrow.potOf(batchId) != 0) return false;
+        }
+        return true;
+    }
+}

@@ -1,0 +1,14 @@
+/** The Solidity tests with ten times the runs of CI: `npm run test:contracts [contract]`. Some minutes. */
+import { runForge } from './run.ts'
+
+const TIMES = 10
+process.env.FOUNDRY_FUZZ_RUNS = String(1_000 * TIMES)
+process.env.FOUNDRY_INVARIANT_RUNS = String(256 * TIMES)
+
+const started = Date.now()
+const results = await runForge(process.argv[2])
+const failed = results.filter(({ passed }) => !passed)
+for (const { name, reason } of failed) console.log(`FAIL ${name}: ${reason}`)
+const seconds = ((Date.now() - started) / 1000).toFixed(0)
+console.log(`${results.length - failed.length} passed, ${failed.length} failed, ${seconds} s`)
+process.exitCode = failed.length === 0 && results.length > 0 ? 0 : 1
