@@ -4,11 +4,13 @@ import { privateKeyToAccount } from 'viem/accounts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { Store } from '../store/store.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
+import { storedJournal } from './journal.ts'
 import { type NetworkParams, paramsFromJson } from './params.ts'
 import { openSteps, type Steps } from './steps.ts'
-import { openTransactor } from './transact.ts'
+import { openTransactor, type TransactOptions, type Transactor } from './transact.ts'
 import { openViews, type Views } from './views.ts'
 import {
   type BatchEvent,
@@ -20,11 +22,20 @@ import {
 } from './watch.ts'
 
 /**
- * @param rpcUrl JSON-RPC endpoint, which is trusted for what it answers.
+ * @param rpcUrl JSON-RPC endpoints in the order in which they are preferred. Each is trusted for what it answers.
  * @param key account that sends and pays; without it the chain is read-only.
  * @param pollMs pause between looks at the chain while waiting. @default 250
+ * @param store where transactions are written before they leave. @default kept in memory
+ * @param resumeMs longest wait for what an earlier process has sent or was about to send. @default 15_000
  */
-export type ChainOptions = { network: NetworkFile; rpcUrl: string; key?: Hex; pollMs?: number }
+export type ChainOptions = Omit<TransactOptions, 'journal'> & {
+  network: NetworkFile
+  rpcUrl: string | readonly string[]
+  key?: Hex
+  pollMs?: number
+  store?: Store
+  resumeMs?: number
+}
 
 /** @param patienceMs time left to others to record the slot and pay for it. @default 0 */
 export type AwaitSlotOptions = { patienceMs?: number; signal?: AbortSignal }
@@ -45,16 +56,26 @@ export type Chain = Views &
     awaitTime(timestamp: bigint, signal?: AbortSignal): Promise<void>
     watchBatches(handler: (event: BatchEvent) => void | Promise<void>, options?: WatchOptions): Watcher
     watchEscrow(handler: (event: EscrowEvent) => void | Promise<void>, options?: WatchOptions): Watcher
+    /** Ends the care for transactions that are on their way; a journal on disk keeps them for the next start. */
+    close(): void
   }
 
 /** Throws `CHAIN_ID` when the endpoint is another chain, `CHAIN_NO_CONTRACTS` when the contracts are not there, `CHAIN_RPC`. */
-export async function openChain({ network, rpcUrl, key, pollMs = 250 }: ChainOptions): Promise<Chain> {
-  const client = openClient(rpcUrl, pollMs)
+export async function openChain(options: ChainOptions): Promise<Chain> {
+  const { network, rpcUrl, key, pollMs = 250, store, resumeMs = 15_000, ...transact } = options
+  const client = openClient(rpcUrl, pollMs, { chainId: network.chainId })
   await checkNetwork(client, network)
   const params = paramsFromJson(network.params)
-  const transactor = key === undefined ? null : openTransactor(client, network.chainId, privateKeyToAccount(key))
+  const transactor = key === undefined ? null : openAccount(key)
+  await transactor?.resume(resumeMs)
   const views = openViews(client, network, params.slotLength)
   const steps = openSteps(client, network, views, transactor, key)
+
+  function openAccount(privateKey: Hex): Transactor {
+    const account = privateKeyToAccount(privateKey)
+    const journal = store === undefined ? {} : { journal: storedJournal(store, network.chainId, account.address) }
+    return openTransactor(client, network.chainId, account, { ...transact, ...journal })
+  }
 
   async function until(condition: () => Promise<boolean>, signal?: AbortSignal): Promise<void> {
     while (!(await condition())) await sleep(pollMs, undefined, { signal })
@@ -87,6 +108,7 @@ export async function openChain({ network, rpcUrl, key, pollMs = 250 }: ChainOpt
     awaitTime: (timestamp, signal) => until(async () => (await views.head()).timestamp > timestamp, signal),
     watchBatches: (handler, options) => watchBatches(client, network, handler, { pollMs, ...options }),
     watchEscrow: (handler, options) => watchEscrow(client, network, handler, { pollMs, ...options }),
+    close: () => transactor?.close(),
   }
 }
 

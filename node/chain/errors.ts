@@ -1,4 +1,13 @@
-import { type Abi, BaseError, decodeErrorResult, type Hex, HttpRequestError, isHex, TimeoutError } from 'viem'
+import {
+  type Abi,
+  BaseError,
+  decodeErrorResult,
+  type Hex,
+  HttpRequestError,
+  isHex,
+  LimitExceededRpcError,
+  TimeoutError,
+} from 'viem'
 import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 
@@ -20,11 +29,17 @@ function revertData(error: unknown): Hex | undefined {
   return data
 }
 
-function isTransport(error: unknown): boolean {
-  return (
-    error instanceof BaseError &&
-    error.walk((inner) => inner instanceof HttpRequestError || inner instanceof TimeoutError) !== null
-  )
+const SILENCE = [HttpRequestError, TimeoutError, LimitExceededRpcError]
+
+/** The endpoint gave no answer, or none to this caller for now. */
+export function isTransport(error: unknown): boolean {
+  return error instanceof BaseError && error.walk((inner) => SILENCE.some((kind) => inner instanceof kind)) !== null
+}
+
+/** An error of ours that viem has wrapped. */
+function ownError(error: unknown): SinterError | null {
+  if (error instanceof SinterError) return error
+  return error instanceof Error && error.cause !== undefined ? ownError(error.cause) : null
 }
 
 /**
@@ -33,7 +48,8 @@ function isTransport(error: unknown): boolean {
  * `CHAIN_RPC` when the endpoint does not answer, `CHAIN_CALL` for the rest.
  */
 export function chainError(error: unknown, action: string): SinterError {
-  if (error instanceof SinterError) return error
+  const own = ownError(error)
+  if (own !== null) return own
   const data = revertData(error)
   if (data !== undefined) {
     try {
