@@ -12,7 +12,9 @@ import type { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
 import { createTracer } from './attestation/tracer.ts'
 import { type Chain, openChain } from './chain/chain.ts'
+import { notPast, storedCursor } from './chain/cursor.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
+import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { checkCircuits } from './circuits.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
@@ -34,12 +36,14 @@ import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
 import { gossipValidators } from './stages/gossip.ts'
 import { jobHandler } from './stages/session.ts'
+import { createUpkeep } from './stages/upkeep.ts'
 import { createVoter, type VoteInit } from './stages/vote.ts'
 import { openStore } from './store/store.ts'
 
 export type NodeConfig = {
   network: NetworkFile
-  rpcUrl: string
+  /** JSON-RPC endpoints, the preferred one first. */
+  rpcUrl: string | readonly string[]
   identity: Identity
   /** Folder for the store and the blocks of models. */
   dataDir: string
@@ -58,12 +62,22 @@ export type NodeConfig = {
   memoryMib: number
   /** Proofs made at once, each on one core with about 0.3 GB. @default half of the cores */
   provers?: number
+  /** Most wei paid per gas; work that a deadline waits for may cost ten times as much. @default no limit */
+  maxFeePerGas?: bigint
+  /** Blocks that a reorganisation may undo: transactions are watched, and beacon values awaited, for so long. @default 3 */
+  confirmations?: number
+  /** Prices of ether and the token, so that batches and claims are worth their gas. @default none */
+  prices?: { ether: UsdFeed; token: UsdFeed } | null
+  /** Pay is withdrawn from the escrow from this amount on, base units; null never. @default null */
+  claimFrom?: bigint | null
   /** Path of a rapidsnark program that makes the proofs. @default the built-in prover */
   rapidsnark?: string
   batch?: BatchInit
   vote?: VoteInit
   /** Milliseconds between looks at what is due. @default 500 */
   tickMs?: number
+  /** Milliseconds between looks at the operator's ether and pay. @default 30_000 */
+  upkeepMs?: number
   log: Log
 }
 
@@ -125,9 +139,20 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     await checkCircuits(file)
     if (config.executionProvider !== 'cpu') await probeExecutionProvider(config.executionProvider, log)
     const id = networkId(file)
-    const chain = await openChain({ network: file, rpcUrl: config.rpcUrl, key: toHex(identity.privateKey) })
     const store = await openStore(join(dataDir, 'store'))
     cleanup.push(() => store.close())
+    const { maxFeePerGas, confirmations = 3 } = config
+    const chain = await openChain({
+      network: file,
+      rpcUrl: config.rpcUrl,
+      key: toHex(identity.privateKey),
+      store,
+      confirmations,
+      ...(maxFeePerGas === undefined ? {} : { maxFeePerGas }),
+      report: ({ error, ...facts }) =>
+        log.warn({ ...facts, ...(error === undefined ? {} : { error: describeError(error) }) }, facts.event),
+    })
+    cleanup.push(async () => chain.close())
     // After the provers and streams that this work waits for have been closed, and before the store that it writes to.
     cleanup.push(() => within(Promise.all(underWay), STOP_GRACE_MS))
     const committer = await createCommitter()
@@ -199,7 +224,14 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const ledger = createLedger(store)
     const fund = (): Promise<void> =>
       keepFloor(chain, identity.address, chain.params.verificationFloor, config.floorDeposit)
-    const batcher = createBatcher({ address: identity.address, chain, ledger, store, fund, now, log }, config.batch)
+    const upkeep = createUpkeep(
+      { address: identity.address, chain, quoter: config.prices ? createQuoter({ ...config.prices, now }) : null, log },
+      { keep: config.floorDeposit, claimFrom: config.claimFrom ?? null },
+    )
+    const batcher = createBatcher(
+      { address: identity.address, chain, ledger, store, fund, gasCost: upkeep.batchCost, now, log },
+      config.batch,
+    )
     const attesting: AttestComponents = {
       identity,
       networkId: id,
@@ -237,6 +269,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
+      confirmations,
       networkId: id,
       chain,
       book,
@@ -292,7 +325,16 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         log,
       }),
     )
+    // The book is in memory: a restart reads again from the oldest batch that was not finished.
+    const cursor = storedCursor(store, `batches-${networkTag(file)}`)
+    const from = await cursor.load()
     const watcher = chain.watchBatches((event) => book.apply(event), {
+      ...(from === null ? {} : { from }),
+      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+      onFork(block) {
+        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+        book.undo(block)
+      },
       onError: (error) =>
         log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
     })
@@ -301,6 +343,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const loops = [
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),
+      repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {
       for (const loop of loops) loop.halt()

@@ -10,7 +10,11 @@ import type { NodeParts } from './node.ts'
 function joining(command: Command, data: string): Command {
   return command
     .addOption(new Option('--network <file>', 'network file').env('SINTER_NETWORK').makeOptionMandatory())
-    .addOption(new Option('--rpc <url>', 'JSON-RPC endpoint of the chain').env('SINTER_RPC').makeOptionMandatory())
+    .addOption(
+      new Option('--rpc <urls...>', 'JSON-RPC endpoints of the chain, the preferred one first')
+        .env('SINTER_RPC')
+        .makeOptionMandatory(),
+    )
     .addOption(
       new Option('--bootstrap <addresses...>', 'multiaddrs of known nodes; one is enough')
         .default([])
@@ -61,6 +65,11 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
       'a rapidsnark program that makes the proofs; each is verified, and made here if that fails',
     )
     .option('--quiet <seconds>', 'anchor a batch when no voucher came for this long', '5')
+    .option('--max-gas-price <gwei>', 'most paid for gas; what a deadline waits for may cost ten times as much')
+    .option('--confirmations <blocks>', 'depth of forks to be safe from (default: 3, on a devnet 0)')
+    .option('--ether-usd <price>', 'price of ether in US dollars, or the address of a Chainlink feed')
+    .option('--token-usd <price>', 'price of the token, likewise: batches and claims then wait until gas is 2% of them')
+    .option('--claim-from <tokens>', 'withdraw pay from the escrow from this amount on; 0 never', '10')
     .action(async (options) => (await import('./commands/up.ts')).up(options, parts))
 
   joining(

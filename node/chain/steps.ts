@@ -12,7 +12,7 @@ import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { fetchHeaders } from './headers.ts'
-import type { Transactor } from './transact.ts'
+import type { Call, Transactor } from './transact.ts'
 import type { Views } from './views.ts'
 
 /** A mined transaction. */
@@ -85,9 +85,15 @@ export function openSteps(
 ): Steps {
   const { token, registry, escrow, beacon, batches, faucet } = network.contracts
 
-  async function send(to: Address, abi: Abi, functionName: string, args: unknown[]): Promise<TransactionReceipt> {
+  async function send(
+    to: Address,
+    abi: Abi,
+    functionName: string,
+    args: unknown[],
+    traits: Pick<Call, 'urgent' | 'volatile'> = {},
+  ): Promise<TransactionReceipt> {
     const account = writer()
-    return account.send({ to, data: encodeFunctionData({ abi, functionName, args }), action: functionName })
+    return account.send({ to, data: encodeFunctionData({ abi, functionName, args }), action: functionName, ...traits })
   }
   function writer(): Transactor {
     if (transactor === null) throw new SinterError('CHAIN_READ_ONLY', 'this chain was opened without a key')
@@ -98,6 +104,10 @@ export function openSteps(
   const onEscrow = (name: string, ...args: unknown[]) => send(escrow, escrowAbi as Abi, name, args)
   const onBeacon = (name: string, ...args: unknown[]) => send(beacon, beaconAbi as Abi, name, args)
   const onBatches = (name: string, ...args: unknown[]) => send(batches, batchesAbi as Abi, name, args)
+
+  /** An answer to a beacon's value: late, it costs a lock; after a fork that changed the value, it would be a wrong answer. */
+  const answer = (name: string, ...args: unknown[]) =>
+    send(batches, batchesAbi as Abi, name, args, { urgent: true, volatile: true })
 
   /** Both spenders are immutable contracts that only take what their caller names, so one approval lasts. */
   async function approve(spender: Address, amount: bigint): Promise<void> {
@@ -159,8 +169,8 @@ export function openSteps(
       const [event] = parseEventLogs({ abi: batchesAbi, logs: receipt.logs, eventName: 'BatchAnchored' })
       return { ...done(receipt), batchId: event!.args.batchId }
     },
-    anchorTrace: async (batchId, traceRoot) => done(await onBatches('anchorTrace', batchId, traceRoot)),
-    commitAttestation: async (batchId, digest) => done(await onBatches('commitAttestation', batchId, digest)),
+    anchorTrace: async (batchId, traceRoot) => done(await answer('anchorTrace', batchId, traceRoot)),
+    commitAttestation: async (batchId, digest) => done(await answer('commitAttestation', batchId, digest)),
     settle: async (batchId, votes, openings) => done(await onBatches('settle', batchId, votes, openings)),
     redraw: async (batchId) => done(await onBatches('redraw', batchId)),
     expire: async (batchId) => done(await onBatches('expire', batchId)),

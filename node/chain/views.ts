@@ -78,6 +78,8 @@ export type Views = {
   /** Height and timestamp (seconds) of the newest block. */
   head(): Promise<{ block: bigint; timestamp: bigint }>
   etherOf(account: Address): Promise<bigint>
+  /** What gas costs now, wei. */
+  gasPrice(): Promise<bigint>
   /** Tokens outside the escrow. */
   tokensOf(account: Address): Promise<bigint>
   tokenSupply(): Promise<bigint>
@@ -140,6 +142,7 @@ export function openViews(client: PublicClient, network: NetworkFile, slotLength
       return { block: block.number, timestamp: block.timestamp }
     },
     etherOf: (account) => ask('etherOf', client.getBalance({ address: account })),
+    gasPrice: () => ask('gasPrice', client.getGasPrice()),
     tokensOf: (account) => ask('tokensOf', read({ ...token, functionName: 'balanceOf', args: [account] })),
     tokenSupply: () => ask('tokenSupply', read({ ...token, functionName: 'totalSupply' })),
     balanceOf: (account) => ask('balanceOf', read({ ...escrow, functionName: 'balanceOf', args: [account] })),

@@ -19,7 +19,7 @@ import { type ConsumerSession, openConsumerSession } from './session.ts'
 
 export type ClientConfig = {
   network: NetworkFile
-  rpcUrl: string
+  rpcUrl: string | readonly string[]
   identity: Identity
   /** Folder for the blocks of models. */
   dataDir: string

@@ -9,6 +9,7 @@ import {
   openIdentity,
   parseAmount,
   parseCount,
+  parseRpc,
   readInput,
   readNetworkFile,
 } from './options.ts'
@@ -65,7 +66,7 @@ export async function infer(options: InferOptions): Promise<void> {
     console.log(options.json ? JSON.stringify({ event, ...facts }) : line)
   const client = await startClient({
     network: readNetworkFile(options.network),
-    rpcUrl: options.rpc,
+    rpcUrl: parseRpc(options.rpc),
     identity: await openIdentity(options),
     dataDir: options.data,
     listen: options.listen,

@@ -130,7 +130,9 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       newAccount,
       async startNode(name, options = {}) {
         const account = options.account ?? (await newAccount(name))
-        const args = ['--price', options.price ?? '0.01', '--quiet', '3', ...(options.args ?? [])]
+        // The chain's ether is play money: a fixed price of next to nothing, and the token at a dollar.
+        const prices = ['--ether-usd', '0.01', '--token-usd', '1']
+        const args = ['--price', options.price ?? '0.01', '--quiet', '3', ...prices, ...(options.args ?? [])]
         const actor = start(name, account, ['up'], args, options)
         const ready = await actor.wait('node.ready', READY_MS)
         const [multiaddr] = ready.facts.addresses as string[]

@@ -18,6 +18,8 @@ import type { Voter } from './vote.ts'
 
 export type DriverComponents = {
   address: Address
+  /** Blocks on top of a slot's block before its value is answered (see move.ts). @default 0 */
+  confirmations?: number
   networkId: Uint8Array
   chain: Chain
   book: BatchBook
@@ -83,6 +85,7 @@ export function createDriver(components: DriverComponents): Driver {
       now: head.timestamp,
       headBlock: head.block,
       slotHeight: chain.slotHeight,
+      confirmations: components.confirmations ?? 0,
       deadline,
       voteWindowS: chain.params.voteWindow,
       pokeGraceS: chain.params.pokeGrace,

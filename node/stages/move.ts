@@ -10,6 +10,8 @@ export type BatchView = {
   now: bigint
   headBlock: bigint
   slotHeight(slot: bigint): bigint
+  /** Blocks on top of a slot's block before its value is answered: an answer to a value that a fork replaced would be a forgery. */
+  confirmations: number
   /** End of the present state's window; 0 while the slot that opens it is not recorded, and in final states. */
   deadline: bigint
   /** Length of the vote window, and of its first part, in which only the provider may settle. */
@@ -43,6 +45,9 @@ function awaitSlot(view: BatchView, slot: bigint): Move | null {
   return view.mine || blocksPast > BigInt(2 + view.turnS) ? { do: 'record', slot } : wait
 }
 
+const settled = (view: BatchView, slot: bigint): boolean =>
+  view.headBlock - view.slotHeight(slot) >= BigInt(view.confirmations)
+
 /** A step that anyone may take after a moment: the provider first, the others in turn. */
 const mayPoke = (view: BatchView, since: bigint): boolean => view.mine || view.now > since + BigInt(view.turnS)
 
@@ -75,13 +80,13 @@ export function nextMove(view: BatchView): Move {
       const slot = awaitSlot(view, batch.sampleSlot)
       if (slot !== null) return slot
       if (now > deadline) return mayPoke(view, deadline) ? { do: 'expire' } : wait
-      return mine ? { do: 'trace' } : wait
+      return mine && settled(view, batch.sampleSlot) ? { do: 'trace' } : wait
     }
     case 'traced': {
       const slot = awaitSlot(view, batch.challengeSlot)
       if (slot !== null) return slot
       if (now > deadline) return mayPoke(view, deadline) ? { do: 'expire' } : wait
-      return mine ? { do: 'attest' } : wait
+      return mine && settled(view, batch.challengeSlot) ? { do: 'attest' } : wait
     }
     case 'committed': {
       const slot = awaitSlot(view, batch.committeeSlot)

@@ -23,6 +23,7 @@ const DEPLOYED: Record<string, string> = {
   HeaderBeacon: 'beaconAbi',
   Batches: 'batchesAbi',
   DevnetFaucet: 'faucetAbi',
+  DevnetFeed: 'feedAbi',
 }
 
 /** Also in test/contracts/foundry.toml: the tests must run what is deployed. */

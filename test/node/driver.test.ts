@@ -49,6 +49,8 @@ function createWorld() {
     apply: () => {},
     get: () => null,
     open: () => anchored.filter(({ id }) => !done.includes(id)),
+    undo: () => {},
+    oldest: () => null,
     close: (id) => void done.push(id),
   }
   const driver = createDriver({
