@@ -11,6 +11,7 @@ import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } fr
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
+import { chainError } from './errors.ts'
 import { fetchHeaders } from './headers.ts'
 import type { Call, Transactor } from './transact.ts'
 import type { Views } from './views.ts'
@@ -112,7 +113,11 @@ export function openSteps(
   /** Both spenders are immutable contracts that only take what their caller names, so one approval lasts. */
   async function approve(spender: Address, amount: bigint): Promise<void> {
     const args = [writer().address, spender] as const
-    const allowed = await client.readContract({ address: token, abi: tokenAbi, functionName: 'allowance', args })
+    const allowed = await client
+      .readContract({ address: token, abi: tokenAbi, functionName: 'allowance', args })
+      .catch((error: unknown) => {
+        throw chainError(error, 'allowance')
+      })
     if (allowed < amount) await onToken('approve', spender, 2n ** 256n - 1n)
   }
 
