@@ -21,6 +21,7 @@ const DEPLOYED: Record<string, string> = {
   NodeRegistry: 'registryAbi',
   Escrow: 'escrowAbi',
   HeaderBeacon: 'beaconAbi',
+  DrandBeacon: 'drandBeaconAbi',
   Batches: 'batchesAbi',
   DevnetFaucet: 'faucetAbi',
   DevnetFeed: 'feedAbi',

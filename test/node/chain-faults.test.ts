@@ -284,37 +284,46 @@ function child(key: Hex, target: bigint): { pid: number; done: Promise<string>; 
   return { pid: process_.pid!, done, kill: () => void process_.kill('SIGKILL') }
 }
 
-test('a node killed between signing and sending, or between sending and hearing of it, pays once', async () => {
-  for (const passage of ['refuse', 'swallow'] as const) {
+/** Kills a node when its transaction is at the endpoint, and starts it again. Says how the second one ended. */
+async function killed(key: Hex, target: bigint, fate: 'unsent' | 'mined' | 'pooled'): Promise<string> {
+  await anvil.request('evm_setAutomine', [fate !== 'pooled'])
+  const node = child(key, target)
+  proxy.rule = (method) => {
+    if (method !== 'eth_sendRawTransaction') return 'pass'
+    node.kill()
+    return fate === 'unsent' ? 'refuse' : 'swallow'
+  }
+  assert.is(await node.done, '')
+  proxy.rule = () => 'pass'
+  proxy.seen.length = 0
+  const again = child(key, target)
+  if (fate === 'pooled') {
+    // The second one has looked at its balance long before the first one's transaction is mined.
+    await until(
+      () =>
+        proxy.seen.filter((method) => method === 'eth_getTransactionReceipt' || method === 'eth_getTransactionCount')
+          .length > 2,
+    )
+    await sleep(300)
+    await anvil.request('evm_mine')
+    await anvil.request('evm_setAutomine', [true])
+  }
+  const end = await again.done
+  if (fate === 'unsent') assert.ok(proxy.seen.includes('eth_sendRawTransaction'))
+  return end
+}
+
+for (const fate of ['unsent', 'pooled', 'mined'] as const)
+  test(`a node is killed when what it signed is ${fate}: it pays once and its claim is not lost`, async () => {
     const { chain, key, nonce } = await open()
     chain.close()
     const before = await nonce()
-    const node = child(key, 101n)
-    proxy.rule = (method) => {
-      if (method !== 'eth_sendRawTransaction') return 'pass'
-      node.kill()
-      return passage
-    }
-    assert.is(await node.done, '')
-    proxy.rule = () => 'pass'
-    proxy.seen.length = 0
-    assert.is(await child(key, 101n).done, 'balance 101')
-    assert.equal([await balance(chain), await nonce()], [101n, before + 1], passage)
-    if (passage === 'refuse') assert.ok(proxy.seen.includes('eth_sendRawTransaction'))
-    // A claim, likewise.
+    assert.is(await killed(key, 101n, fate), 'balance 101')
+    assert.equal([await balance(chain), await nonce()], [101n, before + 1])
     const wallet = await funder.tokensOf(chain.address!)
-    const claiming = child(key, 1n)
-    proxy.rule = (method) => {
-      if (method !== 'eth_sendRawTransaction') return 'pass'
-      claiming.kill()
-      return passage
-    }
-    assert.is(await claiming.done, '')
-    proxy.rule = () => 'pass'
-    assert.is(await child(key, 1n).done, 'balance 1')
-    assert.equal([await funder.tokensOf(chain.address!), await nonce()], [wallet + 100n, before + 2], passage)
-  }
-})
+    assert.is(await killed(key, 1n, fate), 'balance 1')
+    assert.equal([await funder.tokensOf(chain.address!), await nonce()], [wallet + 100n, before + 2])
+  })
 
 test('a chain that is restarted without its pool gets what was on its way again', async () => {
   const state = join(folder, 'state.json')
