@@ -2,7 +2,15 @@ import { readFileSync } from 'node:fs'
 import { type Abi, type Address, encodeDeployData, getContractAddress, type Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { assetPath } from '../../protocol/assets.ts'
-import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  escrowAbi,
+  faucetAbi,
+  feedAbi,
+  registryAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
 import { openClient } from './client.ts'
@@ -16,7 +24,7 @@ import { openTransactor } from './transact.ts'
  * @param circuits SHA-256 (64 hex digits) of the verification keys, for the network file.
  */
 export type DeployOptions = {
-  rpcUrl: string
+  rpcUrl: string | readonly string[]
   key: Hex
   name: string
   params: NetworkParams
@@ -94,6 +102,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
   ])
+  transactor.close()
   return parseNetwork({
     name,
     chainId,
@@ -103,6 +112,17 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     tileDraws,
     circuits,
   })
+}
+
+/** Deploys a price feed with a fixed answer of 8 decimals, in the shape of Chainlink's, for development networks. */
+export async function deployFeed(rpcUrl: string, key: Hex, description: string, answer: bigint): Promise<Address> {
+  const client = openClient(rpcUrl)
+  const transactor = openTransactor(client, await client.getChainId(), privateKeyToAccount(key))
+  const args = [description, 8, answer] as const
+  const data = encodeDeployData({ abi: feedAbi, bytecode: bytecodeOf('DevnetFeed'), args })
+  const { contractAddress } = await transactor.send({ data, action: 'deploy DevnetFeed' })
+  transactor.close()
+  return contractAddress!
 }
 
 /** What no single contract can check. Throws `NETWORK_PARAMS`. */

@@ -108,6 +108,25 @@ test('an endpoint that dies with the answer to a transaction does not make it tw
   }
 })
 
+test('what one endpoint refuses is not taken as refused while another may have it', async () => {
+  // The second one is of a chain that has the number and nothing else: it says that the account cannot pay.
+  const other = await startAnvil({ blockTime: 0 })
+  try {
+    const { chain, nonce } = await open({ rpcUrl: [proxy.url, proxyB.url] })
+    proxyB.target = other.rpcUrl
+    const before = await nonce()
+    let lost = 0
+    proxy.rule = (method) => (method === 'eth_sendRawTransaction' && lost++ === 0 ? 'swallow' : 'pass')
+    await chain.transferEther(funder.address!, 1n)
+    assert.is(lost > 0, true)
+    assert.is(await nonce(), before + 1)
+    chain.close()
+  } finally {
+    proxyB.target = anvil.rpcUrl
+    await other.stop()
+  }
+})
+
 test('a signed transaction goes out when the endpoint is back', async () => {
   const { chain, events, nonce } = await open({ resendMs: 300 })
   const before = await nonce()

@@ -1,7 +1,7 @@
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
 import { type Anvil, startAnvil } from '../../node/chain/anvil.ts'
 import { type Chain, openChain } from '../../node/chain/chain.ts'
-import { deployNetwork } from '../../node/chain/deploy.ts'
+import { deployNetwork, deployFeed as deployPriceFeed } from '../../node/chain/deploy.ts'
 import { signPayoutConsent, signVote, signVoucher } from '../../node/chain/eip712.ts'
 import { devnetParams, type NetworkParams } from '../../node/chain/params.ts'
 import type { SignedVoteInput } from '../../node/chain/steps.ts'
@@ -32,6 +32,10 @@ export type World = {
 }
 
 export const word = (value: bigint): Hex => toHex(bigintToBytes(value, 32))
+
+/** A price feed with this answer, of 8 decimals. */
+export const deployFeed = (anvil: Anvil, answer: bigint): Promise<Hex> =>
+  deployPriceFeed(anvil.rpcUrl, anvil.key, 'ETH / USD', answer)
 
 /** Code of the error an action is refused with. */
 export async function code(action: Promise<unknown>): Promise<string> {
