@@ -36,7 +36,8 @@ export type DeployOptions = {
 
 const DEFAULT_FAUCET_FUND = 10n ** 21n
 
-function bytecodeOf(name: string): Hex {
+/** Of a contract in protocol/contracts/artifacts. */
+export function bytecodeOf(name: string): Hex {
   const text = readFileSync(assetPath(`protocol/contracts/artifacts/${name}.json`), 'utf8')
   return (JSON.parse(text) as { bytecode: Hex }).bytecode
 }

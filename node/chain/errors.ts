@@ -8,11 +8,19 @@ import {
   LimitExceededRpcError,
   TimeoutError,
 } from 'viem'
-import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  drandBeaconAbi,
+  escrowAbi,
+  faucetAbi,
+  registryAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 
 /** Contracts call each other, so a revert may carry any one's error. */
-const ERRORS: Abi = [tokenAbi, registryAbi, escrowAbi, beaconAbi, batchesAbi, faucetAbi]
+const ERRORS: Abi = [tokenAbi, registryAbi, escrowAbi, beaconAbi, drandBeaconAbi, batchesAbi, faucetAbi]
   .flat()
   .filter((entry) => entry.type === 'error')
 

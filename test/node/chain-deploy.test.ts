@@ -6,11 +6,13 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Anvil, startAnvil } from '../../node/chain/anvil.ts'
 import { checkDeployment } from '../../node/chain/check.ts'
+import { deployDrandBeacon, openDrandBeacon } from '../../node/chain/drand.ts'
 import { chainlinkFeed, parseFeed } from '../../node/chain/oracle.ts'
 import { firstParams, paramsFromJson } from '../../node/chain/params.ts'
 import { chainCheck, chainDeploy, readParams } from '../../node/commands/chain.ts'
 import { parseGwei, parseRpc } from '../../node/commands/options.ts'
 import { createKeystore } from '../../node/identity/keystore.ts'
+import { localRounds } from '../../protocol/drand.ts'
 import { networkTag, parseNetwork } from '../../protocol/network.ts'
 import { code, deployFeed, word } from './chain-world.ts'
 
@@ -95,6 +97,29 @@ test('endpoints and gas prices are read from the command line or refused', async
   for (const bad of [[], ['ftp://a'], ['a'], ['http://a,b']]) assert.is(await refused(() => parseRpc(bad)), 'OPTION')
   assert.is(parseGwei('0.05'), 50_000_000n)
   for (const bad of ['', '-1', '1.0000000001', 'x']) assert.is(await refused(() => parseGwei(bad)), 'OPTION')
+})
+
+test('slots of a drand beacon are recorded with rounds of a local source, and with nothing else', async () => {
+  const source = localRounds(77n)
+  const params = { ...source, genesis: 1_000_000_000, period: 3, roundsPerSlot: 10, minDelay: 30 }
+  const address = await deployDrandBeacon(anvil.rpcUrl, anvil.key, params)
+  const beacon = await openDrandBeacon(anvil.rpcUrl, anvil.key, address, source)
+  const slot = await beacon.nextSlot()
+  const round = await beacon.roundOf(slot)
+  assert.is(round, slot * 10n)
+  assert.is(await beacon.value(slot), null)
+  assert.is(await code(beacon.record(slot, source.sign(round + 1n))), 'DRAND_SIGNATURE')
+  const done = await beacon.record(slot, source.sign(round))
+  assert.ok(done !== null && done.gasUsed < 300_000n, String(done?.gasUsed))
+  assert.ok((await beacon.value(slot)) !== null)
+  assert.is(await beacon.record(slot, source.sign(round)), null)
+  // A key that the program takes for its own and the contract does not: the contract has the last word.
+  const wrong = await openDrandBeacon(anvil.rpcUrl, anvil.key, address, localRounds(78n))
+  assert.is(await code(wrong.record(slot + 1n, localRounds(78n).sign(round + 10n))), 'CHAIN_SignatureWrong')
+  const none = { ...params, publicKey: new Uint8Array(128) }
+  assert.is(await code(deployDrandBeacon(anvil.rpcUrl, anvil.key, none)), 'CHAIN_BadBeaconParams')
+  wrong.close()
+  beacon.close()
 })
 
 test('a feed in the shape of Chainlink’s is read as the price it states, and not when it is old', async () => {
