@@ -11,10 +11,12 @@ import type { Address } from '../protocol/signature.ts'
 import type { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
 import { createTracer } from './attestation/tracer.ts'
+import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
 import { notPast, storedCursor } from './chain/cursor.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
+import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
 import { checkCircuits } from './circuits.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
@@ -66,6 +68,8 @@ export type NodeConfig = {
   maxFeePerGas?: bigint
   /** Blocks that a reorganisation may undo: transactions are watched, and beacon values awaited, for so long. @default 3 */
   confirmations?: number
+  /** Relays of drand rounds, on networks with the drand beacon. @default those of evmnet */
+  drandUrls?: readonly string[]
   /** Prices of ether and the token, so that batches and claims are worth their gas. @default none */
   prices?: { ether: UsdFeed; token: UsdFeed } | null
   /** Pay is withdrawn from the escrow from this amount on, base units; null never. @default null */
@@ -141,13 +145,15 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const id = networkId(file)
     const store = await openStore(join(dataDir, 'store'))
     cleanup.push(() => store.close())
-    const { maxFeePerGas, confirmations = 3 } = config
+    const { maxFeePerGas, confirmations = 3, drandUrls = EVMNET_RELAYS } = config
+    const drand = drandOf(file)
     const chain = await openChain({
       network: file,
       rpcUrl: config.rpcUrl,
       key: toHex(identity.privateKey),
       store,
       confirmations,
+      rounds: drand && httpRounds(drandUrls, drand),
       ...(maxFeePerGas === undefined ? {} : { maxFeePerGas }),
       report: ({ error, ...facts }) =>
         log.warn({ ...facts, ...(error === undefined ? {} : { error: describeError(error) }) }, facts.event),
@@ -269,7 +275,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
-      confirmations,
+      // A round stays what it is whatever becomes of blocks; that the slot it answers stays is what `minDelay` is for.
+      confirmations: chain.drand ? 0 : confirmations,
       networkId: id,
       chain,
       book,

@@ -1,7 +1,7 @@
 import { createHasher } from '@noble/curves/abstract/hash-to-curve.js'
 import { bn254 } from '@noble/curves/bn254.js'
 import { keccak_256 } from '@noble/hashes/sha3.js'
-import { bigintToBytes, bytesToBigint } from './bytes.ts'
+import { bigintToBytes, bytesToBigint, fromHex } from './bytes.ts'
 import { SinterError } from './errors.ts'
 
 /**
@@ -13,6 +13,16 @@ export const DRAND_DST = 'BLS_SIG_BN254G1_XMD:KECCAK-256_SVDW_RO_NUL_'
 
 /** Key and times of a drand network. `publicKey`: 128 bytes x₁ ‖ x₀ ‖ y₁ ‖ y₀ (imaginary part first, as EIP-197). Seconds. */
 export type DrandNetwork = { publicKey: Uint8Array; genesis: number; period: number }
+
+/** drand's public network for EVM chains: chain 04f1e906…, a round every three seconds. */
+export const EVMNET: DrandNetwork = {
+  publicKey: fromHex(
+    '07e1d1d335df83fa98462005690372c643340060d205306a9aa8106b6bd0b3820557ec32c2ad488e4d4f6008f89a346f18492092ccc0d594610de2732c8b808f0095685ae3a85ba243747b1b2f426049010f6b73a0cf1d389351d5aaaa1047f6297d3a4f9749b33eb2d904c9d9ebf17224150ddd7abd7567a9bec6c74480ee0b',
+  ),
+  genesis: 1_727_521_075,
+  period: 3,
+}
+export const EVMNET_CHAIN = '04f1e9062b8a81f848fded9c12306733282b2727ecced50032187751166ec8c3'
 
 const { Fp } = bn254.fields
 const { Point } = bn254.G1

@@ -5,10 +5,12 @@ import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { Store } from '../store/store.ts'
+import { beaconClock } from './beacon.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
 import { storedJournal } from './journal.ts'
 import { type NetworkParams, paramsFromJson } from './params.ts'
+import type { RoundSource } from './rounds.ts'
 import { openSteps, type Steps } from './steps.ts'
 import { openTransactor, type TransactOptions, type Transactor } from './transact.ts'
 import { openViews, type Views } from './views.ts'
@@ -26,6 +28,7 @@ import {
  * @param key account that sends and pays; without it the chain is read-only.
  * @param pollMs pause between looks at the chain while waiting. @default 250
  * @param store where transactions are written before they leave. @default kept in memory
+ * @param rounds where signatures of drand rounds come from, on networks with the drand beacon. @default none: others record
  * @param resumeMs longest wait for what an earlier process has sent or was about to send. @default 15_000
  */
 export type ChainOptions = Omit<TransactOptions, 'journal'> & {
@@ -35,6 +38,7 @@ export type ChainOptions = Omit<TransactOptions, 'journal'> & {
   pollMs?: number
   store?: Store
   resumeMs?: number
+  rounds?: RoundSource | null
 }
 
 /** @param patienceMs time left to others to record the slot and pay for it. @default 0 */
@@ -45,10 +49,12 @@ export type Chain = Views &
   Steps & {
     network: NetworkFile
     params: NetworkParams
+    /** Whether slots are rounds of drand, which forks of the chain do not change. */
+    drand: boolean
     /** Account of the key, null when read-only. */
     address: Address | null
     /**
-     * Waits until the slot's block is mined, records the slot if nobody does within `patienceMs` (never without a key), and
+     * Waits until the slot is open (its block mined, its round due), records the slot if nobody does within `patienceMs` (never without a key), and
      * returns its value.
      */
     awaitSlot(slot: bigint, options?: AwaitSlotOptions): Promise<Hex>
@@ -62,14 +68,15 @@ export type Chain = Views &
 
 /** Throws `CHAIN_ID` when the endpoint is another chain, `CHAIN_NO_CONTRACTS` when the contracts are not there, `CHAIN_RPC`. */
 export async function openChain(options: ChainOptions): Promise<Chain> {
-  const { network, rpcUrl, key, pollMs = 250, store, resumeMs = 15_000, ...transact } = options
+  const { network, rpcUrl, key, pollMs = 250, store, resumeMs = 15_000, rounds = null, ...transact } = options
   const client = openClient(rpcUrl, pollMs, { chainId: network.chainId })
   await checkNetwork(client, network)
   const params = paramsFromJson(network.params)
   const transactor = key === undefined ? null : openAccount(key)
   await transactor?.resume(resumeMs)
-  const views = openViews(client, network, params.slotLength)
-  const steps = openSteps(client, network, views, transactor, key)
+  const clock = beaconClock(network, params.slotLength)
+  const views = openViews(client, network, clock)
+  const steps = openSteps(client, network, views, transactor, key, clock, rounds)
 
   function openAccount(privateKey: Hex): Transactor {
     const account = privateKeyToAccount(privateKey)
@@ -93,10 +100,11 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
     ...steps,
     network,
     params,
+    drand: clock.drand !== null,
     address: transactor?.address ?? null,
     async awaitSlot(slot, { patienceMs = 0, signal } = {}) {
       const height = views.slotHeight(slot)
-      await until(async () => (await views.head()).block >= height, signal)
+      await until(async () => clock.position(await views.head()) >= height, signal)
       const patient = Date.now() + patienceMs
       for (;;) {
         const value = await views.beaconValue(slot)

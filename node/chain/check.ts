@@ -1,7 +1,16 @@
 import type { Abi, Address } from 'viem'
-import { batchesAbi, beaconAbi, escrowAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import { bytesToBigint } from '../../protocol/bytes.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  drandBeaconAbi,
+  escrowAbi,
+  registryAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
+import { drandOf } from './beacon.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
 import { paramsFromJson } from './params.ts'
@@ -29,7 +38,14 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
   await compare(token, tokenAbi, { cap }, 'token')
   await compare(registry, registryAbi, { token, escrow, batches, unbondingDelay, minStake }, 'registry')
   await compare(escrow, escrowAbi, { token, registry, batches, closeWindow }, 'escrow')
-  await compare(beacon, beaconAbi, { slotLength, minDelay }, 'beacon')
+  const drand = drandOf(network)
+  if (drand === null) await compare(beacon, beaconAbi, { slotLength, minDelay }, 'beacon')
+  else {
+    const { genesis, period, publicKey } = drand
+    const key = [0, 32, 64, 96].map((at) => bytesToBigint(publicKey.subarray(at, at + 32)))
+    const facts = { genesis, period, roundsPerSlot: slotLength, minDelay, publicKey: key }
+    await compare(beacon, drandBeaconAbi, facts, 'beacon')
+  }
   await compare(batches, batchesAbi, { registry, escrow, beacon }, 'batches')
   const params = (await ask(batches, batchesAbi as Abi, 'params')) as Record<string, unknown>
   for (const [name, value] of Object.entries(params))

@@ -2,17 +2,21 @@ import { readFileSync } from 'node:fs'
 import { type Abi, type Address, encodeDeployData, getContractAddress, type Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { assetPath } from '../../protocol/assets.ts'
+import { bytesToBigint } from '../../protocol/bytes.ts'
 import {
   batchesAbi,
   beaconAbi,
+  drandBeaconAbi,
   escrowAbi,
   faucetAbi,
   feedAbi,
   registryAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
+import type { DrandNetwork } from '../../protocol/drand.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
+import { drandToJson } from './beacon.ts'
 import { openClient } from './client.ts'
 import { type NetworkParams, paramsToJson } from './params.ts'
 import { openTransactor } from './transact.ts'
@@ -21,6 +25,7 @@ import { openTransactor } from './transact.ts'
  * @param key pays the gas; it owns nothing afterwards (no contract has an owner).
  * @param faucet deploys the devnet faucet, which then holds the genesis tokens; without it `key`'s account does.
  * @param faucetFund wei handed to the faucet.
+ * @param drand deploys the drand beacon: `slotLength` then counts rounds and `minDelay` seconds. @default null, the header beacon
  * @param circuits SHA-256 (64 hex digits) of the verification keys, for the network file.
  */
 export type DeployOptions = {
@@ -32,6 +37,7 @@ export type DeployOptions = {
   circuits: NetworkFile['circuits']
   faucet?: boolean
   faucetFund?: bigint
+  drand?: DrandNetwork | null
 }
 
 const DEFAULT_FAUCET_FUND = 10n ** 21n
@@ -48,7 +54,17 @@ export function bytecodeOf(name: string): Hex {
  * the account sent something else in between.
  */
 export async function deployNetwork(options: DeployOptions): Promise<NetworkFile> {
-  const { rpcUrl, key, name, params, tileDraws, circuits, faucet = false, faucetFund = DEFAULT_FAUCET_FUND } = options
+  const {
+    rpcUrl,
+    key,
+    name,
+    params,
+    tileDraws,
+    circuits,
+    faucet = false,
+    faucetFund = DEFAULT_FAUCET_FUND,
+    drand = null,
+  } = options
   checkParams(params)
   const client = openClient(rpcUrl)
   const chainId = await client.getChainId()
@@ -89,7 +105,9 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   // Sent in the order of their nonces, mined together.
   const blocks = await Promise.all([
     deploy('SinterToken', token, tokenAbi as Abi, [faucet ? drip : from, p.genesis, p.cap]),
-    deploy('HeaderBeacon', beacon, beaconAbi as Abi, [BigInt(p.slotLength), BigInt(p.minDelay)]),
+    drand === null
+      ? deploy('HeaderBeacon', beacon, beaconAbi as Abi, [BigInt(p.slotLength), BigInt(p.minDelay)])
+      : deploy('DrandBeacon', beacon, drandBeaconAbi as Abi, drandArguments(drand, p)),
     deploy('NodeRegistry', registry, registryAbi as Abi, [
       token,
       escrow,
@@ -109,11 +127,16 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     chainId,
     deployBlock: Math.min(...blocks.map(Number)),
     contracts: { token, registry, escrow, beacon, batches, ...(faucet ? { faucet: drip } : {}) },
-    params: paramsToJson(params),
+    params: { ...paramsToJson(params), ...(drand === null ? {} : drandToJson(drand)) },
     tileDraws,
     circuits,
   })
 }
+
+const drandArguments = ({ publicKey, genesis, period }: DrandNetwork, p: NetworkParams): unknown[] => [
+  [0, 32, 64, 96].map((at) => bytesToBigint(publicKey.subarray(at, at + 32))),
+  ...[genesis, period, p.slotLength, p.minDelay].map(BigInt),
+]
 
 /** Deploys a price feed with a fixed answer of 8 decimals, in the shape of Chainlink's, for development networks. */
 export async function deployFeed(rpcUrl: string, key: Hex, description: string, answer: bigint): Promise<Address> {

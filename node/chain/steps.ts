@@ -7,12 +7,23 @@ import {
   type TransactionReceipt,
 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
-import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  drandBeaconAbi,
+  escrowAbi,
+  faucetAbi,
+  registryAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { BeaconClock } from './beacon.ts'
 import { chainError } from './errors.ts'
 import { fetchHeaders } from './headers.ts'
+import type { RoundSource } from './rounds.ts'
 import type { Call, Transactor } from './transact.ts'
 import type { Views } from './views.ts'
 
@@ -51,7 +62,10 @@ export type Steps = {
   topUp(session: Hex, amount: bigint): Promise<Done>
   requestClose(session: Hex): Promise<Done>
   closeSession(session: Hex): Promise<Done>
-  /** Records a slot whose block is mined, with headers when the chain has forgotten its hash. null when it was recorded already. */
+  /**
+   * Records a slot that is open: with headers when the chain has forgotten its block's hash, with drand by its round's signature. null
+   * when it was recorded already. Throws `DRAND_UNAVAILABLE` too.
+   */
   recordSlot(slot: bigint): Promise<Done | null>
   anchorBatch(root: Hex, ranges: RangeInput[]): Promise<Done & { batchId: Hex }>
   anchorTrace(batchId: Hex, traceRoot: Hex): Promise<Done>
@@ -83,6 +97,8 @@ export function openSteps(
   views: Views,
   transactor: Transactor | null,
   key: Hex | undefined,
+  clock: BeaconClock,
+  rounds: RoundSource | null,
 ): Steps {
   const { token, registry, escrow, beacon, batches, faucet } = network.contracts
 
@@ -123,6 +139,7 @@ export function openSteps(
 
   async function recordSlot(slot: bigint): Promise<Done | null> {
     if ((await views.beaconValue(slot)) !== null) return null
+    if (clock.drand !== null) return recordRound(slot)
     const height = views.slotHeight(slot)
     const { block: head } = await views.head()
     if (head - height < RECENT_BLOCKS) return done(await onBeacon('record', slot))
@@ -134,6 +151,12 @@ export function openSteps(
       known = target
     }
     return done(await onBeacon('recordWithHeaders', slot, await fetchHeaders(client, known, height + 1n)))
+  }
+
+  async function recordRound(slot: bigint): Promise<Done> {
+    if (rounds === null) throw new SinterError('DRAND_UNAVAILABLE', 'no relay of drand rounds was named')
+    const signature = toHex(await rounds.signature(clock.roundOf(slot)))
+    return done(await send(beacon, drandBeaconAbi as Abi, 'recordWithSignature', [slot, signature]))
   }
 
   return {

@@ -2,6 +2,7 @@ import type { Hex, PublicClient } from 'viem'
 import { batchesAbi, beaconAbi, escrowAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { BeaconClock, Head } from './beacon.ts'
 import { chainError } from './errors.ts'
 import { lowerAddresses } from './values.ts'
 
@@ -109,15 +110,17 @@ export type Views = {
   quorate(batchId: Hex, voters: Address[]): Promise<boolean>
   /** Timestamp (seconds) at which the batch's current window ends; 0n while its slot is not recorded or when final. */
   deadline(batchId: Hex): Promise<bigint>
-  /** Height of the block that a slot takes its value from. */
+  /** Position at which a slot's value exists: height of its block, or with the drand beacon the time of its round. */
   slotHeight(slot: bigint): bigint
+  /** Where the beacon is at a block: the block's height, or with the drand beacon its time. */
+  beaconPosition(head: Head): bigint
   /** Value of a slot, null while it is not recorded. */
   beaconValue(slot: bigint): Promise<Hex | null>
 }
 
 const PAGE = 500n
 
-export function openViews(client: PublicClient, network: NetworkFile, slotLength: number): Views {
+export function openViews(client: PublicClient, network: NetworkFile, clock: BeaconClock): Views {
   const { contracts } = network
   const token = { address: contracts.token, abi: tokenAbi } as const
   const registry = { address: contracts.registry, abi: registryAbi } as const
@@ -203,7 +206,8 @@ export function openViews(client: PublicClient, network: NetworkFile, slotLength
       return given >= needed
     },
     deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
-    slotHeight: (slot) => slot * BigInt(slotLength),
+    slotHeight: clock.opensAt,
+    beaconPosition: clock.position,
     async beaconValue(slot) {
       const recorded = await ask('beaconValue', read({ ...beacon, functionName: 'recordedAt', args: [slot] }))
       return recorded === 0n ? null : ask('beaconValue', read({ ...beacon, functionName: 'value', args: [slot] }))

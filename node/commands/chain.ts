@@ -1,7 +1,9 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { toHex } from '../../protocol/bytes.ts'
+import { type DrandNetwork, EVMNET } from '../../protocol/drand.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { networkId, networkTag } from '../../protocol/network.ts'
+import { drandOf } from '../chain/beacon.ts'
 import { checkDeployment } from '../chain/check.ts'
 import { deployNetwork } from '../chain/deploy.ts'
 import { devnetParams, firstParams, type NetworkParams, paramsFromJson, paramsToJson } from '../chain/params.ts'
@@ -14,6 +16,7 @@ export type DeployCommand = Pick<JoinOptions, 'rpc' | 'data' | 'passwordFile' | 
   tiles: string
   out: string
   faucet: boolean
+  drand?: string
 }
 
 type Say = (line: string) => void
@@ -40,6 +43,21 @@ export function readParams(file: string | undefined, devnet: boolean): NetworkPa
   return paramsFromJson({ ...base, ...(changes as typeof base) })
 }
 
+/** `evmnet`, or a JSON file with `publicKey` (hex), `genesis` and `period` (seconds). Throws `NETWORK_PARAMS`. */
+export function readDrand(text: string | undefined): DrandNetwork | null {
+  if (text === undefined) return null
+  if (text === 'evmnet') return EVMNET
+  let json: Record<string, string | number>
+  try {
+    json = JSON.parse(new TextDecoder().decode(readInput(text))) as typeof json
+  } catch (cause) {
+    if (cause instanceof SinterError) throw cause
+    throw new SinterError('NETWORK_PARAMS', `${text} is not JSON`, { cause })
+  }
+  const drandKey = `0x${String(json?.publicKey ?? '').replace(/^0x/, '')}`
+  return drandOf({ params: { drandKey, drandGenesis: json?.genesis ?? 0, drandPeriod: json?.period ?? 0 } })
+}
+
 /**
  * Puts all contracts on a chain, with the key of a data folder paying, and writes the network file. Nobody owns what was deployed, and
  * nothing of it can be changed. A file that exists is not overwritten. Throws `FILE_EXISTS`, `NETWORK_…`, `CHAIN_…`.
@@ -58,6 +76,7 @@ export async function chainDeploy(options: DeployCommand, say = print): Promise<
     tileDraws: parseCount(options.tiles),
     circuits: await installedCircuits(),
     faucet: options.faucet,
+    drand: readDrand(options.drand),
   })
   writeFileSync(options.out, `${JSON.stringify(network, null, 2)}\n`, { flag: 'wx' })
   for (const [name, address] of Object.entries(network.contracts)) say(`${name.padEnd(9)} ${address}`)

@@ -28,6 +28,7 @@ export type UpOptions = JoinOptions & {
   quiet: string
   maxGasPrice?: string
   confirmations?: string
+  drand?: string[]
   etherUsd?: string
   tokenUsd?: string
   claimFrom: string
@@ -64,6 +65,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       ...(options.rapidsnark === undefined ? {} : { rapidsnark: resolve(options.rapidsnark) }),
       confirmations: options.confirmations === undefined ? (options.devnet ? 0 : 3) : parseCount(options.confirmations),
       ...(options.maxGasPrice === undefined ? {} : { maxFeePerGas: parseGwei(options.maxGasPrice) }),
+      ...(options.drand === undefined ? {} : { drandUrls: parseRpc(options.drand) }),
       prices: prices && { ether: parseFeed(prices.ether, rpcUrl), token: parseFeed(prices.token, rpcUrl) },
       claimFrom: claimFrom === 0n ? null : claimFrom,
       batch: { quietMs: 1000 * parseCount(options.quiet) },

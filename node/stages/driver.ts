@@ -83,7 +83,7 @@ export function createDriver(components: DriverComponents): Driver {
       mine: anchored.provider === address,
       turnS: turnOf(anchored.id),
       now: head.timestamp,
-      headBlock: head.block,
+      headBlock: chain.beaconPosition(head),
       slotHeight: chain.slotHeight,
       confirmations: components.confirmations ?? 0,
       deadline,

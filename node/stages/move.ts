@@ -8,6 +8,7 @@ export type BatchView = {
   /** This node's turn among those who are not: seconds it lets others go first. */
   turnS: number
   now: bigint
+  /** Where the beacon is, and where a slot opens: blocks, or with the drand beacon seconds. */
   headBlock: bigint
   slotHeight(slot: bigint): bigint
   /** Blocks on top of a slot's block before its value is answered: an answer to a value that a fork replaced would be a forgery. */

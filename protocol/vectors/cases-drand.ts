@@ -1,6 +1,6 @@
 import { bn254 } from '@noble/curves/bn254.js'
 import { bigintToBytes, bytesToBigint, fromHex, type Hex, toHex } from '../bytes.ts'
-import { localRounds, roundPoint } from '../drand.ts'
+import { EVMNET, localRounds, roundPoint } from '../drand.ts'
 import { hash } from '../hash.ts'
 
 /** Words of 32 bytes. */
@@ -8,9 +8,7 @@ function words(bytes: Uint8Array): Hex[] {
   return Array.from({ length: bytes.length / 32 }, (_, i) => toHex(bytes.subarray(32 * i, 32 * i + 32)))
 }
 
-/** drand's evmnet (chain 04f1e906…1166ec8c3): its key, and rounds as it has published them. */
-const EVMNET_KEY =
-  '07e1d1d335df83fa98462005690372c643340060d205306a9aa8106b6bd0b3820557ec32c2ad488e4d4f6008f89a346f18492092ccc0d594610de2732c8b808f0095685ae3a85ba243747b1b2f426049010f6b73a0cf1d389351d5aaaa1047f6297d3a4f9749b33eb2d904c9d9ebf17224150ddd7abd7567a9bec6c74480ee0b'
+/** Rounds as drand's evmnet has published them. */
 const EVMNET_ROUNDS: [round: bigint, signature: string][] = [
   [
     513n,
@@ -51,9 +49,9 @@ export function drandCases(): unknown {
   })
   return {
     evmnet: {
-      publicKey: words(fromHex(EVMNET_KEY)),
-      genesis: 1_727_521_075,
-      period: 3,
+      publicKey: words(EVMNET.publicKey),
+      genesis: EVMNET.genesis,
+      period: EVMNET.period,
       rounds: EVMNET_ROUNDS.map(([round, signature]) => describe(round, fromHex(signature))),
     },
     local: {
