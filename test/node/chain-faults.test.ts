@@ -20,6 +20,8 @@ import { memoryStore } from './session-world.ts'
 const folder = mkdtempSync(join(tmpdir(), 'sinter-faults-'))
 const none = '00'.repeat(32)
 const circuits = { relation: none, pointwise: none, product: none, extremum: none }
+/** What a test leaves to be closed. */
+const left: (() => unknown)[] = []
 let anvil: Anvil
 let network: NetworkFile
 let funder: Chain
@@ -43,6 +45,8 @@ test.after.each(async () => {
     each.rule = () => 'pass'
     each.seen.length = 0
   }
+  // Also after a failure, or what is left would look on for ever.
+  for (const close of left.splice(0)) await close()
   await anvil.request('evm_setAutomine', [true])
 })
 
@@ -63,6 +67,7 @@ async function open(options: Partial<ChainOptions> = {}): Promise<Opened> {
     report: (event) => void events.push(event),
     ...options,
   })
+  left.push(() => chain.close())
   const nonce = () => nonceOf(chain.address!)
   if (options.key === undefined) {
     await funder.drip(chain.address!)
@@ -167,6 +172,7 @@ test('a fork of three blocks: deposits and claims come back by themselves, and w
     },
     { pollMs: 20, onFork: (from) => void forks.push(from) },
   )
+  left.push(() => watcher.stop())
   const start = await nonce()
   const wallet = await funder.tokensOf(chain.address!)
   await chain.deposit(20n)
@@ -210,6 +216,7 @@ test('an answer to a beacon that a fork undid does not come back', async () => {
     confirmations: 5,
     report: (event) => void events.push(event),
   })
+  left.push(() => lane.close())
   const held = await funder.tokensOf(account.address)
   const data = encodeFunctionData({ abi: erc20Abi, functionName: 'transfer', args: [chain.address!, 7n] })
   await lane.send({ to: network.contracts.token, data, action: 'answer', volatile: true })
