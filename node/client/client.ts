@@ -142,6 +142,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
       await streams.stop()
       await content.stop()
       await network.stop()
+      chain.close()
     },
   }
 }
