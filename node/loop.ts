@@ -6,6 +6,16 @@ export type Loop = { halt(): void; done: Promise<void> }
 /** Repeats a piece of work with a pause, one at a time, until halted. Failures are logged and the next round tries again. */
 export function repeat(name: string, everyMs: number, log: Log, work: () => Promise<void> | void): Loop {
   let stopped = false
+  let wake = (): void => {}
+  // Halting does not wait for the end of a pause.
+  const pause = (): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, everyMs)
+      wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   const done = (async () => {
     while (!stopped) {
       try {
@@ -13,12 +23,13 @@ export function repeat(name: string, everyMs: number, log: Log, work: () => Prom
       } catch (error) {
         log.warn({ event: `${name}.failed`, code: errorCode(error), error: describeError(error) }, `${name} failed`)
       }
-      await new Promise((resolve) => setTimeout(resolve, everyMs))
+      if (!stopped) await pause()
     }
   })()
   return {
     halt() {
       stopped = true
+      wake()
     },
     done,
   }

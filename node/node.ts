@@ -11,8 +11,12 @@ import type { Address } from '../protocol/signature.ts'
 import type { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
 import { createTracer } from './attestation/tracer.ts'
+import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
+import { notPast, storedCursor } from './chain/cursor.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
+import { createQuoter, type UsdFeed } from './chain/oracle.ts'
+import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
 import { checkCircuits } from './circuits.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
@@ -35,12 +39,14 @@ import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
 import { gossipValidators } from './stages/gossip.ts'
 import { jobHandler } from './stages/session.ts'
+import { createUpkeep } from './stages/upkeep.ts'
 import { createVoter, type VoteInit } from './stages/vote.ts'
 import { openStore } from './store/store.ts'
 
 export type NodeConfig = {
   network: NetworkFile
-  rpcUrl: string
+  /** JSON-RPC endpoints, the preferred one first. */
+  rpcUrl: string | readonly string[]
   identity: Identity
   /** Folder for the store and the blocks of models. */
   dataDir: string
@@ -59,12 +65,24 @@ export type NodeConfig = {
   memoryMib: number
   /** Proofs made at once, each on one core with about 0.3 GB. @default half of the cores */
   provers?: number
+  /** Most wei paid per gas; work that a deadline waits for may cost ten times as much. @default no limit */
+  maxFeePerGas?: bigint
+  /** Blocks that a reorganisation may undo: transactions are watched, and beacon values awaited, for so long. @default 3 */
+  confirmations?: number
+  /** Relays of drand rounds, on networks with the drand beacon. @default those of evmnet */
+  drandUrls?: readonly string[]
+  /** Prices of ether and the token, so that batches and claims are worth their gas. @default none */
+  prices?: { ether: UsdFeed; token: UsdFeed } | null
+  /** Pay is withdrawn from the escrow from this amount on, base units; null never. @default null */
+  claimFrom?: bigint | null
   /** Path of a rapidsnark program that makes the proofs. @default the built-in prover */
   rapidsnark?: string
   batch?: BatchInit
   vote?: VoteInit
   /** Milliseconds between looks at what is due. @default 500 */
   tickMs?: number
+  /** Milliseconds between looks at the operator's ether and pay. @default 30_000 */
+  upkeepMs?: number
   log: Log
 }
 
@@ -126,9 +144,22 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     await checkCircuits(file)
     if (config.executionProvider !== 'cpu') await probeExecutionProvider(config.executionProvider, log)
     const id = networkId(file)
-    const chain = await openChain({ network: file, rpcUrl: config.rpcUrl, key: toHex(identity.privateKey) })
     const store = await openStore(join(dataDir, 'store'))
     cleanup.push(() => store.close())
+    const { maxFeePerGas, confirmations = 3, drandUrls = EVMNET_RELAYS } = config
+    const drand = drandOf(file)
+    const chain = await openChain({
+      network: file,
+      rpcUrl: config.rpcUrl,
+      key: toHex(identity.privateKey),
+      store,
+      confirmations,
+      rounds: drand && httpRounds(drandUrls, drand),
+      ...(maxFeePerGas === undefined ? {} : { maxFeePerGas }),
+      report: ({ error, ...facts }) =>
+        log.warn({ ...facts, ...(error === undefined ? {} : { error: describeError(error) }) }, facts.event),
+    })
+    cleanup.push(async () => chain.close())
     // After the provers and streams that this work waits for have been closed, and before the store that it writes to.
     cleanup.push(() => within(Promise.all(underWay), STOP_GRACE_MS))
     const committer = await createCommitter()
@@ -209,8 +240,12 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       })
       return batchExcess(await Promise.all(sessions.map(terms)), proving) === null
     }
+    const upkeep = createUpkeep(
+      { address: identity.address, chain, quoter: config.prices ? createQuoter({ ...config.prices, now }) : null, log },
+      { keep: config.floorDeposit, claimFrom: config.claimFrom ?? null },
+    )
     const batcher = createBatcher(
-      { address: identity.address, chain, ledger, store, fits, fund, now, log },
+      { address: identity.address, chain, ledger, store, fits, fund, gasCost: upkeep.batchCost, now, log },
       config.batch,
     )
     const attesting: AttestComponents = {
@@ -250,6 +285,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
+      // A round stays what it is whatever becomes of blocks; that the slot it answers stays is what `minDelay` is for.
+      confirmations: chain.drand ? 0 : confirmations,
       networkId: id,
       chain,
       book,
@@ -305,7 +342,16 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         log,
       }),
     )
+    // The book is in memory: a restart reads again from the oldest batch that was not finished.
+    const cursor = storedCursor(store, `batches-${networkTag(file)}`)
+    const from = await cursor.load()
     const watcher = chain.watchBatches((event) => book.apply(event), {
+      ...(from === null ? {} : { from }),
+      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+      onFork(block) {
+        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+        book.undo(block)
+      },
       onError: (error) =>
         log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
     })
@@ -314,6 +360,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const loops = [
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),
+      repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {
       for (const loop of loops) loop.halt()

@@ -6,11 +6,18 @@ import { assetPath } from '../protocol/assets.ts'
 import { defaultHome } from './commands/options.ts'
 import type { NodeParts } from './node.ts'
 
+const networkOption = (): Option =>
+  new Option('--network <file>', 'network file').env('SINTER_NETWORK').makeOptionMandatory()
+const rpcOption = (): Option =>
+  new Option('--rpc <urls...>', 'JSON-RPC endpoints of the chain, the preferred one first')
+    .env('SINTER_RPC')
+    .makeOptionMandatory()
+
 /** Options of every command that joins a network. */
 function joining(command: Command, data: string): Command {
   return command
-    .addOption(new Option('--network <file>', 'network file').env('SINTER_NETWORK').makeOptionMandatory())
-    .addOption(new Option('--rpc <url>', 'JSON-RPC endpoint of the chain').env('SINTER_RPC').makeOptionMandatory())
+    .addOption(networkOption())
+    .addOption(rpcOption())
     .addOption(
       new Option('--bootstrap <addresses...>', 'multiaddrs of known nodes; one is enough')
         .default([])
@@ -61,6 +68,12 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
       'a rapidsnark program that makes the proofs; each is verified, and made here if that fails',
     )
     .option('--quiet <seconds>', 'anchor a batch when no voucher came for this long', '5')
+    .option('--max-gas-price <gwei>', 'most paid for gas; what a deadline waits for may cost ten times as much')
+    .option('--confirmations <blocks>', 'depth of forks to be safe from (default: 3, on a devnet 0)')
+    .option('--drand <urls...>', 'relays of drand rounds, on networks that use them (default: those of evmnet)')
+    .option('--ether-usd <price>', 'price of ether in US dollars, or the address of a Chainlink feed')
+    .option('--token-usd <price>', 'price of the token, likewise: batches and claims then wait until gas is 2% of them')
+    .option('--claim-from <tokens>', 'withdraw pay from the escrow from this amount on; 0 never', '10')
     .action(async (options) => (await import('./commands/up.ts')).up(options, parts))
 
   joining(
@@ -94,6 +107,28 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--once', 'end after announcing', false)
     .option('--json', 'one JSON object a line', false)
     .action(async (file, options) => (await import('./commands/model.ts')).modelPublish(file, options))
+
+  const chain = program.command('chain').description('put a network on a chain, or check one')
+  chain
+    .command('deploy')
+    .description('deploy all contracts and write the network file')
+    .requiredOption('--name <name>', 'name of the network')
+    .addOption(rpcOption())
+    .option('--params <file>', 'JSON of the parameters that differ from the first values')
+    .option('--tiles <n>', 'tiles drawn per drawn job', '8')
+    .option('--out <file>', 'where the network file goes', 'network.json')
+    .option('--drand <network>', 'slots are drand rounds: `evmnet`, or a JSON file of publicKey, genesis and period')
+    .option('--faucet', 'also a faucet that gives tokens to anyone: development networks only', false)
+    .option('--data <folder>', 'where the key that pays is kept', join(home, 'deployer'))
+    .option('--password-file <file>', 'password of the key file (else the variable SINTER_PASSWORD)')
+    .option('--devnet', 'parameters and key of a development network', false)
+    .action(async (options) => (await import('./commands/chain.ts')).chainDeploy(options))
+  chain
+    .command('check')
+    .description('compare a network file with what its contracts say')
+    .addOption(networkOption())
+    .addOption(rpcOption())
+    .action(async (options) => (await import('./commands/chain.ts')).chainCheck(options))
 
   const ceremony = program.command('ceremony').description('take part in the setup of the circuits’ keys, or check it')
   ceremony

@@ -20,6 +20,8 @@ export type Anvil = {
   mine(blocks: number, seconds?: number): Promise<void>
   /** Moves the clock forward and mines one block. */
   skip(seconds: number): Promise<void>
+  /** Any other JSON-RPC method of anvil, such as `anvil_reorg`. */
+  request(method: string, params?: unknown[]): Promise<unknown>
   /** Ends the process; resolves when it is gone. */
   stop(): Promise<void>
 }
@@ -28,8 +30,9 @@ export type Anvil = {
  * @param port TCP port on 127.0.0.1. @default 0, a free one
  * @param blockTime seconds from block to block; 0 mines each transaction at once. @default 1
  * @param chainId @default 31337
+ * @param state file that the chain is read from, if it is there, and written to at the end. @default none
  */
-export type AnvilOptions = { port?: number; blockTime?: number; chainId?: number }
+export type AnvilOptions = { port?: number; blockTime?: number; chainId?: number; state?: string }
 
 const PLATFORMS: Record<string, string> = { linux: 'linux', darwin: 'darwin', win32: 'win32' }
 const ARCHITECTURES: Record<string, string> = { x64: 'amd64', arm64: 'arm64' }
@@ -48,7 +51,8 @@ export function foundryBinary(tool: 'anvil' | 'forge'): string {
 }
 
 /** Starts anvil and waits until it answers. Throws `ANVIL_MISSING`, `ANVIL_START`. */
-export async function startAnvil({ port = 0, blockTime = 1, chainId = 31_337 }: AnvilOptions = {}): Promise<Anvil> {
+export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
+  const { port = 0, blockTime = 1, chainId = 31_337, state } = options
   const timing = blockTime > 0 ? ['--block-time', String(blockTime)] : []
   const args = [
     '--host',
@@ -60,6 +64,7 @@ export async function startAnvil({ port = 0, blockTime = 1, chainId = 31_337 }: 
     '--accounts',
     '0',
     ...timing,
+    ...(state === undefined ? [] : ['--state', state]),
   ]
   const child = spawn(foundryBinary('anvil'), args, { stdio: ['ignore', 'pipe', 'pipe'], windowsHide: true })
   // A parent that ends without `stop` must not leave the chain behind.
@@ -85,6 +90,7 @@ export async function startAnvil({ port = 0, blockTime = 1, chainId = 31_337 }: 
       pid: child.pid!,
       key,
       stop,
+      request: (method, params = []) => client.request({ method, params } as never),
       setEther: (address, wei) => client.setBalance({ address, value: wei }),
       mine: (blocks, seconds) => client.mine({ blocks, ...(seconds === undefined ? {} : { interval: seconds }) }),
       async skip(seconds) {

@@ -4,11 +4,15 @@ import { privateKeyToAccount } from 'viem/accounts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { Store } from '../store/store.ts'
+import { beaconClock } from './beacon.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
+import { storedJournal } from './journal.ts'
 import { type NetworkParams, paramsFromJson } from './params.ts'
+import type { RoundSource } from './rounds.ts'
 import { openSteps, type Steps } from './steps.ts'
-import { openTransactor } from './transact.ts'
+import { openTransactor, type TransactOptions, type Transactor } from './transact.ts'
 import { openViews, type Views } from './views.ts'
 import {
   type BatchEvent,
@@ -20,11 +24,22 @@ import {
 } from './watch.ts'
 
 /**
- * @param rpcUrl JSON-RPC endpoint, which is trusted for what it answers.
+ * @param rpcUrl JSON-RPC endpoints in the order in which they are preferred. Each is trusted for what it answers.
  * @param key account that sends and pays; without it the chain is read-only.
  * @param pollMs pause between looks at the chain while waiting. @default 250
+ * @param store where transactions are written before they leave. @default kept in memory
+ * @param rounds where signatures of drand rounds come from, on networks with the drand beacon. @default none: others record
+ * @param resumeMs longest wait for what an earlier process has sent or was about to send. @default 15_000
  */
-export type ChainOptions = { network: NetworkFile; rpcUrl: string; key?: Hex; pollMs?: number }
+export type ChainOptions = Omit<TransactOptions, 'journal'> & {
+  network: NetworkFile
+  rpcUrl: string | readonly string[]
+  key?: Hex
+  pollMs?: number
+  store?: Store
+  resumeMs?: number
+  rounds?: RoundSource | null
+}
 
 /** @param patienceMs time left to others to record the slot and pay for it. @default 0 */
 export type AwaitSlotOptions = { patienceMs?: number; signal?: AbortSignal }
@@ -34,10 +49,12 @@ export type Chain = Views &
   Steps & {
     network: NetworkFile
     params: NetworkParams
+    /** Whether slots are rounds of drand, which forks of the chain do not change. */
+    drand: boolean
     /** Account of the key, null when read-only. */
     address: Address | null
     /**
-     * Waits until the slot's block is mined, records the slot if nobody does within `patienceMs` (never without a key), and
+     * Waits until the slot is open (its block mined, its round due), records the slot if nobody does within `patienceMs` (never without a key), and
      * returns its value.
      */
     awaitSlot(slot: bigint, options?: AwaitSlotOptions): Promise<Hex>
@@ -45,16 +62,27 @@ export type Chain = Views &
     awaitTime(timestamp: bigint, signal?: AbortSignal): Promise<void>
     watchBatches(handler: (event: BatchEvent) => void | Promise<void>, options?: WatchOptions): Watcher
     watchEscrow(handler: (event: EscrowEvent) => void | Promise<void>, options?: WatchOptions): Watcher
+    /** Ends the care for transactions that are on their way; a journal on disk keeps them for the next start. */
+    close(): void
   }
 
 /** Throws `CHAIN_ID` when the endpoint is another chain, `CHAIN_NO_CONTRACTS` when the contracts are not there, `CHAIN_RPC`. */
-export async function openChain({ network, rpcUrl, key, pollMs = 250 }: ChainOptions): Promise<Chain> {
-  const client = openClient(rpcUrl, pollMs)
+export async function openChain(options: ChainOptions): Promise<Chain> {
+  const { network, rpcUrl, key, pollMs = 250, store, resumeMs = 15_000, rounds = null, ...transact } = options
+  const client = openClient(rpcUrl, pollMs, { chainId: network.chainId })
   await checkNetwork(client, network)
   const params = paramsFromJson(network.params)
-  const transactor = key === undefined ? null : openTransactor(client, network.chainId, privateKeyToAccount(key))
-  const views = openViews(client, network, params.slotLength)
-  const steps = openSteps(client, network, views, transactor, key)
+  const transactor = key === undefined ? null : openAccount(key)
+  await transactor?.resume(resumeMs)
+  const clock = beaconClock(network, params.slotLength)
+  const views = openViews(client, network, clock)
+  const steps = openSteps(client, network, views, transactor, key, clock, rounds)
+
+  function openAccount(privateKey: Hex): Transactor {
+    const account = privateKeyToAccount(privateKey)
+    const journal = store === undefined ? {} : { journal: storedJournal(store, network.chainId, account.address) }
+    return openTransactor(client, network.chainId, account, { ...transact, ...journal })
+  }
 
   async function until(condition: () => Promise<boolean>, signal?: AbortSignal): Promise<void> {
     while (!(await condition())) await sleep(pollMs, undefined, { signal })
@@ -72,10 +100,11 @@ export async function openChain({ network, rpcUrl, key, pollMs = 250 }: ChainOpt
     ...steps,
     network,
     params,
+    drand: clock.drand !== null,
     address: transactor?.address ?? null,
     async awaitSlot(slot, { patienceMs = 0, signal } = {}) {
       const height = views.slotHeight(slot)
-      await until(async () => (await views.head()).block >= height, signal)
+      await until(async () => clock.position(await views.head()) >= height, signal)
       const patient = Date.now() + patienceMs
       for (;;) {
         const value = await views.beaconValue(slot)
@@ -87,6 +116,7 @@ export async function openChain({ network, rpcUrl, key, pollMs = 250 }: ChainOpt
     awaitTime: (timestamp, signal) => until(async () => (await views.head()).timestamp > timestamp, signal),
     watchBatches: (handler, options) => watchBatches(client, network, handler, { pollMs, ...options }),
     watchEscrow: (handler, options) => watchEscrow(client, network, handler, { pollMs, ...options }),
+    close: () => transactor?.close(),
   }
 }
 

@@ -1,10 +1,8 @@
-import { createPublicClient, http, type PublicClient } from 'viem'
+import { createPublicClient, type PublicClient } from 'viem'
+import { type EndpointOptions, failover } from './endpoints.ts'
 
-/** JSON-RPC client. Transport errors are retried a few times; block numbers are never cached. */
-export function openClient(rpcUrl: string, pollMs = 250): PublicClient {
-  return createPublicClient({
-    transport: http(rpcUrl, { retryCount: 4, retryDelay: 100, timeout: 15_000 }),
-    pollingInterval: pollMs,
-    cacheTime: 0,
-  })
+/** JSON-RPC client over one or several endpoints (see endpoints.ts); block numbers are never cached. */
+export function openClient(rpcUrls: string | readonly string[], pollMs = 250, options?: EndpointOptions): PublicClient {
+  const urls = typeof rpcUrls === 'string' ? [rpcUrls] : rpcUrls
+  return createPublicClient({ transport: failover(urls, options), pollingInterval: pollMs, cacheTime: 0 })
 }

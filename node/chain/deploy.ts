@@ -2,18 +2,23 @@ import { readFileSync } from 'node:fs'
 import { type Abi, type Address, encodeDeployData, getContractAddress, type Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { assetPath } from '../../protocol/assets.ts'
+import { bytesToBigint } from '../../protocol/bytes.ts'
 import {
   batchesAbi,
   beaconAbi,
+  drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
   faucetAbi,
+  feedAbi,
   pricesAbi,
   registryAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
+import type { DrandNetwork } from '../../protocol/drand.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
+import { drandToJson } from './beacon.ts'
 import { openClient } from './client.ts'
 import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams } from './economy.ts'
 import { type NetworkParams, paramsToJson } from './params.ts'
@@ -24,10 +29,11 @@ import { openTransactor } from './transact.ts'
  * @param faucet deploys the devnet faucet, which then holds the genesis tokens; without it `key`'s account does.
  * @param faucetFund wei handed to the faucet.
  * @param capacity contract that reports measured capacity; without it availability pays nothing and β and prices stand still.
+ * @param drand deploys the drand beacon: `slotLength` then counts rounds and `minDelay` seconds. @default null, the header beacon
  * @param circuits SHA-256 (64 hex digits) of the verification keys, for the network file.
  */
 export type DeployOptions = {
-  rpcUrl: string
+  rpcUrl: string | readonly string[]
   key: Hex
   name: string
   params: NetworkParams
@@ -36,6 +42,7 @@ export type DeployOptions = {
   faucet?: boolean
   capacity?: Address
   faucetFund?: bigint
+  drand?: DrandNetwork | null
 }
 
 const DEFAULT_FAUCET_FUND = 10n ** 21n
@@ -43,8 +50,8 @@ const DEFAULT_FAUCET_FUND = 10n ** 21n
 /** What `Batches` calls. */
 const LIBRARIES = ['Audits', 'Ballots', 'Forfeits']
 
-/** A contract's bytecode with the addresses of the libraries that it calls. */
-function bytecodeOf(name: string, libraries: Record<string, Address> = {}): Hex {
+/** Bytecode of a contract in protocol/contracts/artifacts, with the addresses of the libraries that it calls. */
+export function bytecodeOf(name: string, libraries: Record<string, Address> = {}): Hex {
   const text = readFileSync(assetPath(`protocol/contracts/artifacts/${name}.json`), 'utf8')
   const { bytecode, links } = JSON.parse(text) as { bytecode: Hex; links: Record<string, string> }
   return Object.entries(links).reduce<string>(
@@ -59,7 +66,17 @@ function bytecodeOf(name: string, libraries: Record<string, Address> = {}): Hex 
  * the account sent something else in between.
  */
 export async function deployNetwork(options: DeployOptions): Promise<NetworkFile> {
-  const { rpcUrl, key, name, params, tileDraws, circuits, faucet = false, faucetFund = DEFAULT_FAUCET_FUND } = options
+  const {
+    rpcUrl,
+    key,
+    name,
+    params,
+    tileDraws,
+    circuits,
+    faucet = false,
+    faucetFund = DEFAULT_FAUCET_FUND,
+    drand = null,
+  } = options
   checkParams(params)
   const client = openClient(rpcUrl)
   const chainId = await client.getChainId()
@@ -103,7 +120,9 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   // Sent in the order of their nonces, mined together.
   const blocks = await Promise.all([
     deploy('SinterToken', token, tokenAbi as Abi, [faucet ? drip : from, p.genesis, p.cap, emissions]),
-    deploy('HeaderBeacon', beacon, beaconAbi as Abi, [BigInt(p.slotLength), BigInt(p.minDelay)]),
+    drand === null
+      ? deploy('HeaderBeacon', beacon, beaconAbi as Abi, [BigInt(p.slotLength), BigInt(p.minDelay)])
+      : deploy('DrandBeacon', beacon, drandBeaconAbi as Abi, drandArguments(drand, p)),
     deploy('NodeRegistry', registry, registryAbi as Abi, [
       token,
       escrow,
@@ -127,6 +146,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
   ])
+  transactor.close()
   return parseNetwork({
     name,
     chainId,
@@ -142,10 +162,26 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
       ...(faucet ? { faucet: drip } : {}),
     },
-    params: paramsToJson(params),
+    params: { ...paramsToJson(params), ...(drand === null ? {} : drandToJson(drand)) },
     tileDraws,
     circuits,
   })
+}
+
+const drandArguments = ({ publicKey, genesis, period }: DrandNetwork, p: NetworkParams): unknown[] => [
+  [0, 32, 64, 96].map((at) => bytesToBigint(publicKey.subarray(at, at + 32))),
+  ...[genesis, period, p.slotLength, p.minDelay].map(BigInt),
+]
+
+/** Deploys a price feed with a fixed answer of 8 decimals, in the shape of Chainlink's, for development networks. */
+export async function deployFeed(rpcUrl: string, key: Hex, description: string, answer: bigint): Promise<Address> {
+  const client = openClient(rpcUrl)
+  const transactor = openTransactor(client, await client.getChainId(), privateKeyToAccount(key))
+  const args = [description, 8, answer] as const
+  const data = encodeDeployData({ abi: feedAbi, bytecode: bytecodeOf('DevnetFeed'), args })
+  const { contractAddress } = await transactor.send({ data, action: 'deploy DevnetFeed' })
+  transactor.close()
+  return contractAddress!
 }
 
 /** What no single contract can check. Throws `NETWORK_PARAMS`. */

@@ -1,7 +1,17 @@
-import { type Abi, BaseError, decodeErrorResult, type Hex, HttpRequestError, isHex, TimeoutError } from 'viem'
+import {
+  type Abi,
+  BaseError,
+  decodeErrorResult,
+  type Hex,
+  HttpRequestError,
+  isHex,
+  LimitExceededRpcError,
+  TimeoutError,
+} from 'viem'
 import {
   batchesAbi,
   beaconAbi,
+  drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
   faucetAbi,
@@ -11,7 +21,7 @@ import {
 import { SinterError } from '../../protocol/errors.ts'
 
 /** Contracts call each other, so a revert may carry any one's error. */
-const ERRORS: Abi = [tokenAbi, registryAbi, escrowAbi, beaconAbi, batchesAbi, emissionsAbi, faucetAbi]
+const ERRORS: Abi = [tokenAbi, registryAbi, escrowAbi, beaconAbi, drandBeaconAbi, batchesAbi, emissionsAbi, faucetAbi]
   .flat()
   .filter((entry) => entry.type === 'error')
 
@@ -28,11 +38,17 @@ function revertData(error: unknown): Hex | undefined {
   return data
 }
 
-function isTransport(error: unknown): boolean {
-  return (
-    error instanceof BaseError &&
-    error.walk((inner) => inner instanceof HttpRequestError || inner instanceof TimeoutError) !== null
-  )
+const SILENCE = [HttpRequestError, TimeoutError, LimitExceededRpcError]
+
+/** The endpoint gave no answer, or none to this caller for now. */
+export function isTransport(error: unknown): boolean {
+  return error instanceof BaseError && error.walk((inner) => SILENCE.some((kind) => inner instanceof kind)) !== null
+}
+
+/** An error of ours that viem has wrapped. */
+function ownError(error: unknown): SinterError | null {
+  if (error instanceof SinterError) return error
+  return error instanceof Error && error.cause !== undefined ? ownError(error.cause) : null
 }
 
 /**
@@ -41,7 +57,8 @@ function isTransport(error: unknown): boolean {
  * `CHAIN_RPC` when the endpoint does not answer, `CHAIN_CALL` for the rest.
  */
 export function chainError(error: unknown, action: string): SinterError {
-  if (error instanceof SinterError) return error
+  const own = ownError(error)
+  if (own !== null) return own
   const data = revertData(error)
   if (data !== undefined) {
     try {

@@ -141,6 +141,30 @@ export const devnetParams: NetworkParams = {
   classes: `cpu:${SNTR / 1_000n}:${SNTR / 2_000n}`,
 }
 
+const HOUR = 3_600
+const DAY = 24 * HOUR
+
+/**
+ * First values for a network of strangers on a chain with independent proposers and blocks of 12 s (DESIGN §6): a slot is ten minutes,
+ * an anchor is beyond any fork (64 blocks) before its sample exists.
+ */
+export const firstParams: NetworkParams = {
+  ...devnetParams,
+  slotLength: 50,
+  minDelay: 64,
+  unbondingDelay: 21 * DAY,
+  closeWindow: DAY,
+  draws: 8,
+  committeeSize: 13,
+  quorum: 9,
+  traceWindow: 2 * HOUR,
+  attestWindow: 30 * HOUR,
+  voteWindow: HOUR,
+  pokeGrace: 600,
+  slashPending: 7 * DAY,
+  abandonWindow: HOUR,
+}
+
 /** The form a network file carries: amounts as decimal strings. */
 export function paramsToJson(params: NetworkParams): NetworkFile['params'] {
   const counts = COUNTS.map((name) => [name, params[name]] as const)

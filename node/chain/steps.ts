@@ -7,12 +7,24 @@ import {
   type TransactionReceipt,
 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
-import { batchesAbi, beaconAbi, escrowAbi, faucetAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  drandBeaconAbi,
+  escrowAbi,
+  faucetAbi,
+  registryAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { BeaconClock } from './beacon.ts'
+import { chainError } from './errors.ts'
 import { fetchHeaders } from './headers.ts'
-import type { Transactor } from './transact.ts'
+import type { RoundSource } from './rounds.ts'
+import type { Call, Transactor } from './transact.ts'
 import type { Views } from './views.ts'
 
 /** A mined transaction. */
@@ -50,7 +62,10 @@ export type Steps = {
   topUp(session: Hex, amount: bigint): Promise<Done>
   requestClose(session: Hex): Promise<Done>
   closeSession(session: Hex): Promise<Done>
-  /** Records a slot whose block is mined, with headers when the chain has forgotten its hash. null when it was recorded already. */
+  /**
+   * Records a slot that is open: with headers when the chain has forgotten its block's hash, with drand by its round's signature. null
+   * when it was recorded already. Throws `DRAND_UNAVAILABLE` too.
+   */
   recordSlot(slot: bigint): Promise<Done | null>
   anchorBatch(root: Hex, ranges: RangeInput[]): Promise<Done & { batchId: Hex }>
   /** Names the job that owns `point`, in a range of this account's, as one more draw. */
@@ -84,12 +99,20 @@ export function openSteps(
   views: Views,
   transactor: Transactor | null,
   key: Hex | undefined,
+  clock: BeaconClock,
+  rounds: RoundSource | null,
 ): Steps {
   const { token, registry, escrow, beacon, batches, faucet } = network.contracts
 
-  async function send(to: Address, abi: Abi, functionName: string, args: unknown[]): Promise<TransactionReceipt> {
+  async function send(
+    to: Address,
+    abi: Abi,
+    functionName: string,
+    args: unknown[],
+    traits: Pick<Call, 'urgent' | 'volatile'> = {},
+  ): Promise<TransactionReceipt> {
     const account = writer()
-    return account.send({ to, data: encodeFunctionData({ abi, functionName, args }), action: functionName })
+    return account.send({ to, data: encodeFunctionData({ abi, functionName, args }), action: functionName, ...traits })
   }
   function writer(): Transactor {
     if (transactor === null) throw new SinterError('CHAIN_READ_ONLY', 'this chain was opened without a key')
@@ -101,15 +124,24 @@ export function openSteps(
   const onBeacon = (name: string, ...args: unknown[]) => send(beacon, beaconAbi as Abi, name, args)
   const onBatches = (name: string, ...args: unknown[]) => send(batches, batchesAbi as Abi, name, args)
 
+  /** An answer to a beacon's value: late, it costs a lock; after a fork that changed the value, it would be a wrong answer. */
+  const answer = (name: string, ...args: unknown[]) =>
+    send(batches, batchesAbi as Abi, name, args, { urgent: true, volatile: true })
+
   /** Both spenders are immutable contracts that only take what their caller names, so one approval lasts. */
   async function approve(spender: Address, amount: bigint): Promise<void> {
     const args = [writer().address, spender] as const
-    const allowed = await client.readContract({ address: token, abi: tokenAbi, functionName: 'allowance', args })
+    const allowed = await client
+      .readContract({ address: token, abi: tokenAbi, functionName: 'allowance', args })
+      .catch((error: unknown) => {
+        throw chainError(error, 'allowance')
+      })
     if (allowed < amount) await onToken('approve', spender, 2n ** 256n - 1n)
   }
 
   async function recordSlot(slot: bigint): Promise<Done | null> {
     if ((await views.beaconValue(slot)) !== null) return null
+    if (clock.drand !== null) return recordRound(slot)
     const height = views.slotHeight(slot)
     const { block: head } = await views.head()
     if (head - height < RECENT_BLOCKS) return done(await onBeacon('record', slot))
@@ -121,6 +153,12 @@ export function openSteps(
       known = target
     }
     return done(await onBeacon('recordWithHeaders', slot, await fetchHeaders(client, known, height + 1n)))
+  }
+
+  async function recordRound(slot: bigint): Promise<Done> {
+    if (rounds === null) throw new SinterError('DRAND_UNAVAILABLE', 'no relay of drand rounds was named')
+    const signature = toHex(await rounds.signature(clock.roundOf(slot)))
+    return done(await send(beacon, drandBeaconAbi as Abi, 'recordWithSignature', [slot, signature]))
   }
 
   return {
@@ -162,8 +200,8 @@ export function openSteps(
       return { ...done(receipt), batchId: event!.args.batchId }
     },
     audit: async (batchId, range, point) => done(await onBatches('audit', batchId, BigInt(range), point)),
-    anchorTrace: async (batchId, traceRoot) => done(await onBatches('anchorTrace', batchId, traceRoot)),
-    commitAttestation: async (batchId, digest) => done(await onBatches('commitAttestation', batchId, digest)),
+    anchorTrace: async (batchId, traceRoot) => done(await answer('anchorTrace', batchId, traceRoot)),
+    commitAttestation: async (batchId, digest) => done(await answer('commitAttestation', batchId, digest)),
     settle: async (batchId, votes, openings) => done(await onBatches('settle', batchId, votes, openings)),
     redraw: async (batchId) => done(await onBatches('redraw', batchId)),
     expire: async (batchId) => done(await onBatches('expire', batchId)),

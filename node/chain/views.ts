@@ -2,6 +2,7 @@ import type { Hex, PublicClient } from 'viem'
 import { batchesAbi, beaconAbi, escrowAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { BeaconClock, Head } from './beacon.ts'
 import { chainError } from './errors.ts'
 import { lowerAddresses } from './values.ts'
 
@@ -80,6 +81,8 @@ export type Views = {
   /** Height and timestamp (seconds) of the newest block. */
   head(): Promise<{ block: bigint; timestamp: bigint }>
   etherOf(account: Address): Promise<bigint>
+  /** What gas costs now, wei. */
+  gasPrice(): Promise<bigint>
   /** Tokens outside the escrow. */
   tokensOf(account: Address): Promise<bigint>
   tokenSupply(): Promise<bigint>
@@ -111,15 +114,17 @@ export type Views = {
   quorate(batchId: Hex, voters: Address[]): Promise<boolean>
   /** Timestamp (seconds) at which the batch's current window ends; 0n while its slot is not recorded or when final. */
   deadline(batchId: Hex): Promise<bigint>
-  /** Height of the block that a slot takes its value from. */
+  /** Position at which a slot's value exists: height of its block, or with the drand beacon the time of its round. */
   slotHeight(slot: bigint): bigint
+  /** Where the beacon is at a block: the block's height, or with the drand beacon its time. */
+  beaconPosition(head: Head): bigint
   /** Value of a slot, null while it is not recorded. */
   beaconValue(slot: bigint): Promise<Hex | null>
 }
 
 const PAGE = 500n
 
-export function openViews(client: PublicClient, network: NetworkFile, slotLength: number): Views {
+export function openViews(client: PublicClient, network: NetworkFile, clock: BeaconClock): Views {
   const { contracts } = network
   const token = { address: contracts.token, abi: tokenAbi } as const
   const registry = { address: contracts.registry, abi: registryAbi } as const
@@ -144,6 +149,7 @@ export function openViews(client: PublicClient, network: NetworkFile, slotLength
       return { block: block.number, timestamp: block.timestamp }
     },
     etherOf: (account) => ask('etherOf', client.getBalance({ address: account })),
+    gasPrice: () => ask('gasPrice', client.getGasPrice()),
     tokensOf: (account) => ask('tokensOf', read({ ...token, functionName: 'balanceOf', args: [account] })),
     tokenSupply: () => ask('tokenSupply', read({ ...token, functionName: 'totalSupply' })),
     balanceOf: (account) => ask('balanceOf', read({ ...escrow, functionName: 'balanceOf', args: [account] })),
@@ -207,7 +213,8 @@ export function openViews(client: PublicClient, network: NetworkFile, slotLength
       return given >= needed
     },
     deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
-    slotHeight: (slot) => slot * BigInt(slotLength),
+    slotHeight: clock.opensAt,
+    beaconPosition: clock.position,
     async beaconValue(slot) {
       const recorded = await ask('beaconValue', read({ ...beacon, functionName: 'recordedAt', args: [slot] }))
       return recorded === 0n ? null : ask('beaconValue', read({ ...beacon, functionName: 'value', args: [slot] }))

@@ -95,7 +95,7 @@ export async function createAuditor({ chain, log }: Components): Promise<Auditor
       match()
     },
     {
-      from: block,
+      from: { next: block, marks: [] },
       onError: (error) =>
         log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
     },

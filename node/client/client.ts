@@ -20,7 +20,7 @@ import { type ConsumerSession, openConsumerSession } from './session.ts'
 
 export type ClientConfig = {
   network: NetworkFile
-  rpcUrl: string
+  rpcUrl: string | readonly string[]
   identity: Identity
   /** Folder for the blocks of models. */
   dataDir: string
@@ -188,6 +188,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
       await streams.stop()
       await content.stop()
       await network.stop()
+      chain.close()
     },
   }
 }

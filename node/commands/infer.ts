@@ -10,6 +10,7 @@ import {
   parseAmount,
   parseCount,
   parsePolicy,
+  parseRpc,
   readInput,
   readNetworkFile,
 } from './options.ts'
@@ -68,7 +69,7 @@ export async function infer(options: InferOptions): Promise<void> {
     console.log(options.json ? JSON.stringify({ event, ...facts }) : line)
   const client = await startClient({
     network: readNetworkFile(options.network),
-    rpcUrl: options.rpc,
+    rpcUrl: parseRpc(options.rpc),
     identity: await openIdentity(options),
     dataDir: options.data,
     listen: options.listen,

@@ -15,6 +15,7 @@ import {
   type JoinOptions,
   openIdentity,
   parseCount,
+  parseRpc,
   readInput,
   readNetworkFile,
   untilAsked,
@@ -101,7 +102,7 @@ export async function modelPublish(file: string, options: PublishOptions): Promi
   const { model, weights, manifest } = await prepare(file, options.samples)
   const client = await startClient({
     network,
-    rpcUrl: options.rpc,
+    rpcUrl: parseRpc(options.rpc),
     identity: await openIdentity(options),
     dataDir: join(options.data),
     listen: options.listen,

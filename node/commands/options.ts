@@ -39,6 +39,21 @@ export function parsePolicy(text: string): Policy {
   return policy
 }
 
+/** Wei from an amount in gwei, such as `0.05`. Throws `OPTION`. */
+export function parseGwei(text: string): bigint {
+  const match = /^(\d{1,9})(?:\.(\d{1,9}))?$/.exec(text)
+  if (match === null) throw new SinterError('OPTION', `not an amount of gwei: ${text}`)
+  return BigInt(match[1]!) * 10n ** 9n + BigInt((match[2] ?? '').padEnd(9, '0'))
+}
+
+/** JSON-RPC endpoints; the environment variable holds several with commas between them. Throws `OPTION`. */
+export function parseRpc(urls: readonly string[]): string[] {
+  const all = urls.flatMap((text) => text.split(/[\s,]+/)).filter((url) => url !== '')
+  const bad = all.find((url) => !/^https?:\/\/\S+$/.test(url))
+  if (bad !== undefined || all.length === 0) throw new SinterError('OPTION', `not a JSON-RPC endpoint: ${bad ?? ''}`)
+  return all
+}
+
 /** A file a person named. Throws `FILE_UNREADABLE`. */
 export function readInput(path: string): Uint8Array {
   try {
@@ -66,7 +81,7 @@ export const defaultHome = (): string => join(homedir(), '.sinter')
 /** Options that every command that joins a network has. */
 export type JoinOptions = {
   network: string
-  rpc: string
+  rpc: string[]
   data: string
   bootstrap: string[]
   listen: string[]

@@ -1,13 +1,17 @@
 import { resolve } from 'node:path'
 import { checkRuntime, type ExecutionProvider } from '../../models/session.ts'
 import { describeError } from '../../protocol/errors.ts'
+import { parseFeed } from '../chain/oracle.ts'
 import { type NodeParts, startNode } from '../node.ts'
+import { bothOrNone } from '../stages/upkeep.ts'
 import {
   createLog,
   type JoinOptions,
   openIdentity,
   parseAmount,
   parseCount,
+  parseGwei,
+  parseRpc,
   readNetworkFile,
   untilAsked,
 } from './options.ts'
@@ -22,6 +26,12 @@ export type UpOptions = JoinOptions & {
   provers?: string
   rapidsnark?: string
   quiet: string
+  maxGasPrice?: string
+  confirmations?: string
+  drand?: string[]
+  etherUsd?: string
+  tokenUsd?: string
+  claimFrom: string
   logLevel: string
 }
 
@@ -33,10 +43,13 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
   process.on('unhandledRejection', (error) =>
     log.error({ event: 'node.unhandled', error: describeError(error) }, 'a failure that nobody waited for'),
   )
+  const rpcUrl = parseRpc(options.rpc)
+  const prices = bothOrNone(options.etherUsd, options.tokenUsd)
+  const claimFrom = parseAmount(options.claimFrom)
   const node = await startNode(
     {
       network: readNetworkFile(options.network),
-      rpcUrl: options.rpc,
+      rpcUrl,
       identity: await openIdentity(options),
       dataDir: options.data,
       listen: options.listen,
@@ -50,6 +63,11 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       memoryMib: parseCount(options.memory),
       ...(options.provers === undefined ? {} : { provers: parseCount(options.provers) }),
       ...(options.rapidsnark === undefined ? {} : { rapidsnark: resolve(options.rapidsnark) }),
+      confirmations: options.confirmations === undefined ? (options.devnet ? 0 : 3) : parseCount(options.confirmations),
+      ...(options.maxGasPrice === undefined ? {} : { maxFeePerGas: parseGwei(options.maxGasPrice) }),
+      ...(options.drand === undefined ? {} : { drandUrls: parseRpc(options.drand) }),
+      prices: prices && { ether: parseFeed(prices.ether, rpcUrl), token: parseFeed(prices.token, rpcUrl) },
+      claimFrom: claimFrom === 0n ? null : claimFrom,
       batch: { quietMs: 1000 * parseCount(options.quiet) },
       log,
     },

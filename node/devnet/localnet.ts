@@ -51,13 +51,15 @@ export type LocalnetInit = {
   /** Tiles drawn per drawn job. @default 4 */
   tileDraws?: number
   onEvent?(event: ActorEvent): void
+  /** JSON-RPC endpoint that a process is given. @default the chain's own */
+  rpcFor?(name: string, rpcUrl: string): Promise<string>
 }
 
 const READY_MS = 60_000
 
 /** Starts the chain and deploys the network. Throws the codes of anvil and of the deployment. */
 export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
-  const { folder, params = devnetParams, tileDraws = 4, onEvent } = init
+  const { folder, params = devnetParams, tileDraws = 4, onEvent, rpcFor = async (_, url) => url } = init
   const logs = join(folder, 'logs')
   mkdirSync(logs, { recursive: true })
   const password = randomBytes(16).toString('hex')
@@ -87,9 +89,10 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       command: string[],
       args: string[],
       options: NodeOptions = {},
+      rpcUrl = anvil.rpcUrl,
     ): Actor {
       const bootstrap = nodes[0] === undefined ? [] : ['--bootstrap', nodes[0].multiaddr]
-      const common = ['--network', networkFile, '--rpc', anvil.rpcUrl, '--data', account.folder]
+      const common = ['--network', networkFile, '--rpc', rpcUrl, '--data', account.folder]
       const actor = startActor({
         name,
         args: [
@@ -130,8 +133,10 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       newAccount,
       async startNode(name, options = {}) {
         const account = options.account ?? (await newAccount(name))
-        const args = ['--price', options.price ?? '0.01', '--quiet', '3', ...(options.args ?? [])]
-        const actor = start(name, account, ['up'], args, options)
+        // The chain's ether is play money: a fixed price of next to nothing, and the token at a dollar.
+        const prices = ['--ether-usd', '0.01', '--token-usd', '1']
+        const args = ['--price', options.price ?? '0.01', '--quiet', '3', ...prices, ...(options.args ?? [])]
+        const actor = start(name, account, ['up'], args, options, await rpcFor(name, anvil.rpcUrl))
         const ready = await actor.wait('node.ready', READY_MS)
         const [multiaddr] = ready.facts.addresses as string[]
         if (multiaddr === undefined) throw new SinterError('DEVNET_ADDRESS', `${name} listens nowhere`)

@@ -6,6 +6,7 @@ import type { Chain } from '../chain/chain.ts'
 import type { JobRecord, Ledger, SessionRecord } from '../jobs/ledger.ts'
 import type { Log } from '../net/log.ts'
 import { jsonCodec, type Store, type Table } from '../store/store.ts'
+import { BATCH_POLICY, type BatchPolicy, worthAnchoring } from './batch-policy.ts'
 
 /** A batch at its provider: which receipts, in the order of the tree. Kept until the batch is finished. */
 export type BatchRecord = {
@@ -26,6 +27,8 @@ export type BatchComponents = {
   fits?(sessions: SessionRecord[]): Promise<boolean>
   /** Sees to it that the escrow holds the verification floor of one more batch. @default nothing */
   fund?(): Promise<void>
+  /** Gas of a whole batch with so many ranges, in base units of the token; null where nothing has a price. @default null */
+  gasCost?(ranges: number): Promise<bigint | null>
   now(): number
   log: Log
 }
@@ -45,6 +48,8 @@ export type BatchInit = {
   endingMs?: number
   /** A session with a backlog is asked of the chain this often (ms). @default 2_000 */
   lookMs?: number
+  /** How much of a batch its gas may take, and how long receipts wait for that. @default 2%, 6 h */
+  policy?: BatchPolicy
 }
 
 export type Batcher = {
@@ -75,7 +80,8 @@ const FOR_GOOD = new Set([
 export function createBatcher(components: BatchComponents, init: BatchInit = {}): Batcher {
   const { address, chain, ledger, store, log } = components
   const { quietMs = 5_000, maxAgeMs = 60_000, maxJobs = 1_000, maxUnproven = 1 } = init
-  const { endingMs = 120_000, lookMs = 2_000 } = init
+  const { endingMs = 120_000, lookMs = 2_000, policy = BATCH_POLICY } = init
+  const maxRanges = Math.min(init.maxRanges ?? Infinity, chain.params.maxRanges)
   const records: Table<BatchRecord> = store.table('batches', jsonCodec<BatchRecord>())
   /** When each session's backlog was first and last seen to grow. */
   const growth = new Map<string, { toSeq: bigint; first: number; last: number }>()
@@ -217,10 +223,26 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     return { sent: false, unproven, taken }
   }
 
+  /** Whether the backlog pays for the gas of a batch. A price that cannot be had delays nothing. */
+  async function worthIt(backlog: Waiting[]): Promise<boolean> {
+    const counts = backlog.map(({ fromSeq, toSeq }) => toSeq - fromSeq + 1n)
+    const gasCost = (await components.gasCost?.(Math.min(backlog.length, maxRanges)).catch(() => null)) ?? null
+    const oldest = backlog.map(({ session }) => growth.get(toHex(session.session))?.first ?? components.now())
+    return worthAnchoring(
+      {
+        value: backlog.reduce((sum, { session }, i) => sum + counts[i]! * session.price, 0n),
+        gasCost,
+        ageMs: components.now() - Math.min(...oldest),
+        full: counts.reduce((sum, each) => sum + each, 0n) >= BigInt(maxJobs),
+        ending: backlog.some(({ ending }) => ending),
+      },
+      policy,
+    )
+  }
+
   /** As much of these sessions as one batch holds: jobs, ranges, and the stake that can still be locked for it. */
   async function select(backlog: Waiting[]): Promise<BatchRecord['ranges']> {
     const { lockBps, minLock } = chain.params
-    const maxRanges = Math.min(init.maxRanges ?? Infinity, chain.params.maxRanges)
     const taken: SessionRecord[] = []
     const free = await chain.freeStake(address)
     let money = free < minLock ? 0n : (free * 10_000n) / BigInt(Math.max(1, lockBps))
@@ -261,6 +283,7 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
       if (!ready.includes(true) || (unproven >= maxUnproven && ending.length === 0)) return
       const suspect = backlog.find(({ session }) => suspects.has(toHex(session.session)))
       const chosen = suspect !== undefined ? [suspect] : [...ending, ...backlog.filter((each) => !each.ending)]
+      if (!(await worthIt(chosen))) return
       const ranges = await select(chosen)
       if (ranges.length === 0) return
       const { root } = treeOf(await jobsOf({ ranges }))

@@ -18,6 +18,10 @@ export type BatchBook = {
   apply(event: BatchEvent): void
   get(id: Uint8Array | Hex): AnchoredBatch | null
   open(): AnchoredBatch[]
+  /** Forgets what the blocks from `block` on had brought: they were undone. What is mined again comes again. */
+  undo(block: bigint): void
+  /** Block of the oldest batch that is not finished, null when there is none. */
+  oldest(): bigint | null
   /** Stops following a batch for which nothing is left to do. */
   close(id: Hex): void
 }
@@ -55,6 +59,15 @@ export function createBatchBook(): BatchBook {
     },
     get: (id) => batches.get(typeof id === 'string' ? id : toHex(id)) ?? null,
     open: () => [...batches.values()],
+    undo(block) {
+      for (const [id, batch] of batches)
+        if (batch.block >= block) {
+          batches.delete(id)
+          ranges.delete(id)
+        }
+    },
+    oldest: () =>
+      [...batches.values()].reduce<bigint | null>((a, { block }) => (a === null || block < a ? block : a), null),
     close: (id) => {
       closed.add(id)
       batches.delete(id)

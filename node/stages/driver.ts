@@ -18,6 +18,8 @@ import type { Voter } from './vote.ts'
 
 export type DriverComponents = {
   address: Address
+  /** Blocks on top of a slot's block before its value is answered (see move.ts). @default 0 */
+  confirmations?: number
   networkId: Uint8Array
   chain: Chain
   book: BatchBook
@@ -83,8 +85,9 @@ export function createDriver(components: DriverComponents): Driver {
       mine: anchored.provider === address,
       turnS: turnOf(anchored.id),
       now: head.timestamp,
-      headBlock: head.block,
+      headBlock: chain.beaconPosition(head),
       slotHeight: chain.slotHeight,
+      confirmations: components.confirmations ?? 0,
       deadline,
       voteWindowS: chain.params.voteWindow,
       pokeGraceS: chain.params.pokeGrace,

@@ -8,8 +8,11 @@ export type BatchView = {
   /** This node's turn among those who are not: seconds it lets others go first. */
   turnS: number
   now: bigint
+  /** Where the beacon is, and where a slot opens: blocks, or with the drand beacon seconds. */
   headBlock: bigint
   slotHeight(slot: bigint): bigint
+  /** Blocks on top of a slot's block before its value is answered: an answer to a value that a fork replaced would be a forgery. */
+  confirmations: number
   /** End of the present state's window; 0 while the slot that opens it is not recorded, and in final states. */
   deadline: bigint
   /** Length of the vote window, and of its first part, in which only the provider may settle. */
@@ -42,6 +45,9 @@ function awaitSlot(view: BatchView, slot: bigint): Move | null {
   if (blocksPast < 0n) return wait
   return view.mine || blocksPast > BigInt(2 + view.turnS) ? { do: 'record', slot } : wait
 }
+
+const settled = (view: BatchView, slot: bigint): boolean =>
+  view.headBlock - view.slotHeight(slot) >= BigInt(view.confirmations)
 
 /** A step that anyone may take after a moment: the provider first, the others in turn. */
 const mayPoke = (view: BatchView, since: bigint): boolean => view.mine || view.now > since + BigInt(view.turnS)
@@ -76,13 +82,13 @@ export function nextMove(view: BatchView): Move {
       if (slot !== null) return slot
       if (now > deadline) return mayPoke(view, deadline) ? { do: 'expire' } : wait
       // Until then consumers add to what is drawn.
-      return mine && now > batch.auditUntil ? { do: 'trace' } : wait
+      return mine && now > batch.auditUntil && settled(view, batch.sampleSlot) ? { do: 'trace' } : wait
     }
     case 'traced': {
       const slot = awaitSlot(view, batch.challengeSlot)
       if (slot !== null) return slot
       if (now > deadline) return mayPoke(view, deadline) ? { do: 'expire' } : wait
-      return mine ? { do: 'attest' } : wait
+      return mine && settled(view, batch.challengeSlot) ? { do: 'attest' } : wait
     }
     case 'committed': {
       const slot = awaitSlot(view, batch.committeeSlot)

@@ -6,7 +6,15 @@ import { SinterError } from '../../protocol/errors.ts'
  * tables is atomic. Tables that hold what a node has signed or is about to sign are written with fsync, so that the
  * fact is on disk before the signature leaves (persist before sign).
  */
-export type TableName = 'sessions' | 'receipts' | 'batches' | 'attestations' | 'votes' | 'cursor' | 'meta'
+export type TableName =
+  | 'sessions'
+  | 'receipts'
+  | 'batches'
+  | 'attestations'
+  | 'votes'
+  | 'transactions'
+  | 'cursor'
+  | 'meta'
 
 const SYNC: Record<TableName, boolean> = {
   sessions: true,
@@ -14,6 +22,7 @@ const SYNC: Record<TableName, boolean> = {
   batches: true,
   attestations: true,
   votes: true,
+  transactions: true,
   cursor: false,
   meta: true,
 }
@@ -124,6 +133,7 @@ export async function openStore(folder: string): Promise<Store> {
     batches: make('batches'),
     attestations: make('attestations'),
     votes: make('votes'),
+    transactions: make('transactions'),
     cursor: make('cursor'),
     meta: make('meta'),
   }

@@ -193,6 +193,31 @@ export const beaconAbi = [
   {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"value","outputs":[{"internalType":"bytes32","name":"value_","type":"bytes32"}],"stateMutability":"view","type":"function"},
 ] as const
 
+export const drandBeaconAbi = [
+  {"inputs":[{"internalType":"uint256[4]","name":"key","type":"uint256[4]"},{"internalType":"uint64","name":"genesis_","type":"uint64"},{"internalType":"uint64","name":"period_","type":"uint64"},{"internalType":"uint64","name":"roundsPerSlot_","type":"uint64"},{"internalType":"uint64","name":"minDelay_","type":"uint64"}],"stateMutability":"nonpayable","type":"constructor"},
+  {"inputs":[],"name":"BadBeaconParams","type":"error"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"NoSuchRound","type":"error"},
+  {"inputs":[{"internalType":"uint256","name":"blockNumber","type":"uint256"}],"name":"NotThisBlock","type":"error"},
+  {"inputs":[{"internalType":"uint256","name":"number","type":"uint256"}],"name":"PrecompileFailed","type":"error"},
+  {"inputs":[],"name":"SignatureMalformed","type":"error"},
+  {"inputs":[{"internalType":"uint64","name":"round","type":"uint64"}],"name":"SignatureNeeded","type":"error"},
+  {"inputs":[{"internalType":"uint64","name":"round","type":"uint64"}],"name":"SignatureWrong","type":"error"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"SlotNotRecorded","type":"error"},
+  {"anonymous":false,"inputs":[{"indexed":true,"internalType":"uint256","name":"slot","type":"uint256"},{"indexed":false,"internalType":"bytes32","name":"value","type":"bytes32"}],"name":"SlotRecorded","type":"event"},
+  {"inputs":[],"name":"genesis","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
+  {"inputs":[],"name":"minDelay","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
+  {"inputs":[],"name":"period","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
+  {"inputs":[],"name":"publicKey","outputs":[{"internalType":"uint256[4]","name":"","type":"uint256[4]"}],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"record","outputs":[],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"},{"internalType":"bytes","name":"signature","type":"bytes"}],"name":"recordWithSignature","outputs":[],"stateMutability":"nonpayable","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"recordedAt","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"roundOf","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
+  {"inputs":[],"name":"roundsPerSlot","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"blockNumber","type":"uint256"}],"name":"slotAfter","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"timeOf","outputs":[{"internalType":"uint256","name":"","type":"uint256"}],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"value","outputs":[{"internalType":"bytes32","name":"value_","type":"bytes32"}],"stateMutability":"view","type":"function"},
+] as const
+
 export const batchesAbi = [
   {"inputs":[{"internalType":"contract INodeRegistry","name":"registry_","type":"address"},{"internalType":"contract IEscrow","name":"escrow_","type":"address"},{"internalType":"contract IBeacon","name":"beacon_","type":"address"},{"internalType":"contract IEmissions","name":"emissions_","type":"address"},{"components":[{"internalType":"uint8","name":"draws","type":"uint8"},{"internalType":"uint16","name":"committeeSize","type":"uint16"},{"internalType":"uint16","name":"quorum","type":"uint16"},{"internalType":"uint16","name":"maxRanges","type":"uint16"},{"internalType":"uint32","name":"lockBps","type":"uint32"},{"internalType":"uint16","name":"nuBps","type":"uint16"},{"internalType":"uint16","name":"betaMaxBps","type":"uint16"},{"internalType":"uint32","name":"forfeitBps","type":"uint32"},{"internalType":"uint16","name":"untracedSlashBps","type":"uint16"},{"internalType":"uint16","name":"slashBurnBps","type":"uint16"},{"internalType":"uint128","name":"minLock","type":"uint128"},{"internalType":"uint128","name":"verificationFloor","type":"uint128"},{"internalType":"uint128","name":"auditFee","type":"uint128"},{"internalType":"uint64","name":"auditWindow","type":"uint64"},{"internalType":"uint64","name":"traceWindow","type":"uint64"},{"internalType":"uint64","name":"attestWindow","type":"uint64"},{"internalType":"uint64","name":"voteWindow","type":"uint64"},{"internalType":"uint64","name":"pokeGrace","type":"uint64"},{"internalType":"uint64","name":"slashPending","type":"uint64"},{"internalType":"uint64","name":"abandonWindow","type":"uint64"}],"internalType":"struct IBatches.Params","name":"params_","type":"tuple"}],"stateMutability":"nonpayable","type":"constructor"},
   {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"AlreadyAnchored","type":"error"},
@@ -332,4 +357,16 @@ export const faucetAbi = [
   {"inputs":[],"name":"token","outputs":[{"internalType":"contract IERC20","name":"","type":"address"}],"stateMutability":"view","type":"function"},
   {"inputs":[],"name":"tokenAmount","outputs":[{"internalType":"uint256","name":"","type":"uint256"}],"stateMutability":"view","type":"function"},
   {"stateMutability":"payable","type":"receive"},
+] as const
+
+export const feedAbi = [
+  {"inputs":[{"internalType":"string","name":"description_","type":"string"},{"internalType":"uint8","name":"decimals_","type":"uint8"},{"internalType":"int256","name":"answer","type":"int256"}],"stateMutability":"nonpayable","type":"constructor"},
+  {"inputs":[{"internalType":"address","name":"caller","type":"address"}],"name":"NotSetter","type":"error"},
+  {"anonymous":false,"inputs":[{"indexed":true,"internalType":"int256","name":"current","type":"int256"},{"indexed":true,"internalType":"uint256","name":"roundId","type":"uint256"},{"indexed":false,"internalType":"uint256","name":"updatedAt","type":"uint256"}],"name":"AnswerUpdated","type":"event"},
+  {"inputs":[],"name":"decimals","outputs":[{"internalType":"uint8","name":"","type":"uint8"}],"stateMutability":"view","type":"function"},
+  {"inputs":[],"name":"description","outputs":[{"internalType":"string","name":"","type":"string"}],"stateMutability":"view","type":"function"},
+  {"inputs":[],"name":"latestRoundData","outputs":[{"internalType":"uint80","name":"roundId","type":"uint80"},{"internalType":"int256","name":"answer","type":"int256"},{"internalType":"uint256","name":"startedAt","type":"uint256"},{"internalType":"uint256","name":"updatedAt","type":"uint256"},{"internalType":"uint80","name":"answeredInRound","type":"uint80"}],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"int256","name":"answer","type":"int256"}],"name":"set","outputs":[],"stateMutability":"nonpayable","type":"function"},
+  {"inputs":[],"name":"setter","outputs":[{"internalType":"address","name":"","type":"address"}],"stateMutability":"view","type":"function"},
+  {"inputs":[],"name":"version","outputs":[{"internalType":"uint256","name":"","type":"uint256"}],"stateMutability":"view","type":"function"},
 ] as const

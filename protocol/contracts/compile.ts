@@ -33,10 +33,12 @@ const DEPLOYED: Record<string, string> = {
   NodeRegistry: 'registryAbi',
   Escrow: 'escrowAbi',
   HeaderBeacon: 'beaconAbi',
+  DrandBeacon: 'drandBeaconAbi',
   Batches: 'batchesAbi',
   PriceIndex: 'pricesAbi',
   Emissions: 'emissionsAbi',
   DevnetFaucet: 'faucetAbi',
+  DevnetFeed: 'feedAbi',
 }
 
 /** Also in test/contracts/foundry.toml: the tests must run what is deployed. */

@@ -16,6 +16,7 @@ import { ioRoot, jobRoot, jobTree } from '../trace.ts'
 import { packVerdicts, voteCommitment, voterSeed } from '../vote.ts'
 import { contract, NETWORK_ID } from './cases.ts'
 import { batchCases } from './cases-batch.ts'
+import { drandCases } from './cases-drand.ts'
 import { offerCases } from './cases-offer.ts'
 import { receiptCases } from './cases-receipt.ts'
 import { sessionCases } from './cases-session.ts'
@@ -227,6 +228,7 @@ export const VECTORS: Record<string, () => unknown> = {
   'job.json': jobs,
   'envelope.json': envelopes,
   'network.json': networks,
+  'drand.json': drandCases,
   'rules.json': rules,
   'economics.json': economics,
 }

@@ -7,7 +7,13 @@ import { devnetParams } from '../../node/chain/params.ts'
 import type { BatchEvent, Watcher } from '../../node/chain/watch.ts'
 import { type LightClient, startClient } from '../../node/client/client.ts'
 import type { ActorEvent } from '../../node/devnet/actor.ts'
-import { type Account, type LocalNode, type Localnet, startLocalnet } from '../../node/devnet/localnet.ts'
+import {
+  type Account,
+  type LocalNode,
+  type Localnet,
+  type LocalnetInit,
+  startLocalnet,
+} from '../../node/devnet/localnet.ts'
 import { identityFromKey } from '../../node/identity/identity.ts'
 import { unlockKeystore } from '../../node/identity/keystore.ts'
 import { createNetwork, type Network } from '../../node/net/libp2p.ts'
@@ -65,7 +71,10 @@ function openSpy(net: Localnet, gossiped: Uint8Array[]): Promise<Network> {
   })
 }
 
-export async function openWorld(nodes: (net: Localnet) => Promise<LocalNode[]>): Promise<World> {
+export async function openWorld(
+  nodes: (net: Localnet) => Promise<LocalNode[]>,
+  init: Pick<LocalnetInit, 'rpcFor'> = {},
+): Promise<World> {
   const events: ActorEvent[] = []
   const gossiped: Uint8Array[] = []
   const chainEvents: BatchEvent[] = []
@@ -75,6 +84,7 @@ export async function openWorld(nodes: (net: Localnet) => Promise<LocalNode[]>):
     // Few draws and long windows: a shared machine proves slowly, and what is tested is the outcome.
     params: { ...devnetParams, draws: 2, traceWindow: 180, attestWindow: 300, voteWindow: 120, unbondingDelay: 3_600 },
     tileDraws: 2,
+    ...init,
     onEvent(event) {
       events.push(event)
       for (const listener of [...listeners]) listener(event)

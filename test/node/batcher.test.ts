@@ -29,6 +29,8 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
     free: 10n ** 6n,
     /** Ranges of which a batch can be attested. */
     fitting: 24,
+    /** Of a batch, in tokens; null where nothing has a price. */
+    gasCost: (_ranges: number): bigint | null => null,
     /** Runs before the contract takes a batch; may throw. */
     before: (_ranges: RangeInput[]): void => {},
     /** Runs after it; may throw, as when the receipt never comes. */
@@ -56,6 +58,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       now: () => state.now,
       fund: async () => void calls.fund++,
       fits: async (sessions) => sessions.length <= state.fitting,
+      gasCost: async (ranges) => state.gasCost(ranges),
       chain: {
         params: { lockBps: 30_000, minLock: 30n, maxRanges: 24 },
         async session(id) {
@@ -349,6 +352,42 @@ test('what a finished batch held is forgotten, and nothing else', async () => {
   assert.is(await world.batcher.record(record.id), null)
   assert.is(await world.ledger.job(sessionId('a'), 2n), null)
   assert.is((await world.ledger.job(sessionId('a'), 3n))!.seq, 3n)
+})
+
+test('a batch waits until gas is a fiftieth of it, and then goes with everything that came meanwhile', async () => {
+  const { state, anchored, addJobs, settle, batcher } = createWorld()
+  const asked: number[] = []
+  state.gasCost = (ranges) => {
+    asked.push(ranges)
+    return 2n * BigInt(ranges)
+  }
+  await addJobs('one', 9)
+  await settle()
+  assert.is(anchored.length, 0)
+  await addJobs('one', 1)
+  await settle()
+  assert.equal(
+    anchored.map(({ ranges }) => ranges.map(({ toSeq }) => toSeq)),
+    [[10n]],
+  )
+  assert.ok(asked.every((ranges) => ranges === 1))
+  anchored[0]!.status = 'paid'
+  // Not for ever, and not longer because a price cannot be had.
+  await addJobs('one', 1)
+  await settle()
+  assert.is(anchored.length, 1)
+  state.gasCost = () => {
+    throw coded('ORACLE_STALE')
+  }
+  await batcher.tick()
+  assert.is(anchored.length, 2)
+  anchored[1]!.status = 'paid'
+  state.gasCost = () => 10n ** 9n
+  await addJobs('two', 1)
+  await settle()
+  state.now += 6 * 3_600_000
+  await batcher.tick()
+  assert.is(anchored.length, 3)
 })
 
 test.run()

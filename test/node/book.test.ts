@@ -41,6 +41,24 @@ test('the book knows a batch by its events, in either order and more than once',
   }
 })
 
+test('what a fork undid is forgotten, and comes again when it is mined again', () => {
+  const book = createBatchBook()
+  assert.is(book.oldest(), null)
+  book.apply(range(0n, 100n, 60n))
+  book.apply(anchored)
+  assert.is(book.oldest(), 7n)
+  book.undo(8n)
+  assert.is(book.open().length, 1)
+  book.undo(7n)
+  assert.equal([book.open(), book.oldest()], [[], null])
+  book.apply(range(0n, 90n, 90n))
+  book.apply(anchored)
+  assert.equal(
+    book.get(ID)!.ranges.map(({ fee }) => fee),
+    [90n],
+  )
+})
+
 test('ranges of a batch that is not anchored yet make no batch, and a closed batch is forgotten for good', () => {
   const book = createBatchBook()
   book.apply(range(0n, 100n, 60n))

@@ -1,11 +1,13 @@
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
 import { type Anvil, startAnvil } from '../../node/chain/anvil.ts'
 import { type Chain, openChain } from '../../node/chain/chain.ts'
-import { deployNetwork } from '../../node/chain/deploy.ts'
+import { deployNetwork, deployFeed as deployPriceFeed } from '../../node/chain/deploy.ts'
 import { signPayoutConsent, signVote, signVoucher } from '../../node/chain/eip712.ts'
 import { devnetParams, type NetworkParams } from '../../node/chain/params.ts'
+import type { RoundSource } from '../../node/chain/rounds.ts'
 import type { SignedVoteInput } from '../../node/chain/steps.ts'
 import { bigintToBytes, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import type { DrandNetwork } from '../../protocol/drand.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { keccak256 } from '../../protocol/hash.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
@@ -33,6 +35,10 @@ export type World = {
 
 export const word = (value: bigint): Hex => toHex(bigintToBytes(value, 32))
 
+/** A price feed with this answer, of 8 decimals. */
+export const deployFeed = (anvil: Anvil, answer: bigint): Promise<Hex> =>
+  deployPriceFeed(anvil.rpcUrl, anvil.key, 'ETH / USD', answer)
+
 /** Code of the error an action is refused with. */
 export async function code(action: Promise<unknown>): Promise<string> {
   return action.then(
@@ -42,19 +48,28 @@ export async function code(action: Promise<unknown>): Promise<string> {
 }
 
 /** Anvil with the contracts, five staked nodes, a consumer and its session with the first node. */
-export async function openWorld(): Promise<World> {
+export async function openWorld(drand?: { network: DrandNetwork; rounds: RoundSource }): Promise<World> {
   const anvil = await startAnvil()
   try {
     const params = devnetParams
     const none = '00'.repeat(32)
     const circuits = { relation: none, pointwise: none, product: none, extremum: none }
     const at = { rpcUrl: anvil.rpcUrl, key: anvil.key }
-    const network = await deployNetwork({ ...at, name: 'test', params, tileDraws: 4, circuits, faucet: true })
+    const network = await deployNetwork({
+      ...at,
+      name: 'test',
+      params,
+      tileDraws: 4,
+      circuits,
+      faucet: true,
+      drand: drand?.network ?? null,
+    })
+    const rounds = drand?.rounds ?? null
     const funder = await openChain({ network, ...at })
     const reader = await openChain({ network, rpcUrl: anvil.rpcUrl })
     const enter = async (): Promise<Actor> => {
       const key = generatePrivateKey()
-      const chain = await openChain({ network, rpcUrl: anvil.rpcUrl, key })
+      const chain = await openChain({ network, rpcUrl: anvil.rpcUrl, key, rounds })
       await funder.drip(chain.address!)
       return { key, chain }
     }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openChain } from '../../node/chain/chain.ts'
+import type { Cursor } from '../../node/chain/cursor.ts'
 import { deployNetwork } from '../../node/chain/deploy.ts'
 import { signVote, signVoucher } from '../../node/chain/eip712.ts'
 import { devnetParams, paramsFromJson, paramsToJson } from '../../node/chain/params.ts'
@@ -136,13 +137,13 @@ test('transactions of one account sent at once all land', async () => {
 
 test('a restarted watcher continues where the first one stopped and misses nothing', async () => {
   const first: BatchEvent[] = []
-  let cursor = 0n
+  let cursor: Cursor = { next: 0n, marks: [] }
   const watcher = world.reader.watchBatches((event) => void first.push(event), {
     onCursor: (next) => {
       cursor = next
     },
   })
-  while (first.length === 0 || cursor < (await world.reader.head()).block) await sleep(50)
+  while (first.length === 0 || cursor.next < (await world.reader.head()).block) await sleep(50)
   await watcher.stop()
   assert.ok(first.some(({ name }) => name === 'BatchSettled'))
   assert.ok(

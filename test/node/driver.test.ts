@@ -31,6 +31,7 @@ function createWorld() {
     params: { voteWindow: 60, pokeGrace: 10, abandonWindow: 30, draws: 2 },
     network: { chainId: 1, contracts: {} },
     slotHeight: (slot: bigint) => slot,
+    beaconPosition: ({ block }: { block: bigint }) => block,
     async batch(id: Hex) {
       looked.push(id)
       await state.look(id)
@@ -50,6 +51,8 @@ function createWorld() {
     apply: () => {},
     get: () => null,
     open: () => anchored.filter(({ id }) => !done.includes(id)),
+    undo: () => {},
+    oldest: () => null,
     close: (id) => void done.push(id),
   }
   const driver = createDriver({

@@ -32,6 +32,8 @@ function createWorld() {
         ? { id: toHex(batch), provider: provider.address, root: ZERO, total: 1n, block: 1n, ranges: [] }
         : null,
     open: () => [],
+    undo: () => {},
+    oldest: () => null,
     close: () => {},
   }
   const made = gossipValidators({

@@ -27,6 +27,17 @@ test('work that throws before it waits does not end the loop', async () => {
   assert.is(rounds, 2)
 })
 
+test('halting does not wait for the end of a pause', async () => {
+  const started = performance.now()
+  let rounds = 0
+  const loop = repeat('work', 60_000, log, () => void rounds++)
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  loop.halt()
+  await loop.done
+  assert.ok(performance.now() - started < 5_000)
+  assert.is(rounds, 1)
+})
+
 test('waiting ends with the promise, with its failure, or with the time', async () => {
   await within(Promise.resolve(), 10_000)
   assert.is(await within(Promise.reject(new Error('no')), 10_000).catch(({ message }) => message), 'no')

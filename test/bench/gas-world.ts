@@ -1,0 +1,160 @@
+import type { Anvil } from '../../node/chain/anvil.ts'
+import { type Chain, openChain } from '../../node/chain/chain.ts'
+import { deployNetwork } from '../../node/chain/deploy.ts'
+import { signPayoutConsent, signVote, signVoucher } from '../../node/chain/eip712.ts'
+import { devnetParams } from '../../node/chain/params.ts'
+import type { Done, RangeInput } from '../../node/chain/steps.ts'
+import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { hash } from '../../protocol/hash.ts'
+import { addressOf, publicKeyOf } from '../../protocol/signature.ts'
+
+/** Gas, and bytes of the signed transactions. */
+export type Costs = { gas: number; bytes: number }
+
+export type SettlementCosts = Record<
+  | 'register'
+  | 'deposit'
+  | 'openSession'
+  | 'anchor'
+  | 'furtherRange'
+  | 'record'
+  | 'anchorTrace'
+  | 'commit'
+  | 'settle'
+  | 'collect'
+  | 'withdraw'
+  | 'transfer',
+  Costs
+>
+
+const SNTR = 10n ** 18n
+const DRAWS = 8
+const bytes = (label: string): Uint8Array => hash('bench', new TextEncoder().encode(label))
+const median = (all: Costs[]): Costs => [...all].sort((a, b) => a.gas - b.gas)[Math.floor(all.length / 2)]!
+
+/** Runs batches through all steps with a first committee of this size, every step a transaction of its own. */
+export async function measureSettlement(
+  anvil: Anvil,
+  { committeeSize, quorum }: { committeeSize: number; quorum: number },
+): Promise<SettlementCosts> {
+  const none = '00'.repeat(32)
+  const circuits = { relation: none, pointwise: none, product: none, extremum: none }
+  const params = { ...devnetParams, draws: DRAWS, committeeSize, quorum }
+  const at = { rpcUrl: anvil.rpcUrl, key: anvil.key }
+  const name = `gas-${committeeSize}`
+  const network = await deployNetwork({ ...at, name, params, tileDraws: 8, circuits, faucet: true })
+  const funder = await openChain({ network, ...at, pollMs: 5 })
+
+  async function costs({ tx, gasUsed }: Pick<Done, 'tx' | 'gasUsed'>): Promise<Costs> {
+    const raw = (await anvil.request('eth_getRawTransactionByHash', [tx])) as Hex
+    return { gas: Number(gasUsed), bytes: raw.length / 2 - 1 }
+  }
+  async function enter(label: string): Promise<{ chain: Chain; key: Hex }> {
+    const key = toHex(bytes(`${name} ${label}`))
+    const chain = await openChain({ network, rpcUrl: anvil.rpcUrl, key, pollMs: 5 })
+    await funder.drip(chain.address!)
+    return { chain, key }
+  }
+
+  const consumer = await enter('consumer')
+  const registered: Costs[] = []
+  const keys = new Map<string, Hex>()
+  const nodes: Chain[] = []
+  for (let i = 0; i <= committeeSize; i++) {
+    const { chain, key } = await enter(`node ${i}`)
+    const payoutKey = bytes(`${name} payout ${i}`)
+    const payout = addressOf(publicKeyOf(payoutKey))
+    const payoutConsent = await signPayoutConsent(network, toHex(payoutKey), chain.address!)
+    const stake = 2_000n * SNTR
+    registered.push(await costs(await chain.register({ payout, hardwareClass: 'cpu', stake, payoutConsent })))
+    keys.set(chain.address!, key)
+    nodes.push(chain)
+    if (i > 0) chain.close()
+  }
+  const provider = nodes[0]!
+  await provider.deposit(100n * SNTR)
+  await consumer.chain.deposit(1n)
+  const deposit = await costs(await consumer.chain.deposit(5_000n * SNTR))
+  const { timestamp } = await funder.head()
+  const opened: Costs[] = []
+  const sessions: Hex[] = []
+  for (let i = 0; i < 4; i++) {
+    const done = await consumer.chain.openSession(provider.address!, 100n * SNTR, timestamp + 10n ** 6n)
+    opened.push(await costs(done))
+    sessions.push(done.session)
+  }
+
+  async function range(session: Hex): Promise<RangeInput> {
+    const { cursor, anchored } = await provider.session(session)
+    const fields = {
+      session: fromHex(session),
+      seq: cursor + 100n,
+      cumulative: anchored + SNTR,
+      receipt: bytes(session),
+    }
+    const signature = toHex(signVoucher(network, consumer.key, fields))
+    return { session, toSeq: fields.seq, cumulative: fields.cumulative, receiptHash: toHex(fields.receipt), signature }
+  }
+  async function record(slot: bigint): Promise<Costs> {
+    while ((await funder.head()).block <= funder.slotHeight(slot)) await anvil.mine(1)
+    return costs((await provider.recordSlot(slot))!)
+  }
+
+  /** One batch from anchor to collection. */
+  async function batch(label: string, of: Hex[]) {
+    const ranges: RangeInput[] = []
+    for (const session of of) ranges.push(await range(session))
+    const done = await provider.anchorBatch(toHex(bytes(label)), ranges)
+    const id = done.batchId
+    const slots = [await record((await provider.batch(id)).sampleSlot)]
+    const trace = await costs(await provider.anchorTrace(id, toHex(bytes('trace'))))
+    slots.push(await record((await provider.batch(id)).challengeSlot))
+    const commit = await costs(await provider.commitAttestation(id, toHex(bytes('attestation'))))
+    const { committeeSlot, attestation, attempt } = await provider.batch(id)
+    slots.push(await record(committeeSlot))
+    const members = (await provider.committee(id)).slice(0, quorum)
+    const verdicts = `0x${'01'.repeat(DRAWS).padEnd(64, '0')}` as Hex
+    const votes = members.map((member) => {
+      const digest = bytes(member)
+      const fields = {
+        batch: fromHex(id),
+        attempt,
+        attestation: fromHex(attestation),
+        verdicts: fromHex(verdicts),
+        digest,
+      }
+      return { verdicts, digest: toHex(digest), signature: toHex(signVote(network, keys.get(member)!, fields)) }
+    })
+    const settle = await costs(await provider.settle(id, votes, []))
+    const collected: Costs[] = []
+    for (let i = 0; i < of.length; i++) collected.push(await costs(await provider.collect(id, i)))
+    return { anchor: await costs(done), slots, trace, commit, settle, collect: median(collected) }
+  }
+
+  // The first batch writes accounts and balances that stay; what counts is the ones after it.
+  await batch('first', sessions)
+  const one = await batch('one', [sessions[0]!])
+  const four = await batch('four', sessions)
+  await consumer.chain.withdraw(1n)
+  const withdraw = await costs(await consumer.chain.withdraw(SNTR))
+  await consumer.chain.transferTokens(funder.address!, 1n)
+  const transfer = await costs(await consumer.chain.transferTokens(funder.address!, SNTR))
+  for (const chain of [funder, consumer.chain, provider]) chain.close()
+  return {
+    register: median(registered),
+    deposit,
+    openSession: median(opened),
+    anchor: one.anchor,
+    furtherRange: {
+      gas: Math.round((four.anchor.gas - one.anchor.gas) / 3),
+      bytes: Math.round((four.anchor.bytes - one.anchor.bytes) / 3),
+    },
+    record: median([...one.slots, ...four.slots]),
+    anchorTrace: one.trace,
+    commit: one.commit,
+    settle: one.settle,
+    collect: four.collect,
+    withdraw,
+    transfer,
+  }
+}
