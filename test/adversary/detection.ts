@@ -14,14 +14,23 @@ import { sha256 } from '../../protocol/hash.ts'
  * product's code, and a draw counts as caught when one of the statements that it asks for does not hold.
  */
 
-/** A trace in which `op` wrote `value` and everything behind it follows from that. Its own remainders stay the honest ones. */
-export function rewritten(model: LoadedModel, inputs: Int16Array[], op: number, value: ArrayLike<number>): Trace {
+/**
+ * Traces in which `op` wrote other values and everything behind it follows from those. Its own remainders stay the honest ones.
+ * `honest` is the trace that it starts from.
+ */
+export function rewriter(
+  model: Pick<LoadedModel, 'manifest' | 'weights'>,
+  inputs: Int16Array[],
+  op: number,
+  honest = evaluate(model.manifest, model.weights, inputs),
+): (value: ArrayLike<number>) => Trace {
   const { manifest, weights } = model
-  const honest = evaluate(manifest, weights, inputs)
   const target = manifest.ops[op]!
   const { shape } = tensorOf(manifest, target.output)
+  const file = new Uint8Array(weights.length + 8 * elementCount(shape))
+  file.set(weights)
+  const view = new DataView(file.buffer)
   // The op stands in for a sum that has no terms but the wanted values as its bias.
-  const bias = new BigInt64Array(Array.from(value as ArrayLike<number>, BigInt))
   const constant: LinearOp = {
     kind: 'linear',
     name: target.name,
@@ -44,18 +53,21 @@ export function rewritten(model: LoadedModel, inputs: Int16Array[], op: number, 
     ],
     bias: {
       offset: weights.length,
-      count: bias.length,
+      count: elementCount(shape),
       strides: shape.map((_, axis) => elementCount(shape.slice(axis + 1))),
     },
   }
-  const ops: Op[] = manifest.ops.with(op, constant)
-  const behind = evaluate({ ...manifest, ops }, Buffer.concat([weights, new Uint8Array(bias.buffer)]), inputs)
-  const forged: TensorTrace = {
-    ...honest.tensors[target.output]!,
-    value: behind.tensors[target.output]!.value,
+  const changed: Manifest = { ...manifest, ops: manifest.ops.with(op, constant) }
+  return (value) => {
+    for (let i = 0; i < value.length; i++) view.setBigInt64(weights.length + 8 * i, BigInt(value[i]!), true)
+    const behind = evaluate(changed, file, inputs)
+    const forged: TensorTrace = { ...honest.tensors[target.output]!, value: behind.tensors[target.output]!.value }
+    return { tensors: behind.tensors.with(target.output, forged) }
   }
-  return { tensors: behind.tensors.with(target.output, forged) }
 }
+
+export const rewritten = (model: LoadedModel, inputs: Int16Array[], op: number, value: ArrayLike<number>): Trace =>
+  rewriter(model, inputs, op)(value)
 
 /** Σ of the odds that one draw over the tiles, or one over the ops, falls on a wrong tile: DESIGN §5.4, without models/draw.ts. */
 export function predicted(manifest: Manifest, wrong: SelectedTile[], s: number): number {
@@ -75,7 +87,7 @@ export function wilson(hits: number, runs: number, z = 2.5758): [low: number, hi
 }
 
 /** The challenge of draw `i`, of a batch of its own. */
-export function challengeOf(model: LoadedModel, i: number | string): JobChallenge {
+export function challengeOf(model: LoadedModel, i: string): JobChallenge {
   const of = (what: string): Uint8Array => sha256(utf8(`${what} ${i}`))
   const context = {
     chainId: 31_337,
@@ -112,19 +124,26 @@ export type Measured = { runs: number; caught: number; share: number; predicted:
 
 /**
  * Draws `runs` times with `s` tile draws each. Every draw is judged by its statements where `thorough`; else by whether it holds a
- * wrong tile, and every twentieth by its statements as well.
+ * wrong tile, and every twentieth by its statements as well. Another `series` has other challenges.
  */
-export function measure(model: LoadedModel, trace: Trace, s: number, runs: number, thorough: boolean): Measured {
+export function measure(
+  model: LoadedModel,
+  trace: Trace,
+  s: number,
+  runs: number,
+  thorough: boolean,
+  series = '',
+): Measured {
   const { manifest } = model
   const wrong = wrongTiles(model, trace)
   const keys = new Set(wrong.map(({ op, tile }) => `${op}/${tile}`))
   let caught = 0
   for (let i = 0; i < runs; i++) {
-    const { random, rho } = challengeOf(model, i)
+    const { random, rho } = challengeOf(model, `${series}${i}`)
     const tiles = selectTiles(manifest, random, s)
     const hit = tiles.some(({ op, tile }) => keys.has(`${op}/${tile}`))
     if ((thorough || i % 20 === 0) && hit === holds(model, trace, tiles, rho))
-      throw new Error(`draw ${i} ${hit ? 'holds a wrong tile and' : 'holds no wrong tile and does not'} pass`)
+      throw new Error(`draw ${series}${i} ${hit ? 'holds a wrong tile and' : 'holds no wrong tile and does not'} pass`)
     if (hit) caught++
   }
   const interval = wilson(caught, runs)

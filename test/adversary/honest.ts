@@ -1,13 +1,14 @@
 import { createProver } from '../../circuits/prove.ts'
 import { CIRCUIT_KINDS, type CircuitKind } from '../../circuits/signals.ts'
 import { createVerifier } from '../../circuits/verify.ts'
+import type { Manifest, Op } from '../../models/manifest.ts'
 import { openMultiplier } from '../../models/multiply-onnx.ts'
 import { commitJob } from '../../node/attestation/commit.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
 import { idealProofs, type OnWitness } from '../node/attestation-ideal.ts'
 import { attest, makeWorld, verify } from '../node/attestation-world.ts'
 import { openR1cs } from './r1cs.ts'
-import { openReference, type ReferenceName } from './reference.ts'
+import { openReference, type Reference, type ReferenceName } from './reference.ts'
 
 /**
  * Honest jobs through the whole attestation: served by ONNX Runtime, traced, drawn, opened, planned and judged by the product's own
@@ -44,18 +45,20 @@ export async function judgeHonest(
     for (const want of wanted) {
       const tally: HonestTally = { model: want.model, jobs: 0, statements: 0, witnesses: 0, rejected: 0, proved: 0 }
       const seen = new Map<CircuitKind, number>()
+      const reference = await openReference(want.model)
+      const share = Math.ceil(want.proofs / circuitsOf(reference.model.manifest).size)
       const onWitness: OnWitness = async (kind, input, wires) => {
         tally.witnesses++
         if (!(await r1cs.satisfies(kind, wires))) tally.rejected++
-        // Proofs go round among the circuits that the model uses.
+        // The first ones of each circuit that the model uses, as many of one as of another.
         const before = seen.get(kind) ?? 0
         seen.set(kind, before + 1)
-        if (tally.proved >= want.proofs || before > tally.proved / seen.size) return
+        if (tally.proved >= want.proofs || before >= share) return
         tally.proved++
         const { proof, publicSignals } = await prover.prove(kind, input)
         if (!(await verifier.verify(kind, publicSignals, proof)).ok) tally.rejected++
       }
-      await judgeModel(want, tally, onWitness)
+      await judgeModel(reference, want, tally, onWitness)
       tallies.push(tally)
       onTally?.(tally)
     }
@@ -67,9 +70,25 @@ export async function judgeHonest(
   return tallies
 }
 
+/** Circuits of the statements about a model. */
+const circuitsOf = ({ ops }: Manifest): Set<CircuitKind> =>
+  new Set(['relation', 'pointwise', ...ops.map(({ kind }) => CIRCUIT_OF[kind])])
+const CIRCUIT_OF: Record<Op['kind'], CircuitKind> = {
+  linear: 'relation',
+  table: 'pointwise',
+  extremum: 'extremum',
+  product: 'product',
+  divide: 'product',
+  root: 'product',
+}
+
 /** Batches of eight jobs each, all of them drawn, until there are enough statements. Each batch has its own number of threads. */
-async function judgeModel(want: Wanted, tally: HonestTally, onWitness: OnWitness): Promise<void> {
-  const { model, samples, open } = await openReference(want.model)
+async function judgeModel(
+  { model, samples, open }: Reference,
+  want: Wanted,
+  tally: HonestTally,
+  onWitness: OnWitness,
+): Promise<void> {
   const ideal = await idealProofs(onWitness)
   for (let batch = 0; tally.statements < want.statements; batch++) {
     const threads = THREADS[batch % THREADS.length]!

@@ -10,14 +10,20 @@ import { openReference, type ReferenceName } from './reference.ts'
 export type Row = Measured & { model: string; attack: string; s: number; d1: number; d2: number }
 
 /** Every attack that a model can be the victim of, at `s` tile draws. Models whose ops are all checked whole have odds of 1. */
-export async function measureModel(name: ReferenceName, s: number, runs: number, thorough: boolean): Promise<Row[]> {
+export async function measureModel(
+  name: ReferenceName,
+  s: number,
+  runs: number,
+  thorough: boolean,
+  series = '',
+): Promise<Row[]> {
   const { model, samples } = await openReference(name)
   const { manifest } = model
   const { d1, d2 } = detection(manifest, s)
   return Object.entries(ATTACKS).flatMap(([attack, forge], i): Row[] => {
     const trace = forge(model, samples[i]!)
     if (trace === null) return []
-    return [{ model: name, attack, s, d1, d2, ...measure(model, served(manifest, trace), s, runs, thorough) }]
+    return [{ model: name, attack, s, d1, d2, ...measure(model, served(manifest, trace), s, runs, thorough, series) }]
   })
 }
 
@@ -41,14 +47,25 @@ const HONEST: Record<ReferenceName, number> = {
   transformer: 900,
 }
 
-async function main(): Promise<boolean> {
+/** One interval of 99% in a hundred misses the truth: a row that is outside is measured again, with ten times as many other draws. */
+async function measureAll(): Promise<boolean> {
   let good = true
-  const say = (row: Row): void => {
-    good &&= inside(row)
-    console.log(`${inside(row) ? '' : 'OUTSIDE '}${describeRow(row)}`)
-  }
   for (const name of ['digits', 'residual', 'quantised', 'transformer', 'breast'] as const)
-    for (const s of [4, 8]) for (const row of await measureModel(name, s, 2_000, true)) say(row)
+    for (const s of [4, 8])
+      for (const row of await measureModel(name, s, 2_000, true)) {
+        console.log(`${inside(row) ? '' : 'OUTSIDE '}${describeRow(row)}`)
+        if (inside(row)) continue
+        const again = (await measureModel(name, s, 20_000, false, 'again ')).find(
+          ({ attack }) => attack === row.attack,
+        )!
+        console.log(`${inside(again) ? 'again: ' : 'OUTSIDE AGAIN '}${describeRow(again)}`)
+        good &&= inside(again)
+      }
+  return good
+}
+
+async function main(): Promise<boolean> {
+  const good = await measureAll()
   const wanted = Object.entries(HONEST).map(([model, statements]) => ({
     model: model as ReferenceName,
     statements,
