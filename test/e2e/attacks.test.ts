@@ -70,7 +70,11 @@ async function buy(name: string, image: Float32Array): Promise<void> {
     priceCeiling: 10n ** 17n,
     windowMs: 60_000,
     enough: (bids) => bids.some(({ provider }) => provider === wanted),
-    choose: (bids) => bids.find(({ provider }) => provider === wanted)!,
+    choose: (bids) => {
+      const bid = bids.find(({ provider }) => provider === wanted)
+      assert.ok(bid, `${name} did not bid`)
+      return bid!
+    },
   })
   await (await session.infer([image])).acknowledged
   await session.close()
