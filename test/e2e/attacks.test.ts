@@ -61,12 +61,12 @@ async function startNodes(net: Localnet): Promise<LocalNode[]> {
   return net.nodes
 }
 
-/** Buys one job of a provider, to the acknowledged receipt. */
+/** Buys one job of a provider, to the acknowledged receipt, in a session that could pay for another. */
 async function buy(name: string, image: Float32Array): Promise<void> {
   const wanted = nodes.get(name)!.address
   const session = await world.client.openSession({
     model,
-    jobs: 1n,
+    jobs: 2n,
     priceCeiling: 10n ** 17n,
     windowMs: 60_000,
     enough: (bids) => bids.some(({ provider }) => provider === wanted),
