@@ -6,9 +6,9 @@ import { jobChallenge } from '../../protocol/challenge.ts'
 import { forger } from '../node/attestation-forger.ts'
 import { idealProofs } from '../node/attestation-ideal.ts'
 import { attest, DIGITS, image, makeWorld, TILE_DRAWS, verify, type World } from '../node/attestation-world.ts'
-import { wrongTiles } from './detection.ts'
+import { fourBits, wrongTiles } from './detection.ts'
 import { decisionOf } from './reference.ts'
-import { describeSteered, steer, steerModel, targets } from './steering.ts'
+import { describeSteered, land, steer, steerModel, targets } from './steering.ts'
 
 /** One leaf of one intermediate tensor written by gradient: how far it gets, and that it is refused exactly where it is drawn. */
 
@@ -25,6 +25,26 @@ test('one leaf is enough for another answer, and the draws find it as often as t
   // Four standard deviations of the measured share.
   const slack = 4 * Math.sqrt((result!.predicted * (1 - result!.predicted)) / result!.draws)
   assert.ok(Math.abs(result!.caught / result!.draws - result!.predicted) < slack, describeSteered(result!))
+})
+
+test('one leaf is enough to cover up for four-bit weights: what they served is within τ of the edited trace', () => {
+  const last = targets(manifest).at(-1)!
+  const cheap = fourBits(manifest, weights)
+  const { quanta } = manifest.outputs[0]!.tolerance
+  let [off, covered] = [0, 0]
+  for (let i = 0; i < 5; i++) {
+    const inputs = [image(i)]
+    const [target] = traceOutputs(manifest, evaluate(manifest, cheap, inputs)) as [Int16Array]
+    const beyond = (trace: Trace): boolean =>
+      traceOutputs(manifest, trace)[0]!.some((value, j) => Math.abs(value - target[j]!) > quanta)
+    if (beyond(evaluate(manifest, weights, inputs))) off++
+    const trace = land(DIGITS, inputs, last, 0, target) ?? land(DIGITS, inputs, last, 3, target)
+    if (trace === null) continue
+    assert.not(beyond(trace))
+    covered++
+  }
+  console.log(`# ${off} of 5 answers of four-bit weights are off by more than τ, ${covered} are covered up for`)
+  assert.ok(off >= 3 && covered >= 2)
 })
 
 /** The steered trace of an input, and what it ends in. */
