@@ -98,4 +98,11 @@ test('nor of one with staged statements', async () => {
   assert.ok(faults.has('STAGE'))
 })
 
+test('nor of one that is shown', async () => {
+  const faults = await everyPart(makeWorld({ policy: 'open', receipts: [3, 2] }))
+  console.log(`# open: ${JSON.stringify(Object.fromEntries(faults))}`)
+  assert.not(faults.has('none'))
+  assert.ok(faults.has('OPENING') && faults.has('INPUT_ROOT') && faults.has('OUTPUT_ROOT'))
+})
+
 test.run()
