@@ -101,12 +101,14 @@ export type R1cs = {
 export async function openR1cs(kinds: readonly CircuitKind[] = CIRCUIT_KINDS): Promise<R1cs> {
   const folder = await mkdtemp(join(tmpdir(), 'sinter-r1cs-'))
   const systems = {} as Record<CircuitKind, System>
-  await Promise.all(
-    kinds.map(async (kind) => {
+  try {
+    const compile = async (kind: CircuitKind): Promise<void> => {
       systems[kind] = readSystem(await readFile((await compileCircuit(kind, folder)).r1cs))
-    }),
-  )
-  await rm(folder, { recursive: true, force: true })
+    }
+    await Promise.all(kinds.map(compile))
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
   const curve = await curves.getCurveFromName('bn128', { singleThread: true })
   return {
     async satisfies(kind, witness) {
