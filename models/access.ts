@@ -181,7 +181,7 @@ export function isTotal({ axes, loops }: Reader): boolean {
     if (divisor !== 1 && (low !== high || low % divisor !== 0)) return false
     if (low < 0) return false
     if (table === null) return high / divisor < dim
-    return high / divisor < table.length && table.every((entry) => entry >= 0)
+    return high / divisor < table.length && table.every((entry) => entry >= 0 && entry < dim)
   })
 }
 

@@ -21,7 +21,10 @@ export const EXACT_LIMIT = 2 ** 53
  */
 export const PRE_LIMIT = 2 ** 31 - 2 ** 15
 
-/** Rows times taps that are gone through to bound one op's accumulators. */
+/**
+ * Rows times taps that are gone through to bound the accumulators of all ops together, some seconds. Four times as many as a weights
+ * file holds numbers: only strides that read the same ones again and again take more.
+ */
 const MAX_BOUND_WORK = 2 ** 28
 
 type Interval = { low: number; high: number }
@@ -82,6 +85,25 @@ function termSums(
   return out
 }
 
+/** Axes of the output along which a linear op's weights or biases change: one bound serves all rows that agree there. */
+function movingAxes(op: LinearOp, rank: number): number[] {
+  const moves = (loop: number): boolean =>
+    (typeof op.bias !== 'number' && op.bias.strides[loop] !== 0) ||
+    op.terms.some(({ weight }) => typeof weight !== 'number' && weight.strides[loop] !== 0)
+  return range(0, rank).filter(moves)
+}
+
+/** Throws `SHAPE` where bounding a manifest would take minutes: whoever looks at it would stand still meanwhile. */
+export function checkBoundWork(manifest: Manifest): void {
+  const work = manifest.ops.reduce((sum, op) => {
+    if (op.kind !== 'linear') return sum
+    const { shape } = tensorOf(manifest, op.output)
+    const taps = op.terms.reduce((all, { reduce }) => all + elementCount(reduce), 0)
+    return sum + taps * pointsOf(shape, movingAxes(op, shape.length))
+  }, 0)
+  if (work > MAX_BOUND_WORK) refuse('SHAPE', 'the weights of the ops take too long to bound')
+}
+
 function checkLinear(manifest: Manifest, op: LinearOp, file: Uint8Array): void {
   const { shape, bits } = tensorOf(manifest, op.output)
   const rank = shape.length
@@ -96,12 +118,7 @@ function checkLinear(manifest: Manifest, op: LinearOp, file: Uint8Array): void {
       point: new Float64Array(loops.length),
     }
   })
-  const moves = (loop: number): boolean =>
-    (typeof op.bias !== 'number' && op.bias.strides[loop] !== 0) ||
-    op.terms.some(({ weight }) => typeof weight !== 'number' && weight.strides[loop] !== 0)
-  const rows = range(0, rank).filter(moves)
-  const work = terms.reduce((sum, { term }) => sum + elementCount(term.reduce), 0) * pointsOf(shape, rows)
-  if (work > MAX_BOUND_WORK) refuse('SHAPE', `${op.name}: its weights take too long to bound`)
+  const rows = movingAxes(op, rank)
   const biasValues = typeof op.bias === 'number' ? null : int64Slice(file, op.bias)
   const point = new Float64Array(rank)
   forEachPoint(shape, rows, point, () => {

@@ -18,7 +18,7 @@ import {
   unravel,
 } from './access.ts'
 import { ROOT_OFFSET } from './canonical.ts'
-import { addElement, addResult, addTap, createForm, createSum, padForms, type Sum } from './forms.ts'
+import { addElement, addResult, addTap, createForm, createSum, padForms, type Sum, ZERO_FORM } from './forms.ts'
 import type { DivideOp, ExtremumOp, LinearOp, Manifest, Op, ProductOp, RootOp } from './manifest.ts'
 import { tensorOf, tileRange, wideDivisor } from './tiling.ts'
 
@@ -233,7 +233,8 @@ function extremum(claim: Claim, op: ExtremumOp, index: number, tiles: number[]):
   const { manifest, weights } = claim
   const { shape, bits } = tensorOf(manifest, op.output)
   const loops = [...shape, ...op.reduce]
-  const reader = readerOf(manifest, weights, op.input, loops)
+  // The largest x itself, as it is evaluated: a zero point would move every tap but not the result.
+  const reader = { ...readerOf(manifest, weights, op.input, loops), zero: 0 }
   const least = bits === 16 ? -(1n << 15n) : -(1n << 31n)
   const forms: Form[] = []
   const ends: boolean[] = []
@@ -246,11 +247,11 @@ function extremum(claim: Claim, op: ExtremumOp, index: number, tiles: number[]):
       window.push(gap.form)
     })
     // A window lies in one segment: what is left of the last one is filled with zeros, each a window of its own.
-    if ((forms.length % EXTREMUM_GAPS) + window.length > EXTREMUM_GAPS) {
-      const padded = padForms('extremum', forms)
-      while (ends.length < padded.length) ends.push(true)
-      forms.splice(0, forms.length, ...padded)
-    }
+    if ((forms.length % EXTREMUM_GAPS) + window.length > EXTREMUM_GAPS)
+      while (forms.length % EXTREMUM_GAPS !== 0) {
+        forms.push(ZERO_FORM)
+        ends.push(true)
+      }
     forms.push(...window)
     ends.push(...window.map((_, i) => i === window.length - 1))
   }

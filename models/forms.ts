@@ -126,7 +126,8 @@ export function addResult(
   target.constant(-(WIDE + OFFSET) * u)
 }
 
-const ZERO_FORM: Form = { constant: 0n, limbs: [] }
+/** What a slot that a statement leaves unused is tied to. */
+export const ZERO_FORM: Form = { constant: 0n, limbs: [] }
 
 /** Fills forms up to whole segments of a staged statement. */
 export function padForms(kind: StagedStatement['kind'], forms: Form[]): Form[] {

@@ -1,7 +1,7 @@
 import { toHex } from '../protocol/bytes.ts'
 import { sha256 } from '../protocol/hash.ts'
 import { int32Slice } from './access.ts'
-import { checkBounds, refuse } from './bounds.ts'
+import { checkBounds, checkBoundWork, refuse } from './bounds.ts'
 import {
   MANIFEST_LIMITS,
   type Manifest,
@@ -238,6 +238,7 @@ export function validateManifest(manifest: Manifest, weights: Uint8Array): void 
   if (weights.length !== manifest.weights.bytes || toHex(sha256(weights)).slice(2) !== manifest.weights.sha256)
     refuse('WEIGHTS_HASH', 'the weights file is not the one the manifest names')
   checkLookups(manifest, weights)
+  checkBoundWork(manifest)
   for (const op of manifest.ops) checkBounds(manifest, op, weights)
 }
 

@@ -125,7 +125,7 @@ const files = testFiles(ROOT)
   .filter((path) => wanted.length === 0 || wanted.some((part) => relative(ROOT, path).startsWith(part)))
   .sort()
 // Whole networks take the machine for themselves; everything else runs one file per core.
-const alone = files.filter((path) => /^(e2e|adversary)\//.test(relative(ROOT, path)))
+const alone = files.filter((path) => /^e2e\//.test(relative(ROOT, path)))
 const shared = files.filter((path) => !alone.includes(path))
 
 const outcomes: Outcome[] = []

@@ -68,7 +68,7 @@ export type Voter = {
  * What the loader throws for content that breaks the rules, whoever looks. Anything else (no disk, no memory, a fault of our own)
  * says nothing about the prover, and no honest provider is slashed for it.
  */
-const INVALID_MODEL: ReadonlySet<string> = new Set([
+export const INVALID_MODEL: ReadonlySet<string> = new Set([
   'CID_MALFORMED',
   'CONTENT_CID',
   'CONTENT_TOO_LARGE',
@@ -86,6 +86,7 @@ const INVALID_MODEL: ReadonlySet<string> = new Set([
   'WEIGHTS_HASH',
   'WORK_COUNT',
   'ACCUMULATOR_BOUND',
+  'DIVISOR_BOUND',
 ])
 
 function cidOf(manifest: Uint8Array): CID {

@@ -20,7 +20,7 @@ import type { Statement } from '../../protocol/statement.ts'
 /** Providers with one thing changed. Each is the production node with exchanged parts; nothing of this is in the product. */
 
 /** Serves `values` (quantised, in the order of the outputs) as if a model had computed them. */
-function pretend(model: LoadedModel, values: Int16Array[], executionUs: number): Served {
+export function pretend(model: LoadedModel, values: Int16Array[], executionUs: number): Served {
   const { manifest } = model
   const outputs = manifest.outputs.map(({ name, shape, tensor }, i) =>
     toWire(name, shape, dequantise(values[i]!, tensorOf(manifest, tensor).exponent)),

@@ -55,11 +55,16 @@ function witnessInput<K extends CircuitKind>(kind: K, input: ProverInputs[K]) {
   }
 }
 
+/** Told of each witness that a proof stands for, before there is one. */
+export type OnWitness = <K extends CircuitKind>(kind: K, input: ProverInputs[K], wires: Uint8Array) => Promise<void>
+
 /**
  * An ideal proof system: the circuits' own constraints decide what can be proven, and a proof is a tag that only this pool
  * can make. For everything about attestations that does not lie in the pairing.
  */
-export async function idealProofs(): Promise<{ pool: ProverPool; verifier: Verifier; proven(): number }> {
+export async function idealProofs(
+  onWitness?: OnWitness,
+): Promise<{ pool: ProverPool; verifier: Verifier; proven(): number }> {
   const secret = randomBytes(32)
   let count = 0
   const calculators = new Map<CircuitKind, Promise<WitnessCalculator>>()
@@ -77,7 +82,8 @@ export async function idealProofs(): Promise<{ pool: ProverPool; verifier: Verif
     pool: {
       async prove(kind, input) {
         const made = witnessInput(kind, input)
-        ;(await calculator(kind)).calculate(made.input)
+        const wires = (await calculator(kind)).calculate(made.input)
+        await onWitness?.(kind, input, wires)
         count++
         return { ...made, publicSignals: made.signals, proof: tag(kind, made.signals) } as never
       },
