@@ -24,7 +24,11 @@ export type CalibrationOptions = {
   samples: Float32Array[][]
   /** A tensor's range in the samples times this must be representable. @default 2 */
   headroom?: number
-  /** τ is the largest deviation seen in the samples times this, rounded up, plus one quantum. @default 4 */
+  /**
+   * τ is the largest deviation seen in the samples times this, rounded up, plus one quantum.
+   * @default 4, or 2 where the model quantises itself: then a deviation is a number of its levels, and every level that could
+   * have been rounded the other way is so rounded when it is measured
+   */
   margin?: number
 }
 
@@ -115,24 +119,33 @@ const fileRef = async (bytes: Uint8Array): Promise<FileRef> => ({
   bytes: bytes.length,
 })
 
-/** Per output, the largest distance in quanta between the real-valued and the canonical result, over the samples. */
+/** Share of a level within which another kernel, or a table, may round to the neighbour. */
+const NEAR = 1 / 64
+
+/** Whether the model rounds to levels of its own. */
+const hasLevels = ({ tensors }: Plan): boolean =>
+  tensors.some(({ grid }) => grid.kind === 'fixed' && grid.levels !== null)
+
+/**
+ * Per output, the largest distance in quanta between the real-valued and the canonical result, over the samples. A level that
+ * flips moves an output by far more than rounding does, and seldom: so levels that are near are flipped here too.
+ */
 function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples: Float32Array[][]): number[] {
   const worst = plan.outputs.map(() => 0)
   for (const sample of samples) {
     const inputs = sample.map((values, i) => quantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
-    const real = evaluatePlan(
-      plan,
-      inputs.map((values, i) => dequantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent)),
-    )
+    const given = inputs.map((values, i) => dequantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
+    const reals = (hasLevels(plan) ? [0, NEAR] : [0]).map((near) => evaluatePlan(plan, given, near))
     traceOutputs(manifest, evaluate(manifest, weights, inputs)).forEach((canonical, i) => {
       const { tensor, name } = plan.outputs[i]!
       const scale = 2 ** manifest.tensors[tensor]!.exponent
-      canonical.forEach((value, j) => {
-        const distance = Math.abs(real[tensor]![j]! * scale - value)
-        if (Number.isNaN(distance))
-          throw new SinterError('CALIBRATION_RANGE', `output ${name} is not a number on a sample`)
-        worst[i] = Math.max(worst[i]!, distance)
-      })
+      for (const real of reals)
+        canonical.forEach((value, j) => {
+          const distance = Math.abs(real[tensor]![j]! * scale - value)
+          if (Number.isNaN(distance))
+            throw new SinterError('CALIBRATION_RANGE', `output ${name} is not a number on a sample`)
+          worst[i] = Math.max(worst[i]!, distance)
+        })
     })
   }
   return worst
@@ -156,8 +169,9 @@ export type CalibrationReport = {
 export async function buildManifest(
   options: CalibrationOptions,
 ): Promise<{ manifest: Manifest; weights: Uint8Array; model: Uint8Array; report: CalibrationReport }> {
-  const { name, headroom = 2, margin = 4 } = options
+  const { name, headroom = 2 } = options
   const plan = lowerWhole(parseModel(options.model))
+  const margin = options.margin ?? (hasLevels(plan) ? 2 : 4)
   checkSamples(plan, options.samples)
   const samples = lookedUp(plan, options.samples)
   const model = cutModel(options.model, plan.cuts)

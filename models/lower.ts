@@ -7,11 +7,11 @@ import { LAYOUT } from './lower/layout.ts'
 import { MATRIX } from './lower/matrix.ts'
 import { NORMALISE } from './lower/normalise.ts'
 import { WINDOW } from './lower/pool.ts'
-import { pruned } from './lower/prune.ts'
+import { neededOps, pruned } from './lower/prune.ts'
 import { QUANTISED } from './lower/quantised.ts'
 import { REDUCE } from './lower/reduce.ts'
 import { type Constant, type Graph, type GraphNode, parseModel } from './onnx.ts'
-import type { Plan, PlanOutput } from './plan.ts'
+import { type Plan, type PlanOutput, planUnits } from './plan.ts'
 import { elementCount } from './tiling.ts'
 
 /**
@@ -21,7 +21,12 @@ import { elementCount } from './tiling.ts'
 
 export type UncoveredNode = { node: string; operator: string; code: string; reason: string }
 
-export type Lowered = { plan: Plan; uncovered: UncoveredNode[] }
+export type Lowered = {
+  plan: Plan
+  uncovered: UncoveredNode[]
+  /** Multiply-adds of what is covered, including what only nodes that are not covered need. */
+  units: number
+}
 
 export const fail = (code: string, message: string): never => {
   throw new SinterError(code, message)
@@ -114,6 +119,7 @@ export function lowerGraph(graph: Graph): Lowered {
   }
   readInputs(context, graph)
   const list: UncoveredNode[] = []
+  const beyond: number[] = []
   const budget = { elements: FOLD_BUDGET }
   for (const node of graph.nodes) {
     const mark = [context.plan.ops.length, context.plan.tensors.length, context.plan.inputs.length] as const
@@ -129,6 +135,10 @@ export function lowerGraph(graph: Graph): Lowered {
       context.plan.ops.length = mark[0]
       context.plan.tensors.length = mark[1]
       context.plan.inputs.length = mark[2]
+      for (const name of node.inputs) {
+        const value = context.values.get(name)
+        if (value?.kind === 'activation') beyond.push(value.activation.ref.tensor)
+      }
     }
   }
   const taken = new Set<number>()
@@ -176,7 +186,9 @@ export function lowerGraph(graph: Graph): Lowered {
   })
   const { inputs, outputs } = context.cuts
   context.plan.cuts = { inputs: inputs.map(batched), outputs: outputs.map(batched), constants }
-  return { plan: pruned(context.plan), uncovered: list }
+  const roots = [...context.plan.outputs.map(({ tensor }) => tensor), ...beyond]
+  const units = planUnits(context.plan, neededOps(context.plan, roots).ops)
+  return { plan: pruned(context.plan), uncovered: list, units }
 }
 
 /**

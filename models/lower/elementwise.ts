@@ -1,5 +1,5 @@
 import type { Constant, GraphNode } from '../onnx.ts'
-import { affineByConstants, scaledBy, squared, weightedSum } from './affine.ts'
+import { affineByConstants, applied, scaledBy, squared, weightedSum } from './affine.ts'
 import { toAffine, toRef } from './apply.ts'
 import {
   type Activation,
@@ -13,6 +13,7 @@ import {
   shapeOf,
   type Unary,
   uncovered,
+  type Value,
   valueAt,
 } from './context.ts'
 import { gridOf } from './emit.ts'
@@ -178,8 +179,47 @@ const div: Lower = (context, node) => {
   setActivation(context, node, divided(context, node, left, divisor, shift === 0 ? 1 / scale : 1))
 }
 
+/** A comparison of a number with a constant. */
+const compared =
+  (holds: (a: number, b: number) => boolean): Lower =>
+  (context, node) => {
+    const index = valueAt(context, node, 0)?.kind === 'activation' ? 0 : 1
+    const activation = activationAt(context, node, index)
+    const constant = requiredConstant(context, node, 1 - index)
+    const bound = scalarOf(constant, shapeOf(activation)) ?? uncovered(node, 'compares with a tensor')
+    const base = activation.form === 'plain' ? activation : plain(toRef(context, node, activation))
+    const { apply } = base.unary
+    context.values.set(node.outputs[0]!, {
+      kind: 'condition',
+      activation: base,
+      holds: index === 0 ? (x) => holds(apply(x), bound) : (x) => holds(bound, apply(x)),
+    })
+  }
+
+/** A choice between functions of the number that decides. */
+function chosenBy(context: Context, node: GraphNode, { activation, holds }: Value & { kind: 'condition' }): Activation {
+  const [yes, no] = [1, 2].map((index): ((x: number) => number) => {
+    const value = valueAt(context, node, index)
+    if (value?.kind === 'constant') {
+      const scalar = scalarOf(value.constant, shapeOf(activation)) ?? uncovered(node, 'chooses from a constant tensor')
+      return () => scalar
+    }
+    const side = activationAt(context, node, index)
+    return side.form === 'plain' && sameRef(side.ref, activation.ref)
+      ? side.unary.apply
+      : uncovered(node, 'chooses between other numbers than what it compares')
+  }) as [(x: number) => number, (x: number) => number]
+  // Of the view itself: the functions are already put on it.
+  return applied(context, node, plain(activation.ref), 'Where', (x) => (holds(x) ? yes(x) : no(x)))
+}
+
 /** Where with a mask that is known: both sides weighted by it. */
 const where: Lower = (context, node) => {
+  const decides = valueAt(context, node, 0)
+  if (decides?.kind === 'condition') {
+    setActivation(context, node, chosenBy(context, node, decides))
+    return
+  }
   const condition = requiredConstant(context, node, 0)
   const chosen = mapped(condition, (x) => Number(x !== 0))
   const other = mapped(condition, (x) => Number(x === 0))
@@ -213,6 +253,10 @@ export const ELEMENTWISE: Record<string, Lower> = {
   Add: addSub(1),
   Clip: clip,
   Div: div,
+  Greater: compared((a, b) => a > b),
+  GreaterOrEqual: compared((a, b) => a >= b),
+  Less: compared((a, b) => a < b),
+  LessOrEqual: compared((a, b) => a <= b),
   Max: minMax(Math.max),
   Min: minMax(Math.min),
   Mul: mul,

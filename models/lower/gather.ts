@@ -204,6 +204,43 @@ export const resize: Lower = (context, node) => {
   )
 }
 
+/** Elements or runs by constant coordinates: several axes in one row, then a Gather. */
+export const gatherND: Lower = (context, node) => {
+  const activation = activationAt(context, node, 0)
+  const indices = requiredConstant(context, node, 1)
+  const shape = shapeOf(activation)
+  const first = numberAttribute(node, 'batch_dims', 0)
+  const depth = indices.dims.at(-1) ?? 0
+  if (first !== 0) uncovered(node, 'picks by batches')
+  if (depth < 1 || depth > shape.length) uncovered(node, 'its indices do not fit', 'MODEL_SHAPE')
+  const named = shape.slice(0, depth)
+  const rows = range(elementCount(indices.dims.slice(0, -1))).map((row) =>
+    named.reduce((at, extent, axis) => {
+      const given = indices.data[row * depth + axis]!
+      const index = given < 0 ? given + extent : given
+      if (!(index >= 0 && index < extent)) uncovered(node, 'has an index out of range')
+      return at * extent + index
+    }, 0),
+  )
+  const rest = shape.slice(depth)
+  const row = viewed(context, node, activation, (ref) => reshaped(ref, [elementCount(named), ...rest]))
+  const target = [...indices.dims.slice(0, -1), ...rest]
+  setActivation(
+    context,
+    node,
+    viewed(context, node, picked(context, node, row, 0, rows), (ref) => reshaped(ref, target)),
+  )
+}
+
+/** The elements at the given places of an axis. */
+function picked(context: Context, node: GraphNode, activation: Activation, axis: number, rows: number[]): Activation {
+  const step = rows.length > 1 ? rows[1]! - rows[0]! : 1
+  const even = step !== 0 && rows.every((row, i) => row === rows[0]! + i * step)
+  if (even) return viewed(context, node, activation, (ref) => sliced(ref, axis, rows[0]!, step, rows.length))
+  const tables = shapeOf(activation).map((_, each) => (each === axis ? rows : null))
+  return gathered(context, node, activation, tables, null)
+}
+
 /** Rows of an activation by constant indices. */
 export const gather: Lower = (context, node) => {
   const activation = activationAt(context, node, 0)
@@ -213,21 +250,11 @@ export const gather: Lower = (context, node) => {
   const extent = shape[axis]!
   const rows = Array.from(indices.data, (index) => (index < 0 ? index + extent : index))
   if (rows.length === 0 || rows.some((row) => row < 0 || row >= extent)) uncovered(node, 'has an index out of range')
-  const step = rows.length > 1 ? rows[1]! - rows[0]! : 1
-  const even = step !== 0 && rows.every((row, i) => row === rows[0]! + i * step)
-  const picked = even
-    ? viewed(context, node, activation, (ref) => sliced(ref, axis, rows[0]!, step, rows.length))
-    : gathered(
-        context,
-        node,
-        activation,
-        shape.map((_, each) => (each === axis ? rows : null)),
-        null,
-      )
+  const found = picked(context, node, activation, axis, rows)
   const target = [...shape.slice(0, axis), ...indices.dims, ...shape.slice(axis + 1)]
   setActivation(
     context,
     node,
-    indices.dims.length === 1 ? picked : viewed(context, node, picked, (ref) => reshaped(ref, target)),
+    indices.dims.length === 1 ? found : viewed(context, node, found, (ref) => reshaped(ref, target)),
   )
 }

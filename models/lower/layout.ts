@@ -13,7 +13,7 @@ import {
   shapeOf,
   uncovered,
 } from './context.ts'
-import { gather, pad, resize, tile } from './gather.ts'
+import { gather, gatherND, pad, resize, tile } from './gather.ts'
 import { expanded, type Ref, range, reshaped, sliced, transposed } from './ref.ts'
 import { viewed } from './view.ts'
 
@@ -177,6 +177,7 @@ export const LAYOUT: Record<string, Lower> = {
   Expand: expand,
   Flatten: flatten,
   Gather: gather,
+  GatherND: gatherND,
   Identity: same,
   Pad: pad,
   Reshape: reshape,

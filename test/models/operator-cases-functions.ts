@@ -135,4 +135,19 @@ export const FUNCTIONS: Record<string, Case> = {
     constants: { g: positive([4]), b: weights([4], 2) },
     quanta: 20,
   },
+  // PyTorch's exporter writes Softplus so: linear beyond a threshold.
+  'Where between functions of what is compared': {
+    nodes: [node('Tanh', ['x'], 'a'), node('Greater', ['x', 'c'], 'm'), node('Where', ['m', 'x', 'a'], 'y')],
+    y: vector,
+    constants: { c: constant('float32', [], [0]) },
+    quanta: 30,
+    kinds: ['table'],
+  },
+  'Where of a constant below a bound': {
+    nodes: [node('Neg', ['x'], 'a'), node('LessOrEqual', ['c', 'a'], 'm'), node('Where', ['m', 'c', 'x'], 'y')],
+    y: vector,
+    constants: { c: constant('float32', [1], [0]) },
+    quanta: 2,
+    kinds: ['table'],
+  },
 }

@@ -130,6 +130,17 @@ export const LAYOUT: Record<string, Case> = {
     constants: { i: constant('int64', [2, 2], [3, -1, 0, 3]) },
     quanta: 1,
   },
+  'GatherND over two axes': {
+    nodes: [
+      node('Transpose', ['x'], 't', { perm: [1, 2, 0] }),
+      node('GatherND', ['t', 'i'], 'a'),
+      one('Transpose', { perm: [1, 0] }, ['a']),
+    ],
+    x: rows,
+    y: ['n', 3],
+    constants: { i: constant('int64', [3, 2], [0, 7, 4, -1, 2, 3]) },
+    quanta: 1,
+  },
   'Gather of the first token': {
     nodes: [node('Gather', ['x', 'i'], 'a', { axis: 1 }), node('Relu', ['a'], 'y')],
     x: rows,

@@ -109,6 +109,16 @@ const BEYOND: Record<string, { nodes: Node[]; constants?: GraphFixture['constant
     reason: /not constant/,
   },
   'a mask that is computed': { nodes: [one('Where', {}, ['x', 'x', 'x'])], reason: /not constant/ },
+  'a choice between other numbers than what decides': {
+    nodes: [node('Greater', ['x', 'c'], 'm'), node('Relu', ['x'], 'a'), node('Where', ['m', 'z', 'a'], 'y')],
+    constants: { c: constant('float32', [], [0]), z: weights([24]) },
+    reason: /chooses from a constant tensor/,
+  },
+  'a comparison that is multiplied': {
+    nodes: [node('Greater', ['x', 'c'], 'm'), node('Cast', ['m'], 'y', { to: 1 })],
+    constants: { c: constant('float32', [], [0]) },
+    reason: /not computed from numbers/,
+  },
   'weights of other channels': {
     nodes: [one('Conv', {}, ['x', 'w'])],
     x: image,
