@@ -4,6 +4,7 @@ import { sha256 } from '../protocol/hash.ts'
 import { evaluate, traceOutputs } from './canonical.ts'
 import { fileCid } from './cid.ts'
 import { cutModel } from './cut.ts'
+import { type GivenInput, givenInputs } from './lookup.ts'
 import { lowerWhole } from './lower.ts'
 import { type FileRef, MANIFEST_VERSION, type Manifest, manifestBytes, parseManifest } from './manifest.ts'
 import { parseModel } from './onnx.ts'
@@ -33,18 +34,11 @@ export type CalibrationOptions = {
 }
 
 /**
- * The name, and shape without the batch axis, of each of a model's inputs as its user gives them: integers where they are
- * looked up. Throws the `MODEL_…` codes.
+ * Each of a model's inputs as its user gives it, shapes without the batch axis: integers below `rows` where they are looked up.
+ * Throws the `MODEL_…` codes.
  */
-export function modelInputs(model: Uint8Array): { name: string; shape: number[] }[] {
+export function modelInputs(model: Uint8Array): GivenInput[] {
   return givenInputs(lowerWhole(parseModel(model)))
-}
-
-/** Inputs as the consumer holds them: integers that several embeddings look up are one. */
-function givenInputs(plan: Plan): { name: string; shape: number[] }[] {
-  const given = new Map<string, number[]>()
-  for (const { name, shape, lookup } of plan.inputs) given.set(lookup?.name ?? name, lookup?.shape ?? shape)
-  return [...given].map(([name, shape]) => ({ name, shape }))
 }
 
 /**
@@ -126,12 +120,20 @@ const NEAR = 1 / 64
 const hasLevels = ({ tensors }: Plan): boolean =>
   tensors.some(({ grid }) => grid.kind === 'fixed' && grid.levels !== null)
 
+type Deviation = { worst: number; relative: number; decisions: number }
+
+const largestAt = (values: ArrayLike<number>): number => {
+  let at = 0
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[at]!) at = i
+  return at
+}
+
 /**
  * Per output, the largest distance in quanta between the real-valued and the canonical result, over the samples. A level that
  * flips moves an output by far more than rounding does, and seldom: so levels that are near are flipped here too.
  */
-function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples: Float32Array[][]): number[] {
-  const worst = plan.outputs.map(() => 0)
+function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples: Float32Array[][]): Deviation[] {
+  const seen = plan.outputs.map(() => ({ worst: 0, off: 0, size: 0, decisions: 0 }))
   for (const sample of samples) {
     const inputs = sample.map((values, i) => quantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
     const given = inputs.map((values, i) => dequantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
@@ -139,24 +141,44 @@ function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples
     traceOutputs(manifest, evaluate(manifest, weights, inputs)).forEach((canonical, i) => {
       const { tensor, name } = plan.outputs[i]!
       const scale = 2 ** manifest.tensors[tensor]!.exponent
-      for (const real of reals)
+      const each = seen[i]!
+      if (largestAt(canonical) !== largestAt(reals[0]![tensor]!)) each.decisions++
+      for (const [at, real] of reals.entries())
         canonical.forEach((value, j) => {
-          const distance = Math.abs(real[tensor]![j]! * scale - value)
+          const exact = real[tensor]![j]! * scale
+          const distance = Math.abs(exact - value)
           if (Number.isNaN(distance))
             throw new SinterError('CALIBRATION_RANGE', `output ${name} is not a number on a sample`)
-          worst[i] = Math.max(worst[i]!, distance)
+          each.worst = Math.max(each.worst, distance)
+          if (at > 0) return
+          each.off += distance ** 2
+          each.size += exact ** 2
         })
     })
   }
-  return worst
+  return seen.map(({ worst, off, size, decisions }) => ({
+    worst,
+    relative: size === 0 ? 0 : Math.sqrt(off / size),
+    decisions,
+  }))
 }
 
 /** What calibration saw: for people. */
 export type CalibrationReport = {
   /** Per tensor: its exponent, its range in the samples, and the share of its 16 bits that they used. */
   tensors: { name: string; exponent: number; low: number; high: number }[]
-  /** Per output: largest deviation in quanta, and what a quantum is. */
-  outputs: { name: string; deviation: number; quanta: number; quantum: number }[]
+  /** Per output, float against canonical. */
+  outputs: {
+    name: string
+    /** Largest deviation in quanta, what a quantum is, and τ in quanta. */
+    deviation: number
+    quantum: number
+    quanta: number
+    /** ‖canonical − float‖ / ‖float‖ over all samples; 0 where the output is 0. */
+    relative: number
+    /** Samples in which another element is the largest. */
+    decisions: number
+  }[]
 }
 
 /**
@@ -205,7 +227,8 @@ export async function buildManifest(
   }
   const sized = { ...draft, ...countWork(draft) }
   validateManifest(sized, weights)
-  const worst = deviations(plan, sized, weights, samples)
+  const measured = deviations(plan, sized, weights, samples)
+  const worst = measured.map((each) => each.worst)
   worst.forEach((deviation, i) => {
     if (Math.ceil(deviation * margin) + 1 > 65_535)
       throw new SinterError('CALIBRATION_RANGE', `output ${plan.outputs[i]!.name} strays by ${deviation} quanta`)
@@ -229,6 +252,8 @@ export async function buildManifest(
       deviation: worst[i]!,
       quanta: tolerance.quanta,
       quantum: 2 ** -manifest.tensors[tensor]!.exponent,
+      relative: measured[i]!.relative,
+      decisions: measured[i]!.decisions,
     })),
   }
   // Through the parser, so that what is published is known to be readable.

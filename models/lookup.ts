@@ -12,8 +12,11 @@ import { elementCount } from './tiling.ts'
 /** An input as its user has it: integers below `rows` where they are looked up, else numbers (`rows` null). */
 export type GivenInput = { name: string; shape: number[]; rows: number | null }
 
+/** What is read of an input of a manifest, or of a plan. */
+type End = { name: string; shape: number[]; lookup: { name: string; rows: number } | null }
+
 /** A model's inputs as its user has them, in the manifest's order: integers that several embeddings look up are one. */
-export function givenInputs({ inputs }: Pick<Manifest, 'inputs'>): GivenInput[] {
+export function givenInputs({ inputs }: { inputs: End[] }): GivenInput[] {
   const given = new Map<string, GivenInput>()
   for (const { name, shape, lookup } of inputs)
     if (lookup === null) given.set(name, { name, shape, rows: null })
