@@ -198,7 +198,7 @@ export async function buildManifest(
   const samples = lookedUp(plan, options.samples)
   const model = cutModel(options.model, plan.cuts)
   const ranges = rangesOf(plan, samples)
-  const { exponents, ops, weights, lookups } = quantisePlan(plan, ranges, headroom)
+  const { tensors, exponents, ops, weights, lookups } = quantisePlan(plan, ranges, headroom)
   const untested = { quanta: 0, deviationMilli: 0, margin, samples: samples.length }
   const draft: Manifest = {
     version: MANIFEST_VERSION,
@@ -212,7 +212,7 @@ export async function buildManifest(
       lookup: lookups[i]!,
     })),
     outputs: plan.outputs.map((output) => ({ ...output, tolerance: untested })),
-    tensors: plan.tensors.map(({ name: tensor, shape, bits, viewOf }, id) => ({
+    tensors: tensors.map(({ name: tensor, shape, bits, viewOf }, id) => ({
       name: tensor.slice(0, 256),
       shape,
       exponent: exponents[id]!,

@@ -1,5 +1,5 @@
 import { constant } from './onnx-fixture.ts'
-import { type Case, image, ints, node, one, positive, rows, unary, vector, weights } from './operator-case.ts'
+import { type Case, CUT, image, ints, node, one, positive, rows, unary, vector, weights } from './operator-case.ts'
 
 /** Functions of one number, softmax and normalisations. */
 export const FUNCTIONS: Record<string, Case> = {
@@ -15,7 +15,7 @@ export const FUNCTIONS: Record<string, Case> = {
   Erf: unary('Erf', 80),
   Gelu: unary('Gelu', 60, { opset: 20 }),
   'Gelu, by tanh': unary('Gelu', 60, { opset: 20 }, { approximate: 'tanh' }),
-  HardSwish: unary('HardSwish', 30, { size: 5 }),
+  HardSwish: unary('HardSwish', 4, { size: 5, kinds: CUT }),
   HardSigmoid: unary('HardSigmoid', 60, { size: 5 }),
   Exp: unary('Exp', 60),
   Softplus: unary('Softplus', 60, { size: 4 }),
@@ -49,11 +49,11 @@ export const FUNCTIONS: Record<string, Case> = {
     nodes: [one('Softmax', { axis: -1 })],
     x: rows,
     y: rows,
-    quanta: 40,
-    kinds: ['extremum', 'linear', 'table', 'linear', 'divide'],
+    quanta: 6,
+    kinds: ['extremum', 'linear', ...CUT, 'linear', 'divide'],
   },
-  'Softmax over channels': { nodes: [one('Softmax', { axis: 1 })], x: image, y: image, quanta: 40 },
-  'Softmax over 100': { nodes: [one('Softmax', { axis: -1 })], x: ['n', 2, 100], y: ['n', 2, 100], quanta: 60 },
+  'Softmax over channels': { nodes: [one('Softmax', { axis: 1 })], x: image, y: image, quanta: 6 },
+  'Softmax over 100': { nodes: [one('Softmax', { axis: -1 })], x: ['n', 2, 100], y: ['n', 2, 100], quanta: 6 },
   'Softmax of masked scores': {
     nodes: [node('Add', ['x', 'm'], 'a'), node('Softmax', ['a'], 'y')],
     x: ['n', 5, 5],
@@ -65,7 +65,7 @@ export const FUNCTIONS: Record<string, Case> = {
         Array.from({ length: 25 }, (_, i) => (i % 5 > i / 5 ? -1e9 : 0)),
       ),
     },
-    quanta: 40,
+    quanta: 6,
   },
   LayerNormalization: {
     nodes: [one('LayerNormalization', {}, ['x', 'g', 'b'])],

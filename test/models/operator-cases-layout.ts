@@ -1,5 +1,5 @@
 import { constant, numbers } from './onnx-fixture.ts'
-import { type Case, image, ints, node, one, rows, vector, weights } from './operator-case.ts'
+import { type Case, CUT, image, ints, node, one, rows, vector, weights } from './operator-case.ts'
 
 /** Windows, reductions, moved elements, quantised graphs, and ends of graphs. */
 export const LAYOUT: Record<string, Case> = {
@@ -371,7 +371,7 @@ export const LAYOUT: Record<string, Case> = {
       whole: ints(0, 0, 12),
       root: constant('float32', [], [Math.fround(Math.sqrt(6))]),
     },
-    quanta: 30,
+    quanta: 8,
     kinds: [
       'linear',
       'linear',
@@ -379,7 +379,7 @@ export const LAYOUT: Record<string, Case> = {
       'product',
       'extremum',
       'linear',
-      'table',
+      ...CUT,
       'linear',
       'divide',
       'product',
