@@ -18,7 +18,7 @@ import {
 } from './context.ts'
 import { emitLinear, exactRef } from './emit.ts'
 import { frameOf, loopsOfAxis, orderLike, stridesOver } from './frame.ts'
-import { affine, loop, operandOf, type Position, plainFactors, range, reshaped, sliced } from './ref.ts'
+import { affine, loop, numbersOver, operandOf, type Position, plainFactors, range, reshaped, sliced } from './ref.ts'
 import { viewed } from './view.ts'
 
 /** Copies through an index for each axis: picking, padding, repeating, resizing. */
@@ -64,7 +64,7 @@ function gathered(
   let bias: number | PlanArray = found.shift
   if (fill) {
     const dims = moved.map((axis) => tables[axis]!.length)
-    const data = new Float64Array(elementCount(dims))
+    const data = numbersOver(dims)
     for (let i = 0; i < data.length; i++) {
       let rest = i
       for (let at = dims.length - 1; at >= 0; at--) {
