@@ -6,9 +6,16 @@ import { fileCid } from './cid.ts'
 import { cutModel } from './cut.ts'
 import { type GivenInput, givenInputs } from './lookup.ts'
 import { lowerWhole } from './lower.ts'
-import { type FileRef, MANIFEST_VERSION, type Manifest, manifestBytes, parseManifest } from './manifest.ts'
+import {
+  type FileRef,
+  MANIFEST_LIMITS,
+  MANIFEST_VERSION,
+  type Manifest,
+  manifestBytes,
+  parseManifest,
+} from './manifest.ts'
 import { parseModel } from './onnx.ts'
-import type { Plan } from './plan.ts'
+import { type Plan, planUnits } from './plan.ts'
 import { dequantise, quantise } from './quantise.ts'
 import { quantisePlan } from './quantise-plan.ts'
 import { evaluatePlan } from './reference.ts'
@@ -194,6 +201,10 @@ export async function buildManifest(
   const { name, headroom = 2 } = options
   const plan = lowerWhole(parseModel(options.model))
   const margin = options.margin ?? (hasLevels(plan) ? 2 : 4)
+  // Before anything is evaluated: it would not end.
+  const units = planUnits(plan, plan.ops)
+  if (units > MANIFEST_LIMITS.multiplyAdds)
+    throw new SinterError('WORK_COUNT', `${units} multiply-adds are more than ${MANIFEST_LIMITS.multiplyAdds}`)
   checkSamples(plan, options.samples)
   const samples = lookedUp(plan, options.samples)
   const model = cutModel(options.model, plan.cuts)
