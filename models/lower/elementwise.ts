@@ -241,6 +241,42 @@ const where: Lower = (context, node) => {
   setActivation(context, node, weightedSum(context, node, parts, bias))
 }
 
+/** Of several activations, two by two: max(a, b) = b + relu(a − b), min(a, b) = b − relu(b − a), both exact. */
+const largerOf =
+  (sign: 1 | -1): Lower =>
+  (context, node) => {
+    const pick = sign === 1 ? Math.max : Math.min
+    const live = node.inputs.flatMap((_, i) => (valueAt(context, node, i)?.kind === 'activation' ? [i] : []))
+    const [first, ...others] = live
+    if (first === undefined || others.length === 0 || live.length < node.inputs.length) {
+      minMax(pick)(context, node)
+      return
+    }
+    const out = others.reduce(
+      (a, index): Activation => {
+        const b = activationAt(context, node, index)
+        const both = fused(context, node, a, b, node.operator, pick)
+        if (both !== null) return both
+        const step = (part: string): GraphNode =>
+          index === others.at(-1) && part === ''
+            ? node
+            : { ...node, name: `${node.name}/${index}${part}`, outputs: [`${node.outputs[0]}/${index}${part}`] }
+        const difference = step('difference')
+        const over = weightedSum(context, difference, [
+          { activation: a, weight: sign },
+          { activation: b, weight: -sign },
+        ])
+        const relu = applied(context, difference, over, 'Relu', (x) => Math.max(0, x))
+        return weightedSum(context, step(''), [
+          { activation: relu, weight: sign },
+          { activation: b, weight: 1 },
+        ])
+      },
+      activationAt(context, node, first),
+    )
+    setActivation(context, node, out)
+  }
+
 const pow: Lower = (context, node) => {
   const exponent = requiredConstant(context, node, 1)
   const activation = activationAt(context, node, 0)
@@ -257,8 +293,8 @@ export const ELEMENTWISE: Record<string, Lower> = {
   GreaterOrEqual: compared((a, b) => a >= b),
   Less: compared((a, b) => a < b),
   LessOrEqual: compared((a, b) => a <= b),
-  Max: minMax(Math.max),
-  Min: minMax(Math.min),
+  Max: largerOf(1),
+  Min: largerOf(-1),
   Mul: mul,
   Neg: (context, node) => setActivation(context, node, scaledBy(context, node, activationAt(context, node, 0), -1, 0)),
   Pow: pow,

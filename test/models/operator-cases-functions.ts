@@ -135,6 +135,47 @@ export const FUNCTIONS: Record<string, Case> = {
     constants: { g: positive([4]), b: weights([4], 2) },
     quanta: 20,
   },
+  'Max of two activations': {
+    nodes: [one('Max', {}, ['x', 'z'])],
+    z: vector,
+    y: vector,
+    quanta: 3,
+    kinds: ['linear', 'table', 'linear'],
+  },
+  'Min of three, one of them spread': {
+    nodes: [node('Tanh', ['x'], 'a'), node('Min', ['x', 'z', 'a'], 'y')],
+    x: rows,
+    z: ['n', 1, 12],
+    y: rows,
+    quanta: 12,
+  },
+  'Max of a number and a function of it': {
+    nodes: [node('Tanh', ['x'], 'a'), node('Max', ['x', 'a'], 'y')],
+    y: vector,
+    quanta: 30,
+    kinds: ['table'],
+  },
+  ReduceL1: {
+    nodes: [one('ReduceL1', { keepdims: 0 }, ['x', 'l'])],
+    x: rows,
+    y: ['n', 5],
+    constants: { l: ints(-1) },
+    quanta: 4,
+  },
+  // F.normalize.
+  'a division by the norm': {
+    nodes: [
+      node('ReduceL2', ['x', 'l'], 'r'),
+      node('Clip', ['r', 'e'], 'c'),
+      node('Expand', ['c', 's'], 'd'),
+      node('Div', ['x', 'd'], 'y'),
+    ],
+    x: rows,
+    y: rows,
+    constants: { l: ints(-1), e: constant('float32', [], [1e-12]), s: ints(1, 5, 12) },
+    quanta: 6,
+    kinds: ['product', 'root', 'divide'],
+  },
   // PyTorch's exporter writes Softplus so: linear beyond a threshold.
   'Where between functions of what is compared': {
     nodes: [node('Tanh', ['x'], 'a'), node('Greater', ['x', 'c'], 'm'), node('Where', ['m', 'x', 'a'], 'y')],
