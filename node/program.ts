@@ -68,7 +68,10 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     join(home, 'client'),
   )
     .requiredOption('--model <cid>', 'CID of the manifest')
-    .option('--input <file>', 'JSON list with the numbers of each job, or integers of a text model (default: held-out digits)')
+    .option(
+      '--input <file>',
+      'JSON list with the numbers of each job, or integers of a text model (default: held-out digits)',
+    )
     .option('--count <n>', 'jobs', '10')
     .option('--skip <n>', 'inputs to leave out first', '0')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
