@@ -267,6 +267,9 @@ test('a text model from the command line: its integers are looked up here, and t
     .startCommand('text-publisher', publisher, ['model', 'publish', onnx], ['--samples', file, '--json'])
     .wait('published', 60_000)
   const manifest = published.facts.manifest as string
+  // The report of the calibration: canonical against float.
+  const [seen] = published.facts.outputs as { relative: number; deviation: number; quanta: number }[]
+  assert.ok(seen!.relative > 0 && seen!.relative < 0.01 && seen!.deviation < seen!.quanta)
   const consumer = await net.newAccount('reader')
   // Not of a provider that makes its answers up.
   const provider = nodes.get('honest-2')!.address
