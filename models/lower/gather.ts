@@ -1,4 +1,4 @@
-import { axesOf, integersAttribute, numberAttribute, textAttribute } from '../fold-tensor.ts'
+import { axesOf, numberAttribute, textAttribute } from '../fold-tensor.ts'
 import type { GraphNode } from '../onnx.ts'
 import type { PlanArray, PlanTerm } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
@@ -24,7 +24,7 @@ import { viewed } from './view.ts'
 /** Copies through an index for each axis: picking, padding, repeating, resizing. */
 
 /** Copies with an index table for each named axis; −1 gives `fill`. */
-function gathered(
+export function gathered(
   context: Context,
   node: GraphNode,
   activation: Activation,
@@ -132,71 +132,6 @@ export const tile: Lower = (context, node) => {
   const tables = shapeOf(activation).map((extent, axis) =>
     repeats[axis] === 1 ? null : range(extent * repeats[axis]!).map((i) => i % extent),
   )
-  setActivation(
-    context,
-    node,
-    tables.every((each) => each === null) ? activation : gathered(context, node, activation, tables, null),
-  )
-}
-
-/** The source index of each output index of a nearest-neighbour resize. */
-function nearest(node: GraphNode, from: number, to: number, scale: number): number[] {
-  const transform = textAttribute(node, 'coordinate_transformation_mode', 'half_pixel')
-  const rounding = textAttribute(node, 'nearest_mode', 'round_prefer_floor')
-  const source = (x: number): number => {
-    switch (transform) {
-      case 'asymmetric':
-        return x / scale
-      case 'half_pixel':
-        return (x + 0.5) / scale - 0.5
-      case 'half_pixel_symmetric': {
-        const adjustment = to / (scale * from)
-        return (from / 2) * (1 - adjustment) + (x + 0.5) / scale - 0.5
-      }
-      case 'pytorch_half_pixel':
-        return to > 1 ? (x + 0.5) / scale - 0.5 : 0
-      case 'align_corners':
-        return to > 1 ? (x * (from - 1)) / (to - 1) : 0
-      default:
-        return uncovered(node, `has coordinates of kind ${transform}`)
-    }
-  }
-  const round = (x: number): number => {
-    switch (rounding) {
-      case 'floor':
-        return Math.floor(x)
-      case 'ceil':
-        return Math.ceil(x)
-      case 'round_prefer_ceil':
-        return Math.floor(x + 0.5)
-      case 'round_prefer_floor':
-        return Math.ceil(x - 0.5)
-      default:
-        return uncovered(node, `rounds by ${rounding}`)
-    }
-  }
-  return range(to).map((x) => Math.min(from - 1, Math.max(0, round(source(x)))))
-}
-
-export const resize: Lower = (context, node) => {
-  const activation = activationAt(context, node, 0)
-  const shape = shapeOf(activation)
-  const mode = textAttribute(node, 'mode', 'nearest')
-  if (mode !== 'nearest') uncovered(node, `interpolates (${mode})`)
-  const axes = axesOf(node, integersAttribute(node, 'axes') ?? range(shape.length), shape.length)
-  const scales = constantAt(context, node, 2)
-  const sizes = constantAt(context, node, 3)
-  if (textAttribute(node, 'keep_aspect_ratio_policy', 'stretch') !== 'stretch')
-    uncovered(node, 'keeps the aspect ratio')
-  const tables: (number[] | null)[] = shape.map(() => null)
-  axes.forEach((axis, i) => {
-    const from = shape[axis]!
-    const given = sizes !== null && sizes.data.length > 0 ? sizes.data[i]! : null
-    const scale = given === null ? (scales?.data[i] ?? uncovered(node, 'has no scales')) : given / from
-    const to = given ?? Math.floor(from * scale)
-    if (to < 1) uncovered(node, 'leaves nothing')
-    if (to !== from || scale !== 1) tables[axis] = nearest(node, from, to, scale)
-  })
   setActivation(
     context,
     node,

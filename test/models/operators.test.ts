@@ -93,8 +93,8 @@ for (const [name, each] of Object.entries(CASES))
 const BEYOND: Record<string, { nodes: Node[]; constants?: GraphFixture['constants']; x?: Dims; reason: RegExp }> = {
   'an operator without a meaning': { nodes: [one('NonMaxSuppression')], reason: /no canonical meaning/ },
   'an operator of another domain': { nodes: [{ ...one('Relu'), domain: 'com.example' }], reason: /com.example/ },
-  'a linear resize': {
-    nodes: [one('Resize', { mode: 'linear' }, ['x', '', 's'])],
+  'a cubic resize': {
+    nodes: [one('Resize', { mode: 'cubic' }, ['x', '', 's'])],
     x: image,
     constants: { s: constant('float32', [4], [1, 1, 2, 2]) },
     reason: /interpolates/,
