@@ -273,10 +273,10 @@ test('a text model from the command line: its integers are looked up here, and t
   const consumer = await net.newAccount('reader')
   // Not of a provider that makes its answers up.
   const provider = nodes.get('honest-2')!.address
-  const terms = ['--window', '60000', '--provider', provider]
+  const terms = ['--window', '120000', '--provider', provider]
   const args = ['--model', manifest, '--input', file, '--count', '3', ...terms, '--json']
   const reader = net.startCommand('reader', consumer, ['infer'], args)
-  await reader.wait('summary', 60_000)
+  await reader.wait('summary', 200_000)
   assert.is(await reader.ended, 0)
   const answers = reader.events.filter(({ event }) => event === 'answer').map(({ facts }) => facts.outputs)
   // What the canonical model says, from the files that were published.
