@@ -4,10 +4,18 @@ import { sha256 } from '../protocol/hash.ts'
 import { evaluate, traceOutputs } from './canonical.ts'
 import { fileCid } from './cid.ts'
 import { cutModel } from './cut.ts'
+import { type GivenInput, givenInputs } from './lookup.ts'
 import { lowerWhole } from './lower.ts'
-import { type FileRef, MANIFEST_VERSION, type Manifest, manifestBytes, parseManifest } from './manifest.ts'
+import {
+  type FileRef,
+  MANIFEST_LIMITS,
+  MANIFEST_VERSION,
+  type Manifest,
+  manifestBytes,
+  parseManifest,
+} from './manifest.ts'
 import { parseModel } from './onnx.ts'
-import type { Plan } from './plan.ts'
+import { type Plan, planUnits } from './plan.ts'
 import { dequantise, quantise } from './quantise.ts'
 import { quantisePlan } from './quantise-plan.ts'
 import { evaluatePlan } from './reference.ts'
@@ -24,23 +32,20 @@ export type CalibrationOptions = {
   samples: Float32Array[][]
   /** A tensor's range in the samples times this must be representable. @default 2 */
   headroom?: number
-  /** τ is the largest deviation seen in the samples times this, rounded up, plus one quantum. @default 4 */
+  /**
+   * τ is the largest deviation seen in the samples times this, rounded up, plus one quantum.
+   * @default 4, or 2 where the model quantises itself: then a deviation is a number of its levels, and every level that could
+   * have been rounded the other way is so rounded when it is measured
+   */
   margin?: number
 }
 
 /**
- * The name, and shape without the batch axis, of each of a model's inputs as its user gives them: integers where they are
- * looked up. Throws the `MODEL_…` codes.
+ * Each of a model's inputs as its user gives it, shapes without the batch axis: integers below `rows` where they are looked up.
+ * Throws the `MODEL_…` codes.
  */
-export function modelInputs(model: Uint8Array): { name: string; shape: number[] }[] {
+export function modelInputs(model: Uint8Array): GivenInput[] {
   return givenInputs(lowerWhole(parseModel(model)))
-}
-
-/** Inputs as the consumer holds them: integers that several embeddings look up are one. */
-function givenInputs(plan: Plan): { name: string; shape: number[] }[] {
-  const given = new Map<string, number[]>()
-  for (const { name, shape, lookup } of plan.inputs) given.set(lookup?.name ?? name, lookup?.shape ?? shape)
-  return [...given].map(([name, shape]) => ({ name, shape }))
 }
 
 /**
@@ -115,35 +120,72 @@ const fileRef = async (bytes: Uint8Array): Promise<FileRef> => ({
   bytes: bytes.length,
 })
 
-/** Per output, the largest distance in quanta between the real-valued and the canonical result, over the samples. */
-function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples: Float32Array[][]): number[] {
-  const worst = plan.outputs.map(() => 0)
+/** Share of a level within which another kernel, or a table, may round to the neighbour. */
+const NEAR = 1 / 64
+
+/** Whether the model rounds to levels of its own. */
+const hasLevels = ({ tensors }: Plan): boolean =>
+  tensors.some(({ grid }) => grid.kind === 'fixed' && grid.levels !== null)
+
+type Deviation = { worst: number; relative: number; decisions: number }
+
+const largestAt = (values: ArrayLike<number>): number => {
+  let at = 0
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[at]!) at = i
+  return at
+}
+
+/**
+ * Per output, the largest distance in quanta between the real-valued and the canonical result, over the samples. A level that
+ * flips moves an output by far more than rounding does, and seldom: so levels that are near are flipped here too.
+ */
+function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples: Float32Array[][]): Deviation[] {
+  const seen = plan.outputs.map(() => ({ worst: 0, off: 0, size: 0, decisions: 0 }))
   for (const sample of samples) {
     const inputs = sample.map((values, i) => quantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
-    const real = evaluatePlan(
-      plan,
-      inputs.map((values, i) => dequantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent)),
-    )
+    const given = inputs.map((values, i) => dequantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
+    const reals = (hasLevels(plan) ? [0, NEAR] : [0]).map((near) => evaluatePlan(plan, given, near))
     traceOutputs(manifest, evaluate(manifest, weights, inputs)).forEach((canonical, i) => {
       const { tensor, name } = plan.outputs[i]!
       const scale = 2 ** manifest.tensors[tensor]!.exponent
-      canonical.forEach((value, j) => {
-        const distance = Math.abs(real[tensor]![j]! * scale - value)
-        if (Number.isNaN(distance))
-          throw new SinterError('CALIBRATION_RANGE', `output ${name} is not a number on a sample`)
-        worst[i] = Math.max(worst[i]!, distance)
-      })
+      const each = seen[i]!
+      if (largestAt(canonical) !== largestAt(reals[0]![tensor]!)) each.decisions++
+      for (const [at, real] of reals.entries())
+        canonical.forEach((value, j) => {
+          const exact = real[tensor]![j]! * scale
+          const distance = Math.abs(exact - value)
+          if (Number.isNaN(distance))
+            throw new SinterError('CALIBRATION_RANGE', `output ${name} is not a number on a sample`)
+          each.worst = Math.max(each.worst, distance)
+          if (at > 0) return
+          each.off += distance ** 2
+          each.size += exact ** 2
+        })
     })
   }
-  return worst
+  return seen.map(({ worst, off, size, decisions }) => ({
+    worst,
+    relative: size === 0 ? 0 : Math.sqrt(off / size),
+    decisions,
+  }))
 }
 
 /** What calibration saw: for people. */
 export type CalibrationReport = {
   /** Per tensor: its exponent, its range in the samples, and the share of its 16 bits that they used. */
   tensors: { name: string; exponent: number; low: number; high: number }[]
-  /** Per output: largest deviation in quanta, and what a quantum is. */
-  outputs: { name: string; deviation: number; quanta: number; quantum: number }[]
+  /** Per output, float against canonical. */
+  outputs: {
+    name: string
+    /** Largest deviation in quanta, what a quantum is, and τ in quanta. */
+    deviation: number
+    quantum: number
+    quanta: number
+    /** ‖canonical − float‖ / ‖float‖ over all samples; 0 where the output is 0. */
+    relative: number
+    /** Samples in which another element is the largest. */
+    decisions: number
+  }[]
 }
 
 /**
@@ -156,13 +198,18 @@ export type CalibrationReport = {
 export async function buildManifest(
   options: CalibrationOptions,
 ): Promise<{ manifest: Manifest; weights: Uint8Array; model: Uint8Array; report: CalibrationReport }> {
-  const { name, headroom = 2, margin = 4 } = options
+  const { name, headroom = 2 } = options
   const plan = lowerWhole(parseModel(options.model))
+  const margin = options.margin ?? (hasLevels(plan) ? 2 : 4)
+  // Before anything is evaluated: it would not end.
+  const units = planUnits(plan, plan.ops)
+  if (units > MANIFEST_LIMITS.multiplyAdds)
+    throw new SinterError('WORK_COUNT', `${units} multiply-adds are more than ${MANIFEST_LIMITS.multiplyAdds}`)
   checkSamples(plan, options.samples)
   const samples = lookedUp(plan, options.samples)
   const model = cutModel(options.model, plan.cuts)
   const ranges = rangesOf(plan, samples)
-  const { exponents, ops, weights, lookups } = quantisePlan(plan, ranges, headroom)
+  const { tensors, exponents, ops, weights, lookups } = quantisePlan(plan, ranges, headroom)
   const untested = { quanta: 0, deviationMilli: 0, margin, samples: samples.length }
   const draft: Manifest = {
     version: MANIFEST_VERSION,
@@ -176,7 +223,7 @@ export async function buildManifest(
       lookup: lookups[i]!,
     })),
     outputs: plan.outputs.map((output) => ({ ...output, tolerance: untested })),
-    tensors: plan.tensors.map(({ name: tensor, shape, bits, viewOf }, id) => ({
+    tensors: tensors.map(({ name: tensor, shape, bits, viewOf }, id) => ({
       name: tensor.slice(0, 256),
       shape,
       exponent: exponents[id]!,
@@ -191,7 +238,8 @@ export async function buildManifest(
   }
   const sized = { ...draft, ...countWork(draft) }
   validateManifest(sized, weights)
-  const worst = deviations(plan, sized, weights, samples)
+  const measured = deviations(plan, sized, weights, samples)
+  const worst = measured.map((each) => each.worst)
   worst.forEach((deviation, i) => {
     if (Math.ceil(deviation * margin) + 1 > 65_535)
       throw new SinterError('CALIBRATION_RANGE', `output ${plan.outputs[i]!.name} strays by ${deviation} quanta`)
@@ -215,6 +263,8 @@ export async function buildManifest(
       deviation: worst[i]!,
       quanta: tolerance.quanta,
       quantum: 2 ** -manifest.tensors[tensor]!.exponent,
+      relative: measured[i]!.relative,
+      decisions: measured[i]!.decisions,
     })),
   }
   // Through the parser, so that what is published is known to be readable.

@@ -1,29 +1,14 @@
 import { lowerGraph, type UncoveredNode } from './lower.ts'
 import type { Constant, Graph } from './onnx.ts'
-import type { Plan } from './plan.ts'
-import { elementCount } from './tiling.ts'
 
 /** What a graph holds and how much of it is covered: for people. */
-
-/** Multiply-adds of a plan's ops. */
-export function planUnits({ tensors, ops }: Plan): number {
-  return ops.reduce((sum, op) => {
-    const taps =
-      op.kind === 'linear'
-        ? op.terms.reduce((all, { reduce }) => all + elementCount(reduce), 0)
-        : op.kind === 'product' || op.kind === 'extremum'
-          ? elementCount(op.reduce)
-          : 1
-    return sum + taps * elementCount(tensors[op.output]!.shape)
-  }, 0)
-}
 
 export type Description = {
   /** How often each operator stands in the graph. */
   operators: Record<string, number>
   /** Numbers in its constants of floating point, and of integers that are scaled to it. */
   parameters: number
-  /** Of what is covered. */
+  /** Of what is covered, whether an output that is covered too needs it or not. */
   multiplyAdds: number
   /** Share of the work that is covered, at most: of what is not covered only the weights can be counted. */
   coverage: number
@@ -32,7 +17,7 @@ export type Description = {
 
 /** What a graph holds and how much of it has a canonical meaning; `model check` prints it. */
 export function describePlan(graph: Graph): Description {
-  const { plan, uncovered: list } = lowerGraph(graph)
+  const { uncovered: list, units: multiplyAdds } = lowerGraph(graph)
   const operators: Record<string, number> = {}
   for (const { operator } of graph.nodes) operators[operator] = (operators[operator] ?? 0) + 1
   const weights = ({ dtype, data }: Constant): number => (dtype === 'int64' || dtype === 'bool' ? 0 : data.length)
@@ -46,7 +31,6 @@ export function describePlan(graph: Graph): Description {
       )
       return sum + Math.max(1, held)
     }, 0)
-  const multiplyAdds = planUnits(plan)
   return {
     operators: Object.fromEntries(Object.entries(operators).sort(([a], [b]) => (a < b ? -1 : 1))),
     parameters: [...graph.constants.values()].reduce((sum, constant) => sum + weights(constant), 0),

@@ -7,11 +7,12 @@ import { LAYOUT } from './lower/layout.ts'
 import { MATRIX } from './lower/matrix.ts'
 import { NORMALISE } from './lower/normalise.ts'
 import { WINDOW } from './lower/pool.ts'
-import { pruned } from './lower/prune.ts'
+import { neededOps, pruned } from './lower/prune.ts'
 import { QUANTISED } from './lower/quantised.ts'
 import { REDUCE } from './lower/reduce.ts'
+import { MANIFEST_LIMITS, type Manifest } from './manifest.ts'
 import { type Constant, type Graph, type GraphNode, parseModel } from './onnx.ts'
-import type { Plan, PlanOutput } from './plan.ts'
+import { type Plan, type PlanOutput, planUnits } from './plan.ts'
 import { elementCount } from './tiling.ts'
 
 /**
@@ -21,7 +22,12 @@ import { elementCount } from './tiling.ts'
 
 export type UncoveredNode = { node: string; operator: string; code: string; reason: string }
 
-export type Lowered = { plan: Plan; uncovered: UncoveredNode[] }
+export type Lowered = {
+  plan: Plan
+  uncovered: UncoveredNode[]
+  /** Multiply-adds of what is covered, including what only nodes that are not covered need. */
+  units: number
+}
 
 export const fail = (code: string, message: string): never => {
   throw new SinterError(code, message)
@@ -87,6 +93,38 @@ function lowerNode(context: Context, node: GraphNode, budget: { elements: number
   lower(context, node)
 }
 
+/** What stops one node. A fault of ours on a stranger's graph must not stop more than that node either. */
+function asRefusal(error: unknown): SinterError {
+  if (!(error instanceof SinterError))
+    return new SinterError('MODEL_INTERNAL', 'has a form that is not understood', { cause: error })
+  if (!error.code.startsWith('MODEL_')) throw error
+  return error
+}
+
+/**
+ * Numbers that the ops of a node brought. Throws `MODEL_TOO_LARGE` where weights or tensors are more than a manifest can have: a
+ * graph may name one array a thousand times.
+ */
+function checkSize(
+  { ops, tensors }: Plan,
+  [firstOp, firstTensor]: readonly [number, number, number],
+  node: GraphNode,
+  before: number,
+): number {
+  const added = ops.slice(firstOp).reduce((sum, op) => {
+    if (op.kind !== 'linear') return sum
+    const arrays = [op.bias, ...op.terms.map(({ weight }) => weight)]
+    return sum + arrays.reduce<number>((all, each) => all + (typeof each === 'number' ? 0 : each.data.length), 0)
+  }, 0)
+  if (before + added > MANIFEST_LIMITS.weightBytes / 4)
+    fail('MODEL_TOO_LARGE', `node ${node.name} (${node.operator}): more weights than a manifest can hold`)
+  if (tensors.length === firstTensor) return added
+  const total = tensors.reduce((sum, { shape, viewOf }) => sum + (viewOf === null ? elementCount(shape) : 0), 0)
+  if (total > MANIFEST_LIMITS.totalElements)
+    fail('MODEL_TOO_LARGE', `node ${node.name} (${node.operator}): more activations than a manifest can hold`)
+  return added
+}
+
 /**
  * Lowers an admitted graph for one input (batch 1). Nodes that cannot be expressed are listed with their reasons and never throw.
  * Throws `MODEL_SHAPE` for an input without fixed dimensions, and the codes of `foldNode` for constants that have no value.
@@ -114,14 +152,16 @@ export function lowerGraph(graph: Graph): Lowered {
   }
   readInputs(context, graph)
   const list: UncoveredNode[] = []
+  const beyond: number[] = []
+  let held = 0
   const budget = { elements: FOLD_BUDGET }
   for (const node of graph.nodes) {
     const mark = [context.plan.ops.length, context.plan.tensors.length, context.plan.inputs.length] as const
     try {
       lowerNode(context, node, budget)
-    } catch (error) {
-      if (!(error instanceof SinterError)) throw error
-      if (!error.code.startsWith('MODEL_')) throw error
+      held += checkSize(context.plan, mark, node, held)
+    } catch (thrown) {
+      const error = asRefusal(thrown)
       const reason = String(error.detail?.reason ?? error.message)
       list.push({ node: node.name, operator: node.operator, code: error.code, reason })
       const after = reason.startsWith('after ') ? reason : `after ${node.name}`
@@ -129,6 +169,10 @@ export function lowerGraph(graph: Graph): Lowered {
       context.plan.ops.length = mark[0]
       context.plan.tensors.length = mark[1]
       context.plan.inputs.length = mark[2]
+      for (const name of node.inputs) {
+        const value = context.values.get(name)
+        if (value?.kind === 'activation') beyond.push(value.activation.ref.tensor)
+      }
     }
   }
   const taken = new Set<number>()
@@ -155,8 +199,15 @@ export function lowerGraph(graph: Graph): Lowered {
       })
       return []
     }
+    let tensor: number
+    try {
+      tensor = outputTensor(context, node, value.activation, taken)
+    } catch (thrown) {
+      const { code, message } = asRefusal(thrown)
+      list.push({ node: node.name, operator: node.operator, code, reason: `output ${name}: ${message}` })
+      return []
+    }
     if (value.kind === 'argmax') {
-      const tensor = outputTensor(context, node, value.activation, taken)
       context.cuts.outputs.push({ from: name, tensor: value.source, dims: shape })
       return [{ name: value.source, tensor, shape: shape.slice(1), argmax: { name, axis: value.axis - 1 } }]
     }
@@ -165,7 +216,7 @@ export function lowerGraph(graph: Graph): Lowered {
       shape.some((dim, axis) => axis > 0 && dims[axis] !== null && dim !== dims[axis])
     )
       fail('MODEL_SHAPE', `output ${name} is declared as [${dims}] but has shape [batch,${shape.slice(1)}]`)
-    return [{ name, tensor: outputTensor(context, node, value.activation, taken), shape: shape.slice(1), argmax: null }]
+    return [{ name, tensor, shape: shape.slice(1), argmax: null }]
   })
   const constants = new Map<string, Constant>()
   for (const [name, value] of context.values)
@@ -176,7 +227,9 @@ export function lowerGraph(graph: Graph): Lowered {
   })
   const { inputs, outputs } = context.cuts
   context.plan.cuts = { inputs: inputs.map(batched), outputs: outputs.map(batched), constants }
-  return { plan: pruned(context.plan), uncovered: list }
+  const roots = [...context.plan.outputs.map(({ tensor }) => tensor), ...beyond]
+  const units = planUnits(context.plan, neededOps(context.plan, roots).ops)
+  return { plan: pruned(context.plan), uncovered: list, units }
 }
 
 /**
@@ -196,7 +249,21 @@ export function lowerWhole(graph: Graph): Plan {
   return lowered.plan
 }
 
-/** Reads a stranger's model and admits it: every node has a canonical meaning. Throws the codes of `parseModel` and `lowerWhole`. */
-export function admitModel(bytes: Uint8Array): void {
-  lowerWhole(parseModel(bytes))
+/**
+ * Reads a stranger's model and admits it: every node has a canonical meaning, and its inputs and outputs are those of the manifest
+ * that names it. Throws the codes of `parseModel` and `lowerWhole`, and `MODEL_ENDS`, naming the input or output.
+ */
+export function admitModel(bytes: Uint8Array, manifest: Pick<Manifest, 'inputs' | 'outputs'>): void {
+  const plan = lowerWhole(parseModel(bytes))
+  for (const side of ['inputs', 'outputs'] as const) {
+    const what = side === 'inputs' ? 'input' : 'output'
+    const found = new Map(plan[side].map(({ name, shape }): [string, number[]] => [name, shape]))
+    for (const { name, shape } of manifest[side]) {
+      const own = found.get(name) ?? fail('MODEL_ENDS', `the manifest's ${what} ${name} is none of the model's`)
+      if (String(own) !== String(shape))
+        fail('MODEL_ENDS', `${what} ${name} is [${own}] in the model, [${shape}] in the manifest`)
+      found.delete(name)
+    }
+    for (const name of found.keys()) fail('MODEL_ENDS', `the model's ${what} ${name} is not in the manifest`)
+  }
 }

@@ -1,4 +1,5 @@
 import type { Cuts } from './cut.ts'
+import { elementCount } from './tiling.ts'
 
 /**
  * The plan: a lowered graph, still in real numbers. The same ops and accesses as the manifest's (protocol/spec/manifest.md
@@ -104,3 +105,15 @@ export const operandsOfPlan = (op: PlanOp): PlanOperand[] => {
 /** Tensors that an op reads, views unresolved. */
 export const readsOfPlan = (op: PlanOp): number[] =>
   op.kind === 'table' ? [op.input] : operandsOfPlan(op).map(({ tensor }) => tensor)
+
+/** Multiply-adds of ops; those that multiply nothing count one for each element that they look at. */
+export const planUnits = ({ tensors }: Pick<Plan, 'tensors'>, ops: readonly PlanOp[]): number =>
+  ops.reduce((sum, op) => {
+    const taps =
+      op.kind === 'linear'
+        ? op.terms.reduce((all, { reduce }) => all + elementCount(reduce), 0)
+        : op.kind === 'product' || op.kind === 'extremum'
+          ? elementCount(op.reduce)
+          : 1
+    return sum + taps * elementCount(tensors[op.output]!.shape)
+  }, 0)

@@ -2,22 +2,24 @@ import { stepAlong } from './access.ts'
 import { EXACT_LIMIT, PRE_LIMIT } from './bounds.ts'
 import { ROOT_OFFSET } from './canonical.ts'
 import type { Axis, Manifest, Op, Operand } from './manifest.ts'
-import {
-  operandsOfPlan,
-  type Plan,
-  type PlanArray,
-  type PlanAxis,
-  type PlanDivide,
-  type PlanLinear,
-  type PlanOp,
-  type PlanOperand,
-  type PlanProduct,
-  type PlanTensor,
-  type Scale,
+import type {
+  Plan,
+  PlanArray,
+  PlanAxis,
+  PlanDivide,
+  PlanLinear,
+  PlanOp,
+  PlanOperand,
+  PlanProduct,
+  PlanTable,
+  PlanTensor,
+  Scale,
 } from './plan.ts'
 import { quantise, roundTiesToEven } from './quantise.ts'
+import { rowSize, usefulSizes } from './ranges.ts'
 import { planReader } from './reference.ts'
-import { exponentFor, MIN_EXPONENT, outOfRange, type Range, sizeOf, tabulate, usefulRange } from './tables.ts'
+import { splitTable } from './split.ts'
+import { exponentFor, MIN_EXPONENT, outOfRange, type Range, sizeOf, tabulate } from './tables.ts'
 import { tileFor } from './tiles.ts'
 import { elementCount } from './tiling.ts'
 import { weightsWriter } from './weights.ts'
@@ -36,41 +38,9 @@ const WEIGHT_ERROR = 2
 const TYPICAL = 2 ** 13
 
 type Drop = 0 | 1 | 2
-/** The ranges that the readers of each tensor can tell apart: of what only tables read, no more than they do. */
-function usefulSizes(plan: Plan, sizes: number[], headroom: number): number[] {
-  const source = (id: number): number => plan.tensors[id]!.viewOf ?? id
-  const read = plan.tensors.map(() => 0)
-  const note = (id: number, each: number): void => {
-    read[source(id)] = Math.max(read[source(id)]!, each)
-  }
-  for (const op of plan.ops)
-    if (op.kind === 'table') {
-      const reach = headroom * sizes[source(op.input)]!
-      // All but the last integer of a power of two.
-      note(op.input, reach === 0 ? 0 : usefulRange(op.apply, reach) * (1 - 2 ** -15))
-    } else for (const { tensor } of operandsOfPlan(op)) note(tensor, Number.POSITIVE_INFINITY)
-  for (const { tensor } of plan.outputs) note(tensor, Number.POSITIVE_INFINITY)
-  return sizes.map((each, id) => (read[id] === 0 ? headroom * each : Math.min(headroom * each, read[id]!)))
-}
-
-/** Σ|w| over the reduced loops, at most, for any point of the others. */
-function rowSize(values: ArrayLike<number>, strides: number[], loops: number[], rank: number): number {
-  const visit = (loop: number, at: number): number => {
-    if (loop === loops.length) return Math.abs(values[at]!)
-    const stride = strides[loop]!
-    const outer = loop < rank
-    if (stride === 0) return (outer ? 1 : loops[loop]!) * visit(loop + 1, at)
-    let sum = 0
-    for (let i = 0; i < loops[loop]!; i++) {
-      const row = visit(loop + 1, at + i * stride)
-      sum = outer ? Math.max(sum, row) : sum + row
-    }
-    return sum
-  }
-  return visit(0, 0)
-}
-
 type Quantised = {
+  /** Those of the plan, and what was added behind them. */
+  tensors: PlanTensor[]
   exponents: number[]
   ops: Op[]
   weights: Uint8Array
@@ -83,7 +53,9 @@ type Quantised = {
  * @param headroom a tensor's range times this must be representable
  * Throws `CALIBRATION_RANGE`.
  */
-export function quantisePlan(plan: Plan, ranges: Range[], headroom: number): Quantised {
+export function quantisePlan(given: Plan, ranges: Range[], headroom: number): Quantised {
+  // Tensors may be added behind those of the plan.
+  const plan = { ...given, tensors: [...given.tensors] }
   const writer = weightsWriter()
   const tensorAt = (id: number): PlanTensor => plan.tensors[id]!
   const source = (id: number): number => tensorAt(id).viewOf ?? id
@@ -343,18 +315,53 @@ export function quantisePlan(plan: Plan, ranges: Range[], headroom: number): Qua
   const narrow = (op: PlanDivide): PlanOperand =>
     tensorAt(op.b.tensor).bits === 16 ? op.b : outOfRange(op.name, 'takes the reciprocal of 32 bits')
 
-  function write(op: PlanOp): Op {
+  function addTensor(name: string, like: number, scale: Scale): number {
+    const id = plan.tensors.push({ ...tensorAt(like), name, grid: { kind: 'free' }, viewOf: null }) - 1
+    setScale(id, scale)
+    return id
+  }
+
+  /** A table, or three and their sum where one would be too coarse. */
+  function table(op: PlanTable): Op[] {
+    const { name, input, output } = op
+    const [scale, tensor, range] = [scaleOf(input), tensorAt(output), ranges[output]!]
+    const base = { kind: 'table', name, input, output, function: op.function } as const
+    const split = splitTable(op, scale, tensor, range, headroom)
+    if (split === null) {
+      const found = tabulate(op, scale, tensor, range, headroom)
+      setScale(output, found.scale)
+      return [{ ...base, knots: found.knots }]
+    }
+    const part = (what: 'near' | 'fine' | 'coarse', from: number): Op & { kind: 'table' } => {
+      const added = addTensor(`${tensor.name}/${what}`, output, split[what].scale)
+      const of = what === 'near' ? 'Clip' : op.function
+      return { ...base, name: `${name}/${what}`, input: from, output: added, function: of, knots: split[what].knots }
+    }
+    const near = part('near', input)
+    const fine = part('fine', near.output)
+    const coarse = part('coarse', input)
+    setScale(output, split.scale)
+    const { shape } = tensor
+    const axes = shape.map((_, axis) => ({
+      coefs: shape.map((_, loop) => Number(loop === axis)),
+      offset: 0,
+      divisor: 1,
+      table: null,
+    }))
+    const terms = [coarse, fine].map((each) => ({ tensor: each.output, axes, reduce: [], weight: 1 }))
+    const sum: PlanLinear = { kind: 'linear', name, output, terms, bias: 0 }
+    return [near, fine, coarse, writeLinear(sum, 0, { w: [1, 1], b: 0 - split.scale.offset })]
+  }
+
+  function write(op: PlanOp): Op | Op[] {
     const { name, output } = op
     switch (op.kind) {
       case 'linear':
         return linear(op)
       case 'product':
         return product(op)
-      case 'table': {
-        const found = tabulate(op, scaleOf(op.input), tensorAt(output), ranges[output]!, headroom)
-        setScale(output, found.scale)
-        return { kind: 'table', name, input: op.input, output, function: op.function, knots: found.knots }
-      }
+      case 'table':
+        return table(op)
       case 'extremum': {
         setScale(output, scaleOf(op.input.tensor))
         const { shape } = tensorAt(output)
@@ -371,7 +378,7 @@ export function quantisePlan(plan: Plan, ranges: Range[], headroom: number): Qua
     }
   }
 
-  const ops = plan.ops.map(write)
+  const ops = plan.ops.flatMap(write)
   const lookups = plan.inputs.map(({ tensor, lookup }) => {
     if (lookup === null) return null
     const { name, rows, table } = lookup
@@ -380,5 +387,5 @@ export function quantisePlan(plan: Plan, ranges: Range[], headroom: number): Qua
   })
   // The exponent of a tensor that the model itself quantises, in steps that are no power of two, is the nearest one below.
   const exponents = plan.tensors.map((_, id) => Math.floor(-Math.log2(scaleOf(id).scale) + 1e-9) + 0)
-  return { exponents, ops, weights: writer.finish(), lookups }
+  return { tensors: plan.tensors, exponents, ops, weights: writer.finish(), lookups }
 }

@@ -45,7 +45,19 @@ function spread(array: number | PlanArray, shape: number[]): Float64Array {
 
 type Read = (tensor: number) => Float64Array
 
-function accumulate(plan: Plan, op: Extract<PlanOp, { kind: 'linear' | 'product' }>, read: Read): Float64Array {
+/** The nearest level, or its neighbour where the number is within `near` of the middle between them. */
+function levelOf(x: number, near: number): number {
+  const level = roundTiesToEven(x)
+  const over = x - level
+  return Math.abs(over) > 0.5 - near ? level + Math.sign(over) : level
+}
+
+function accumulate(
+  plan: Plan,
+  op: Extract<PlanOp, { kind: 'linear' | 'product' }>,
+  read: Read,
+  near: number,
+): Float64Array {
   const { shape } = plan.tensors[op.output]!
   const acc = spread(op.bias, shape)
   const run = (steps: ReturnType<typeof contract>): void => {
@@ -75,8 +87,7 @@ function accumulate(plan: Plan, op: Extract<PlanOp, { kind: 'linear' | 'product'
   if (grid.kind === 'fixed' && grid.levels !== null) {
     const { scale } = grid
     const { low, high } = grid.levels
-    for (let i = 0; i < acc.length; i++)
-      acc[i] = Math.min(high, Math.max(low, roundTiesToEven(acc[i]! / scale))) * scale
+    for (let i = 0; i < acc.length; i++) acc[i] = Math.min(high, Math.max(low, levelOf(acc[i]! / scale, near))) * scale
   }
   return acc
 }
@@ -103,8 +114,12 @@ function largest(plan: Plan, op: PlanExtremum, read: Read): Float64Array {
   return out
 }
 
-/** Values of every tensor (views included, sharing their source's array) for one input. */
-export function evaluatePlan(plan: Plan, inputs: ArrayLike<number>[]): Float64Array[] {
+/**
+ * Values of every tensor (views included, sharing their source's array) for one input.
+ * @param near where a model rounds to levels of its own, what is closer than this to the middle of two, in levels, takes the
+ * other one: as a kernel may whose sums are a little off. @default 0
+ */
+export function evaluatePlan(plan: Plan, inputs: ArrayLike<number>[], near = 0): Float64Array[] {
   const tensors: Float64Array[] = plan.tensors.map(() => new Float64Array(0))
   plan.inputs.forEach(({ tensor }, i) => {
     tensors[tensor] = Float64Array.from(inputs[i]!)
@@ -114,7 +129,7 @@ export function evaluatePlan(plan: Plan, inputs: ArrayLike<number>[]): Float64Ar
     switch (op.kind) {
       case 'linear':
       case 'product':
-        tensors[op.output] = accumulate(plan, op, read)
+        tensors[op.output] = accumulate(plan, op, read, near)
         break
       case 'table':
         tensors[op.output] = read(op.input).map((x) => op.apply(x))

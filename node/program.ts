@@ -81,12 +81,16 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     join(home, 'client'),
   )
     .requiredOption('--model <cid>', 'CID of the manifest')
-    .option('--input <file>', 'JSON list of inputs (default: held-out digits)')
+    .option(
+      '--input <file>',
+      'JSON list with the numbers of each job, or integers of a text model (default: held-out digits)',
+    )
     .option('--count <n>', 'jobs', '10')
     .option('--skip <n>', 'inputs to leave out first', '0')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
     .option('--window <ms>', 'how long bids are gathered', '4000')
     .option('--bids <n>', 'stop gathering when so many are in')
+    .option('--provider <address>', 'take a bid of this provider only')
     .option('--policy <name>', 'how drawn jobs are attested: zk, full or open', 'zk')
     .option('--canonical', 'served by the canonical evaluation: the same bits everywhere, slower', false)
     .option('--json', 'one JSON object a line', false)
@@ -96,14 +100,15 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
   model
     .command('check <file>')
     .description('say whether an ONNX file (or `digits`) can be served, and what its manifest would fix')
-    .option('--samples <file>', 'float32 calibration samples')
+    .option('--samples <path>', 'real inputs to calibrate on: a file or folder of .json, .npy or float32')
     .option('--tiles <n>', 'tiles drawn per drawn job', '4')
+    .option('--draws <n>', 'jobs drawn per batch', '4')
     .action(async (file, options) => (await import('./commands/model.ts')).modelCheck(file, options))
   joining(
     model.command('publish <file>').description('calibrate an ONNX file (or take `digits`) and serve it by content'),
     join(home, 'publisher'),
   )
-    .option('--samples <file>', 'float32 calibration samples')
+    .option('--samples <path>', 'real inputs to calibrate on: a file or folder of .json, .npy or float32')
     .option('--once', 'end after announcing', false)
     .option('--json', 'one JSON object a line', false)
     .action(async (file, options) => (await import('./commands/model.ts')).modelPublish(file, options))

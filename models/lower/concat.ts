@@ -1,4 +1,5 @@
 import { numberAttribute } from '../fold-tensor.ts'
+import { MANIFEST_LIMITS } from '../manifest.ts'
 import type { Constant } from '../onnx.ts'
 import type { PlanArray, PlanTerm } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
@@ -6,7 +7,7 @@ import { toScaled } from './apply.ts'
 import { activationAt, type Lower, plain, resolveAxis, setActivation, shapeOf, uncovered, valueAt } from './context.ts'
 import { alignRefs, copyRef, emitLinear } from './emit.ts'
 import { frameOf, loopsOfAxis, orderLike, stridesOver } from './frame.ts'
-import { affine, isExact, loop, operandOf, type Position, range } from './ref.ts'
+import { affine, isExact, loop, numbersOver, operandOf, type Position, range } from './ref.ts'
 
 /** Joining activations and constants. */
 
@@ -21,11 +22,14 @@ export const concat: Lower = (context, node) => {
   if (parts.length > 64) uncovered(node, 'joins more than 64 tensors')
   const rank = parts[0]!.dims.length
   const axis = resolveAxis(node, numberAttribute(node, 'axis', 0), rank)
+  if (parts.some(({ dims }) => dims.length !== rank)) uncovered(node, 'joins tensors of different ranks', 'MODEL_SHAPE')
   const starts: number[] = []
   const total = parts.reduce((sum, { dims }) => {
     starts.push(sum)
     return sum + dims[axis]!
   }, 0)
+  if (total * parts.length > MANIFEST_LIMITS.tensorElements)
+    uncovered(node, `joins ${total} elements along an axis`, 'MODEL_SHAPE')
   const live = parts.flatMap(({ found }, i) =>
     found === null ? [] : [{ ...found, start: starts[i]!, extent: parts[i]!.dims[axis]! }],
   )
@@ -85,7 +89,7 @@ function joinedBias(
   loopOf: number[],
   loops: number,
 ): PlanArray {
-  const data = new Float64Array(elementCount(shape))
+  const data = numbersOver(shape)
   const inner = elementCount(shape.slice(axis + 1))
   parts.forEach(({ constant, dims }, i) => {
     if (constant === null) return

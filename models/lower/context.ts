@@ -43,6 +43,8 @@ export type Value =
   | { kind: 'activation'; activation: Activation }
   /** Integers that the consumer gives: they can only pick rows of a constant. */
   | { kind: 'ids'; name: string; dims: number[] }
+  /** Where a number compares so with a constant: only a choice between functions of the same number can read it. */
+  | { kind: 'condition'; activation: Plain; holds: (x: number) => boolean }
   /** The last ArgMax, which the consumer takes itself. */
   | { kind: 'argmax'; activation: Activation; axis: number; source: string; dims: number[] }
   | { kind: 'uncovered'; reason: string }

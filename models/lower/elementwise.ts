@@ -1,5 +1,5 @@
 import type { Constant, GraphNode } from '../onnx.ts'
-import { affineByConstants, scaledBy, squared, weightedSum } from './affine.ts'
+import { affineByConstants, applied, scaledBy, squared, weightedSum } from './affine.ts'
 import { toAffine, toRef } from './apply.ts'
 import {
   type Activation,
@@ -13,6 +13,7 @@ import {
   shapeOf,
   type Unary,
   uncovered,
+  type Value,
   valueAt,
 } from './context.ts'
 import { gridOf } from './emit.ts'
@@ -178,8 +179,47 @@ const div: Lower = (context, node) => {
   setActivation(context, node, divided(context, node, left, divisor, shift === 0 ? 1 / scale : 1))
 }
 
+/** A comparison of a number with a constant. */
+const compared =
+  (holds: (a: number, b: number) => boolean): Lower =>
+  (context, node) => {
+    const index = valueAt(context, node, 0)?.kind === 'activation' ? 0 : 1
+    const activation = activationAt(context, node, index)
+    const constant = requiredConstant(context, node, 1 - index)
+    const bound = scalarOf(constant, shapeOf(activation)) ?? uncovered(node, 'compares with a tensor')
+    const base = activation.form === 'plain' ? activation : plain(toRef(context, node, activation))
+    const { apply } = base.unary
+    context.values.set(node.outputs[0]!, {
+      kind: 'condition',
+      activation: base,
+      holds: index === 0 ? (x) => holds(apply(x), bound) : (x) => holds(bound, apply(x)),
+    })
+  }
+
+/** A choice between functions of the number that decides. */
+function chosenBy(context: Context, node: GraphNode, { activation, holds }: Value & { kind: 'condition' }): Activation {
+  const [yes, no] = [1, 2].map((index): ((x: number) => number) => {
+    const value = valueAt(context, node, index)
+    if (value?.kind === 'constant') {
+      const scalar = scalarOf(value.constant, shapeOf(activation)) ?? uncovered(node, 'chooses from a constant tensor')
+      return () => scalar
+    }
+    const side = activationAt(context, node, index)
+    return side.form === 'plain' && sameRef(side.ref, activation.ref)
+      ? side.unary.apply
+      : uncovered(node, 'chooses between other numbers than what it compares')
+  }) as [(x: number) => number, (x: number) => number]
+  // Of the view itself: the functions are already put on it.
+  return applied(context, node, plain(activation.ref), 'Where', (x) => (holds(x) ? yes(x) : no(x)))
+}
+
 /** Where with a mask that is known: both sides weighted by it. */
 const where: Lower = (context, node) => {
+  const decides = valueAt(context, node, 0)
+  if (decides?.kind === 'condition') {
+    setActivation(context, node, chosenBy(context, node, decides))
+    return
+  }
   const condition = requiredConstant(context, node, 0)
   const chosen = mapped(condition, (x) => Number(x !== 0))
   const other = mapped(condition, (x) => Number(x === 0))
@@ -201,6 +241,42 @@ const where: Lower = (context, node) => {
   setActivation(context, node, weightedSum(context, node, parts, bias))
 }
 
+/** Of several activations, two by two: max(a, b) = b + relu(a − b), min(a, b) = b − relu(b − a), both exact. */
+const largerOf =
+  (sign: 1 | -1): Lower =>
+  (context, node) => {
+    const pick = sign === 1 ? Math.max : Math.min
+    const live = node.inputs.flatMap((_, i) => (valueAt(context, node, i)?.kind === 'activation' ? [i] : []))
+    const [first, ...others] = live
+    if (first === undefined || others.length === 0 || live.length < node.inputs.length) {
+      minMax(pick)(context, node)
+      return
+    }
+    const out = others.reduce(
+      (a, index): Activation => {
+        const b = activationAt(context, node, index)
+        const both = fused(context, node, a, b, node.operator, pick)
+        if (both !== null) return both
+        const step = (part: string): GraphNode =>
+          index === others.at(-1) && part === ''
+            ? node
+            : { ...node, name: `${node.name}/${index}${part}`, outputs: [`${node.outputs[0]}/${index}${part}`] }
+        const difference = step('difference')
+        const over = weightedSum(context, difference, [
+          { activation: a, weight: sign },
+          { activation: b, weight: -sign },
+        ])
+        const relu = applied(context, difference, over, 'Relu', (x) => Math.max(0, x))
+        return weightedSum(context, step(''), [
+          { activation: relu, weight: sign },
+          { activation: b, weight: 1 },
+        ])
+      },
+      activationAt(context, node, first),
+    )
+    setActivation(context, node, out)
+  }
+
 const pow: Lower = (context, node) => {
   const exponent = requiredConstant(context, node, 1)
   const activation = activationAt(context, node, 0)
@@ -213,8 +289,12 @@ export const ELEMENTWISE: Record<string, Lower> = {
   Add: addSub(1),
   Clip: clip,
   Div: div,
-  Max: minMax(Math.max),
-  Min: minMax(Math.min),
+  Greater: compared((a, b) => a > b),
+  GreaterOrEqual: compared((a, b) => a >= b),
+  Less: compared((a, b) => a < b),
+  LessOrEqual: compared((a, b) => a <= b),
+  Max: largerOf(1),
+  Min: largerOf(-1),
   Mul: mul,
   Neg: (context, node) => setActivation(context, node, scaledBy(context, node, activationAt(context, node, 0), -1, 0)),
   Pow: pow,

@@ -1,11 +1,13 @@
+import { SinterError } from '../../protocol/errors.ts'
 import { stridesOf } from '../access.ts'
 import { broadcastShapes, walk } from '../fold-tensor.ts'
+import { MANIFEST_LIMITS } from '../manifest.ts'
 import type { GraphNode } from '../onnx.ts'
 import type { Grid, PlanArray, PlanLinear, PlanOp, PlanTerm } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
 import { type Activation, type Context, IDENTITY, uncovered } from './context.ts'
 import { alignedOperand, type Frame, frameOf, orderLike, stridesOver } from './frame.ts'
-import { commonFactors, isExact, plainFactors, type Ref, range, refined, wholeRef } from './ref.ts'
+import { commonFactors, isExact, numbersOver, plainFactors, type Ref, range, refined, wholeRef } from './ref.ts'
 
 /** Adding ops and tensors to a plan. */
 
@@ -15,6 +17,9 @@ export function addTensor(
   frame: Frame,
   { bits = 16, grid = { kind: 'free' } }: { bits?: 16 | 32; grid?: Grid } = {},
 ): Ref {
+  const elements = elementCount(frame.shape)
+  if (!(elements <= MANIFEST_LIMITS.tensorElements))
+    throw new SinterError('MODEL_SHAPE', `${name} would have ${elements} elements`)
   const ref = wholeRef(plan.tensors.length, frame.shape, frame.factors, frame.order)
   plan.tensors.push({ name, shape: ref.dims, bits, grid, viewOf: null })
   return ref
@@ -151,7 +156,7 @@ export function combine(
         )
   const left = from(a)
   const right = from(b)
-  const data = new Float64Array(elementCount(dims))
+  const data = numbersOver(dims)
   for (let i = 0; i < data.length; i++)
     data[i] = apply(typeof a === 'number' ? a : left[i]!, typeof b === 'number' ? b : right[i]!)
   const strides = stridesOf(dims)

@@ -1,6 +1,8 @@
 import { numberAttribute } from '../fold-tensor.ts'
 import { fail } from '../lower.ts'
+import { MANIFEST_LIMITS } from '../manifest.ts'
 import type { Graph, GraphNode } from '../onnx.ts'
+import { elementCount } from '../tiling.ts'
 import { toRef } from './apply.ts'
 import {
   type Activation,
@@ -29,6 +31,8 @@ export function embed(context: Context, node: GraphNode, ids: Value & { kind: 'i
   if (table.data.length > 2 ** 26) uncovered(node, 'looks up in more than 2^26 numbers')
   const [rows, width] = table.dims as [number, number]
   const dims = [...ids.dims, width]
+  if (elementCount(dims) > MANIFEST_LIMITS.tensorElements)
+    uncovered(node, `would give [${dims}], more than ${MANIFEST_LIMITS.tensorElements} elements`, 'MODEL_SHAPE')
   const tensor = context.plan.tensors.length
   const name = node.outputs[0]!
   context.plan.tensors.push({ name, shape: dims.slice(1), bits: 16, grid: { kind: 'free' }, viewOf: null })
@@ -106,6 +110,8 @@ export function readInputs(context: Context, graph: Graph): void {
     const open = dims.findIndex((dim, axis) => axis > 0 && dim === null)
     if (open > 0) fail('MODEL_SHAPE', `input ${name}: its dimension ${open} is left open; export it with a fixed size`)
     const shape = [1, ...(dims.slice(1) as number[])]
+    if (!(elementCount(shape) <= MANIFEST_LIMITS.tensorElements))
+      fail('MODEL_SHAPE', `input ${name}: [${shape}] has more than ${MANIFEST_LIMITS.tensorElements} elements`)
     if (dtype === 'float32' || dtype === 'float64' || dtype === 'float16') {
       const tensor = context.plan.tensors.length
       context.plan.tensors.push({ name, shape: shape.slice(1), bits: 16, grid: { kind: 'free' }, viewOf: null })

@@ -13,6 +13,7 @@ import {
   valueAt,
 } from './context.ts'
 import { scalarOf } from './elementwise.ts'
+import { gridOf } from './emit.ts'
 
 /** Functions of one number. */
 
@@ -53,6 +54,13 @@ export const clip: Lower = (context, node) => {
   const low = bound(1, -Infinity)
   const high = bound(2, Infinity)
   const label = low === 0 && high === Infinity ? 'Relu' : 'Clip'
+  const bounded = activationAt(context, node, 0)
+  // A norm that is kept from 0 before it divides: roots are at least one step of their own already, and those are larger.
+  if (bounded.form === 'plain' && bounded.unary.affine !== null && low > 0 && low <= 1e-6 && high === Infinity)
+    if (bounded.unary.affine.scale > 0 && gridOf(context, bounded.ref.tensor).kind === 'root') {
+      setActivation(context, node, bounded)
+      return
+    }
   setActivation(
     context,
     node,

@@ -1,4 +1,4 @@
-import { axesOf, integersAttribute, numberAttribute, textAttribute } from '../fold-tensor.ts'
+import { axesOf, numberAttribute, textAttribute } from '../fold-tensor.ts'
 import type { GraphNode } from '../onnx.ts'
 import type { PlanArray, PlanTerm } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
@@ -18,13 +18,13 @@ import {
 } from './context.ts'
 import { emitLinear, exactRef } from './emit.ts'
 import { frameOf, loopsOfAxis, orderLike, stridesOver } from './frame.ts'
-import { affine, loop, operandOf, type Position, plainFactors, range, reshaped, sliced } from './ref.ts'
+import { affine, loop, numbersOver, operandOf, type Position, plainFactors, range, reshaped, sliced } from './ref.ts'
 import { viewed } from './view.ts'
 
 /** Copies through an index for each axis: picking, padding, repeating, resizing. */
 
 /** Copies with an index table for each named axis; −1 gives `fill`. */
-function gathered(
+export function gathered(
   context: Context,
   node: GraphNode,
   activation: Activation,
@@ -64,7 +64,7 @@ function gathered(
   let bias: number | PlanArray = found.shift
   if (fill) {
     const dims = moved.map((axis) => tables[axis]!.length)
-    const data = new Float64Array(elementCount(dims))
+    const data = numbersOver(dims)
     for (let i = 0; i < data.length; i++) {
       let rest = i
       for (let at = dims.length - 1; at >= 0; at--) {
@@ -139,69 +139,41 @@ export const tile: Lower = (context, node) => {
   )
 }
 
-/** The source index of each output index of a nearest-neighbour resize. */
-function nearest(node: GraphNode, from: number, to: number, scale: number): number[] {
-  const transform = textAttribute(node, 'coordinate_transformation_mode', 'half_pixel')
-  const rounding = textAttribute(node, 'nearest_mode', 'round_prefer_floor')
-  const source = (x: number): number => {
-    switch (transform) {
-      case 'asymmetric':
-        return x / scale
-      case 'half_pixel':
-        return (x + 0.5) / scale - 0.5
-      case 'half_pixel_symmetric': {
-        const adjustment = to / (scale * from)
-        return (from / 2) * (1 - adjustment) + (x + 0.5) / scale - 0.5
-      }
-      case 'pytorch_half_pixel':
-        return to > 1 ? (x + 0.5) / scale - 0.5 : 0
-      case 'align_corners':
-        return to > 1 ? (x * (from - 1)) / (to - 1) : 0
-      default:
-        return uncovered(node, `has coordinates of kind ${transform}`)
-    }
-  }
-  const round = (x: number): number => {
-    switch (rounding) {
-      case 'floor':
-        return Math.floor(x)
-      case 'ceil':
-        return Math.ceil(x)
-      case 'round_prefer_ceil':
-        return Math.floor(x + 0.5)
-      case 'round_prefer_floor':
-        return Math.ceil(x - 0.5)
-      default:
-        return uncovered(node, `rounds by ${rounding}`)
-    }
-  }
-  return range(to).map((x) => Math.min(from - 1, Math.max(0, round(source(x)))))
-}
-
-export const resize: Lower = (context, node) => {
+/** Elements or runs by constant coordinates: several axes in one row, then a Gather. */
+export const gatherND: Lower = (context, node) => {
   const activation = activationAt(context, node, 0)
+  const indices = requiredConstant(context, node, 1)
   const shape = shapeOf(activation)
-  const mode = textAttribute(node, 'mode', 'nearest')
-  if (mode !== 'nearest') uncovered(node, `interpolates (${mode})`)
-  const axes = axesOf(node, integersAttribute(node, 'axes') ?? range(shape.length), shape.length)
-  const scales = constantAt(context, node, 2)
-  const sizes = constantAt(context, node, 3)
-  if (textAttribute(node, 'keep_aspect_ratio_policy', 'stretch') !== 'stretch')
-    uncovered(node, 'keeps the aspect ratio')
-  const tables: (number[] | null)[] = shape.map(() => null)
-  axes.forEach((axis, i) => {
-    const from = shape[axis]!
-    const given = sizes !== null && sizes.data.length > 0 ? sizes.data[i]! : null
-    const scale = given === null ? (scales?.data[i] ?? uncovered(node, 'has no scales')) : given / from
-    const to = given ?? Math.floor(from * scale)
-    if (to < 1) uncovered(node, 'leaves nothing')
-    if (to !== from || scale !== 1) tables[axis] = nearest(node, from, to, scale)
-  })
+  const first = numberAttribute(node, 'batch_dims', 0)
+  const depth = indices.dims.at(-1) ?? 0
+  if (first !== 0) uncovered(node, 'picks by batches')
+  if (depth < 1 || depth > shape.length) uncovered(node, 'its indices do not fit', 'MODEL_SHAPE')
+  const named = shape.slice(0, depth)
+  const rows = range(elementCount(indices.dims.slice(0, -1))).map((row) =>
+    named.reduce((at, extent, axis) => {
+      const given = indices.data[row * depth + axis]!
+      const index = given < 0 ? given + extent : given
+      if (!(index >= 0 && index < extent)) uncovered(node, 'has an index out of range')
+      return at * extent + index
+    }, 0),
+  )
+  const rest = shape.slice(depth)
+  const row = viewed(context, node, activation, (ref) => reshaped(ref, [elementCount(named), ...rest]))
+  const target = [...indices.dims.slice(0, -1), ...rest]
   setActivation(
     context,
     node,
-    tables.every((each) => each === null) ? activation : gathered(context, node, activation, tables, null),
+    viewed(context, node, picked(context, node, row, 0, rows), (ref) => reshaped(ref, target)),
   )
+}
+
+/** The elements at the given places of an axis. */
+function picked(context: Context, node: GraphNode, activation: Activation, axis: number, rows: number[]): Activation {
+  const step = rows.length > 1 ? rows[1]! - rows[0]! : 1
+  const even = step !== 0 && rows.every((row, i) => row === rows[0]! + i * step)
+  if (even) return viewed(context, node, activation, (ref) => sliced(ref, axis, rows[0]!, step, rows.length))
+  const tables = shapeOf(activation).map((_, each) => (each === axis ? rows : null))
+  return gathered(context, node, activation, tables, null)
 }
 
 /** Rows of an activation by constant indices. */
@@ -213,21 +185,11 @@ export const gather: Lower = (context, node) => {
   const extent = shape[axis]!
   const rows = Array.from(indices.data, (index) => (index < 0 ? index + extent : index))
   if (rows.length === 0 || rows.some((row) => row < 0 || row >= extent)) uncovered(node, 'has an index out of range')
-  const step = rows.length > 1 ? rows[1]! - rows[0]! : 1
-  const even = step !== 0 && rows.every((row, i) => row === rows[0]! + i * step)
-  const picked = even
-    ? viewed(context, node, activation, (ref) => sliced(ref, axis, rows[0]!, step, rows.length))
-    : gathered(
-        context,
-        node,
-        activation,
-        shape.map((_, each) => (each === axis ? rows : null)),
-        null,
-      )
+  const found = picked(context, node, activation, axis, rows)
   const target = [...shape.slice(0, axis), ...indices.dims, ...shape.slice(axis + 1)]
   setActivation(
     context,
     node,
-    indices.dims.length === 1 ? picked : viewed(context, node, picked, (ref) => reshaped(ref, target)),
+    indices.dims.length === 1 ? found : viewed(context, node, found, (ref) => reshaped(ref, target)),
   )
 }

@@ -13,8 +13,9 @@ import {
   shapeOf,
   uncovered,
 } from './context.ts'
-import { gather, pad, resize, tile } from './gather.ts'
+import { gather, gatherND, pad, tile } from './gather.ts'
 import { expanded, type Ref, range, reshaped, sliced, transposed } from './ref.ts'
+import { resize } from './resize.ts'
 import { viewed } from './view.ts'
 
 /** Operators that only move elements. Most become part of the view. */
@@ -177,6 +178,7 @@ export const LAYOUT: Record<string, Lower> = {
   Expand: expand,
   Flatten: flatten,
   Gather: gather,
+  GatherND: gatherND,
   Identity: same,
   Pad: pad,
   Reshape: reshape,

@@ -48,6 +48,12 @@ function stepsAlong(step: number, extents: readonly number[]): number[] {
   return out
 }
 
+function timesScale(data: ArrayLike<number>, scale: number): Float64Array {
+  const out = Float64Array.from(data)
+  for (let i = 0; i < out.length; i++) out[i]! *= scale
+  return out
+}
+
 /** x · w for x of rank 2 or more. The result keeps x's axes but the last. */
 function timesWeights(
   context: Context,
@@ -90,7 +96,7 @@ function timesWeights(
   const term: PlanTerm = {
     ...operandOf(ref, positions, loops),
     reduce,
-    weight: { data: Float64Array.from(weights.data, (w) => w * scale), strides: stridesOver(loops, steps) },
+    weight: { data: timesScale(weights.data, scale), strides: stridesOver(loops, steps) },
   }
   const name = node.outputs[0] ?? node.name
   if (shift === 0) return emitLinear(context, node.name, name, frame, [term])

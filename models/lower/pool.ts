@@ -1,4 +1,5 @@
 import { numberAttribute, textAttribute } from '../fold-tensor.ts'
+import { MANIFEST_LIMITS } from '../manifest.ts'
 import type { PlanArray } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
 import { toAffine, toRef, toScaled } from './apply.ts'
@@ -7,7 +8,7 @@ import { conv, convTranspose } from './convolution.ts'
 import { addTensor, emitLinear, pushOp } from './emit.ts'
 import { loopsOfAxis, stridesOver } from './frame.ts'
 import { maximum } from './reduce.ts'
-import { loop, operandOf, range } from './ref.ts'
+import { loop, numbersOver, operandOf, range } from './ref.ts'
 import {
   imageFrame,
   leavesOf,
@@ -31,6 +32,9 @@ const averagePool: Lower = (context, node) => {
     1,
   )
   const window = windowOf(node, spatial, kernel)
+  const looks = window.out.reduce((sum, count, axis) => sum + count * kernel[axis]!, 0)
+  if (elementCount(kernel) > MANIFEST_LIMITS.taps || looks > MANIFEST_LIMITS.tensorElements)
+    uncovered(node, `a window of [${kernel}] is too large`, 'MODEL_SHAPE')
   const counted = numberAttribute(node, 'count_include_pad', 0) !== 0
   const auto = textAttribute(node, 'auto_pad', 'NOTSET')
   const pads =
@@ -76,8 +80,7 @@ const averagePool: Lower = (context, node) => {
   ]
   let weight: number | PlanArray = source.scale / full
   if (!even) {
-    const total = elementCount(window.out)
-    const data = Float64Array.from({ length: total }, (_, flat) => {
+    const data = numbersOver(window.out).map((_, flat) => {
       let rest = flat
       let count = 1
       for (let axis = kernel.length - 1; axis >= 0; axis--) {

@@ -1,25 +1,33 @@
-import { operandsOfPlan, type Plan, readsOfPlan } from '../plan.ts'
+import { operandsOfPlan, type Plan, type PlanOp, readsOfPlan } from '../plan.ts'
 
 /** What a plan does not need. */
 
-/** Leaves out ops that no output needs, and the tensors only those wrote. */
-export function pruned(plan: Plan): Plan {
-  const root = (tensor: number): number => plan.tensors[tensor]!.viewOf ?? tensor
+/** The ops that the given tensors need, in order, and all tensors that they touch. */
+export function neededOps({ tensors, ops }: Plan, roots: readonly number[]): { ops: PlanOp[]; needed: Set<number> } {
   const needed = new Set<number>()
   const need = (tensor: number): void => {
     needed.add(tensor)
-    needed.add(root(tensor))
+    needed.add(tensors[tensor]!.viewOf ?? tensor)
   }
-  for (const { tensor } of plan.outputs) need(tensor)
-  const ops = plan.ops
-    .toReversed()
-    .filter((op) => {
-      if (!needed.has(op.output)) return false
-      readsOfPlan(op).forEach(need)
-      return true
-    })
-    .reverse()
-  for (const { tensor } of plan.inputs) need(tensor)
+  roots.forEach(need)
+  const kept = ops.toReversed().filter((op) => {
+    if (!needed.has(op.output)) return false
+    readsOfPlan(op).forEach(need)
+    return true
+  })
+  return { ops: kept.reverse(), needed }
+}
+
+/** Leaves out ops that no output needs, and the tensors only those wrote. */
+export function pruned(plan: Plan): Plan {
+  const { ops, needed } = neededOps(
+    plan,
+    plan.outputs.map(({ tensor }) => tensor),
+  )
+  for (const { tensor } of plan.inputs) {
+    needed.add(tensor)
+    needed.add(plan.tensors[tensor]!.viewOf ?? tensor)
+  }
   // A scale may be taken from a tensor that is not read any more.
   for (let id = plan.tensors.length - 1; id >= 0; id--) {
     const { grid } = plan.tensors[id]!

@@ -1,7 +1,7 @@
 import { axesOf, numberAttribute } from '../fold-tensor.ts'
 import type { GraphNode } from '../onnx.ts'
 import { elementCount } from '../tiling.ts'
-import { scaledBy } from './affine.ts'
+import { applied, scaledBy } from './affine.ts'
 import { toAffine, toRef, toScaled } from './apply.ts'
 import {
   type Activation,
@@ -17,6 +17,7 @@ import {
 } from './context.ts'
 import { addTensor, emitLinear, exactRef, pushOp } from './emit.ts'
 import { type Frame, frameOf, loopsOfAxis, orderLike } from './frame.ts'
+import { root } from './powers.ts'
 import { affine, loop, operandOf, type Position, type Ref, range } from './ref.ts'
 
 /** Sums, means and maxima over whole axes. */
@@ -188,6 +189,13 @@ export const REDUCE: Record<string, Lower> = {
     if (axes.length === 0) uncovered(node, 'has no axes to average')
     setActivation(context, node, sum(context, node, activation, axes, true))
   },
+  // Of absolute values, and the root of the sum of squares, which is taken in 32 bits.
+  ReduceL1: reduction((context, node, activation, axes) =>
+    sum(context, node, applied(context, node, activation, 'Abs', Math.abs), axes, false),
+  ),
+  ReduceL2: reduction((context, node, activation, axes) =>
+    root(context, node, square(context, node, activation, axes)),
+  ),
   ReduceMax: reduction((context, node, activation, axes) => maximum(context, node, activation, () => axes, true)),
   ReduceMean: reduction((context, node, activation, axes) => sum(context, node, activation, axes, true)),
   ReduceMin: reduction((context, node, activation, axes) =>

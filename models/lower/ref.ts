@@ -1,4 +1,6 @@
+import { SinterError } from '../../protocol/errors.ts'
 import { stridesOf } from '../access.ts'
+import { MANIFEST_LIMITS } from '../manifest.ts'
 import type { PlanAxis, PlanOperand } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
 
@@ -44,7 +46,24 @@ const rebuilt = (ref: Ref, groups: Variable[][], offsets = ref.axes.map(({ offse
 /** One variable for each axis of more than one element. */
 export const plainFactors = (shape: readonly number[]): number[][] => shape.map((dim) => (dim > 1 ? [dim] : []))
 
-export const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+const LONGEST_LIST = 2 ** 22
+
+/**
+ * 0, 1, … as a list, of which an axis or a table needs one. Throws `MODEL_SHAPE` beyond 2^22: a few bytes of pads or scales can
+ * ask for any number.
+ */
+export function range(count: number): number[] {
+  if (!(count <= LONGEST_LIST)) throw new SinterError('MODEL_SHAPE', `an axis would have ${count} elements`)
+  return Array.from({ length: count }, (_, i) => i)
+}
+
+/** A list of numbers over the points of loops; throws as `range`. */
+export function numbersOver(extents: readonly number[]): Float64Array {
+  const count = elementCount(extents)
+  if (!(count <= MANIFEST_LIMITS.tensorElements))
+    throw new SinterError('MODEL_SHAPE', `a constant would have ${count} elements`)
+  return new Float64Array(count)
+}
 
 /**
  * A whole tensor.

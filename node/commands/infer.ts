@@ -1,7 +1,11 @@
 import { loadHeldOut } from '../../models/digits.ts'
+import { givenInputs, inputValues } from '../../models/lookup.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { startClient, TRUST_STATEMENT } from '../client/client.ts'
+import { type SessionRequest, startClient, TRUST_STATEMENT } from '../client/client.ts'
+import { chooseBid, type ReceivedBid } from '../client/offer.ts'
+import type { LoadedModel } from '../model/load.ts'
+import { answersOf, classify, describeAnswers } from './answers.ts'
 import {
   createLog,
   formatAmount,
@@ -14,15 +18,18 @@ import {
   readInput,
   readNetworkFile,
 } from './options.ts'
+import { samplesOfJson } from './samples.ts'
 
 export type InferOptions = JoinOptions & {
   model: string
-  /** A JSON file with a list of inputs (each a flat list of numbers), or nothing for the held-out digits. */
+  /** A JSON file with a list of jobs (see `samplesOfJson`), or nothing for the held-out digits. */
   input?: string
   count: string
   skip: string
   ceiling: string
   bids?: string
+  /** Address of the only provider that is taken. */
+  provider?: string
   window: string
   policy: string
   canonical: boolean
@@ -30,34 +37,30 @@ export type InferOptions = JoinOptions & {
   logLevel: string
 }
 
-type Sample = { values: Float32Array; label: number | null }
+type Job = { values: Float32Array[]; label: number | null }
 
-/** Inputs from a JSON file, or the reference model's held-out images with their labels. */
-function samples(options: InferOptions): Sample[] {
+/** Inputs from a JSON file, looked up where the model begins behind an embedding, or the reference model's held-out images. */
+function jobsOf(options: InferOptions, { manifest, weights }: LoadedModel): Job[] {
   const from = parseCount(options.skip)
   const count = parseCount(options.count)
   if (options.input === undefined) {
+    const wanted = givenInputs(manifest).map(({ name, shape }) => `${name} [${shape}]`)
+    if (manifest.name !== 'digits')
+      throw new SinterError('INPUT_FILE', `the model ${manifest.name} needs --input: ${wanted.join(', ')} for each job`)
     const { images, labels } = loadHeldOut()
-    return images.slice(from, from + count).map((values, i) => ({ values, label: labels[from + i]! }))
+    return images.slice(from, from + count).map((image, i) => ({ values: [image], label: labels[from + i]! }))
   }
-  let json: unknown
-  try {
-    json = JSON.parse(new TextDecoder().decode(readInput(options.input)))
-  } catch (cause) {
-    if (cause instanceof SinterError) throw cause
-    throw new SinterError('INPUT_FILE', `${options.input} is not JSON`, { cause })
-  }
-  const rows = Array.isArray(json) ? json : []
-  if (rows.length === 0 || !rows.every((row) => Array.isArray(row) && row.every((value) => typeof value === 'number')))
-    throw new SinterError('INPUT_FILE', `${options.input} must hold a list of lists of numbers, one list per job`)
-  return rows.slice(from, from + count).map((row) => ({ values: Float32Array.from(row as number[]), label: null }))
+  const given = samplesOfJson(readInput(options.input), givenInputs(manifest), options.input)
+  return given.slice(from, from + count).map((each) => ({ values: inputValues(manifest, weights, each), label: null }))
 }
 
-/** Class with the largest logit, and its softmax share. */
-export function classify(logits: Float32Array): { digit: number; confidence: number } {
-  const digit = logits.indexOf(Math.max(...logits))
-  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - logits[digit]!), 0)
-  return { digit, confidence: 1 / total }
+/** When enough bids are in, and which of them may be taken: any, or those of one provider. */
+function choiceOf({ bids: wanted, provider }: InferOptions): Pick<SessionRequest, 'enough' | 'choose'> {
+  const count = wanted === undefined ? null : parseCount(wanted)
+  if (provider === undefined) return count === null ? {} : { enough: (bids) => bids.length >= count }
+  const own = (bids: ReceivedBid[]): ReceivedBid[] =>
+    bids.filter((bid) => bid.provider.toLowerCase() === provider.toLowerCase())
+  return { enough: (bids) => own(bids).length > 0, choose: (bids) => chooseBid(own(bids)) }
 }
 
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
@@ -79,9 +82,10 @@ export async function infer(options: InferOptions): Promise<void> {
   })
   try {
     say('trust', { statement: TRUST_STATEMENT }, TRUST_STATEMENT)
-    const jobs = samples(options)
     const model = await client.library.load(options.model)
-    const { name, outputs, inputs } = model.manifest
+    const { manifest } = model
+    const { name, outputs } = manifest
+    const jobs = jobsOf(options, model)
     say('model', { name, manifest: options.model }, `model ${name} (${options.model}) fetched from peers and checked`)
     const reclaimed = await client.reclaim()
     if (reclaimed > 0n)
@@ -98,7 +102,7 @@ export async function infer(options: InferOptions): Promise<void> {
       windowMs: parseCount(options.window),
       policy: parsePolicy(options.policy),
       canonical: options.canonical,
-      ...(options.bids === undefined ? {} : { enough: (bids) => bids.length >= parseCount(options.bids!) }),
+      ...choiceOf(options),
       onBids(bids, chosen) {
         const all = bids.map((bid) => ({
           provider: bid.provider,
@@ -115,17 +119,27 @@ export async function infer(options: InferOptions): Promise<void> {
     let right = 0
     try {
       for (const [i, { values, label }] of jobs.entries()) {
-        const result = await session.infer(inputs.map(() => values))
+        const result = await session.infer(values)
         latencies.push(result.latencyMs)
         receipts.push(result.acknowledged)
+        const answers = answersOf(manifest, result.outputs)
+        const took = `${result.latencyMs.toFixed(1)} ms`
+        const facts = {
+          job: i + 1,
+          latencyMs: result.latencyMs,
+          outputs: Object.fromEntries(answers.map((answer) => [answer.name, answer.values])),
+        }
+        if (label === null) {
+          say('answer', facts, `job ${i + 1}: ${describeAnswers(answers)}, ${took}`)
+          continue
+        }
         const { digit, confidence } = classify(result.outputs[outputs[0]!.name]!)
         if (digit === label) right++
-        const facts = { job: i + 1, digit, label, confidence, latencyMs: result.latencyMs }
-        const truth = label === null ? '' : digit === label ? ' (right)' : ` (wrong: it is ${label})`
+        const truth = digit === label ? ' (right)' : ` (wrong: it is ${label})`
         say(
           'answer',
-          facts,
-          `job ${i + 1}: ${digit}${truth}, confidence ${(100 * confidence).toFixed(1)}%, ${result.latencyMs.toFixed(1)} ms`,
+          { ...facts, digit, label, confidence },
+          `job ${i + 1}: ${digit}${truth}, confidence ${(100 * confidence).toFixed(1)}%, ${took}`,
         )
       }
       await Promise.all(receipts)

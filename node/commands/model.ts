@@ -1,27 +1,29 @@
 import { join } from 'node:path'
-import { buildManifest, modelInputs, readSamples } from '../../models/calibrate.ts'
+import { buildManifest, type CalibrationReport, modelInputs } from '../../models/calibrate.ts'
 import { describePlan } from '../../models/describe.ts'
 import { loadDigits } from '../../models/digits.ts'
-import { detection } from '../../models/draw.ts'
 import { type Manifest, manifestBytes } from '../../models/manifest.ts'
 import { parseModel } from '../../models/onnx.ts'
 import { readModelFile } from '../../models/onnx-file.ts'
-import { opTiles } from '../../models/tiling.ts'
+import { elementCount } from '../../models/tiling.ts'
 import { validateManifest } from '../../models/validate.ts'
+import { seededRandomness } from '../../protocol/draw.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { startClient } from '../client/client.ts'
+import { estimate } from '../model/estimate.ts'
+import { calibrationLines, costLines, graphLines, manifestLines } from './model-report.ts'
 import {
   createLog,
   type JoinOptions,
   openIdentity,
   parseCount,
   parseRpc,
-  readInput,
   readNetworkFile,
   untilAsked,
 } from './options.ts'
+import { samplesOf } from './samples.ts'
 
-type Published = { model: Uint8Array; weights: Uint8Array; manifest: Manifest }
+type Published = { model: Uint8Array; weights: Uint8Array; manifest: Manifest; report: CalibrationReport | null }
 
 const basename = (file: string): string => file.replace(/^.*[\\/]/, '').replace(/\.onnx$/, '')
 
@@ -30,67 +32,53 @@ async function prepare(file: string, samples: string | undefined): Promise<Publi
   if (file === 'digits') {
     const { model, manifest, weights } = loadDigits()
     validateManifest(manifest, weights)
-    return { model, manifest, weights }
+    return { model, manifest, weights, report: null }
   }
   const model = readModelFile(file)
   const inputs = modelInputs(model)
   if (samples === undefined)
-    throw new SinterError(
-      'CALIBRATION_SAMPLES',
-      'a model needs --samples: float32 values, sample after sample, to calibrate on',
-    )
-  const calibration = readSamples(
-    readInput(samples),
-    inputs.map(({ shape }) => shape),
-  )
-  return buildManifest({ name: basename(file), model, samples: calibration })
+    throw new SinterError('CALIBRATION_SAMPLES', 'a model needs --samples: real inputs to calibrate on')
+  return buildManifest({ name: basename(file), model, samples: samplesOf(samples, inputs) })
 }
 
-const percent = (p: number): string => `${(Math.floor(p * 10_000) / 100).toFixed(2)}%`
-
-/** What a manifest fixes, and the odds it gives (rounded down). */
-function describe(manifest: Manifest, tileDraws: number): string[] {
-  const { d1, d2 } = detection(manifest, tileDraws)
-  const ops = manifest.ops.map((op) => {
-    const exponent = manifest.tensors[op.output]!.exponent
-    return `  ${op.name}: ${op.kind}, ${opTiles(manifest, op)} tiles, output exponent ${exponent}`
-  })
-  const outputs = manifest.outputs.map(
-    ({ name, tolerance }) =>
-      `output ${name}: tolerance ${tolerance.quanta} quanta (largest deviation ${tolerance.deviationMilli / 1000} over ${tolerance.samples} samples)`,
+/** Made-up inputs, the same every time: enough for the counts, and no more than an example of exponents and tolerance. */
+function madeUp(inputs: ReturnType<typeof modelInputs>): Float32Array[][] {
+  const random = seededRandomness(new Uint8Array(32))
+  return Array.from({ length: MADE_UP }, (_, sample) =>
+    inputs.map(({ name, shape, rows }) =>
+      Float32Array.from({ length: elementCount(shape) }, (_, i) => {
+        const drawn = random(`${sample}/${name}/${i}`, rows ?? 65_536)
+        return rows === null ? drawn / 32_768 - 1 : drawn
+      }),
+    ),
   )
-  return [
-    `manifest of ${manifest.name}: ${manifest.units} multiply-adds a job, coverage ${manifest.coverage / 10_000}%`,
-    `T ${manifest.tiles} tiles in L ${manifest.layers} ops:`,
-    ...ops,
-    ...outputs,
-    `with ${tileDraws} tiles drawn per drawn job, a broken op is caught in ${percent(d1)} of drawn jobs (d1), one edited leaf in ${percent(d2)} (d2)`,
-  ]
 }
 
-export type CheckOptions = { samples?: string; tiles: string }
+const MADE_UP = 8
 
-/** Prints whether a model can run here and what its manifest would say. */
+export type CheckOptions = { samples?: string; tiles: string; draws: string }
+
+/** Prints what a model holds, how much of it is covered, and what its manifest would say and its attestations cost. */
 export async function modelCheck(file: string, options: CheckOptions): Promise<void> {
+  const terms = { tileDraws: parseCount(options.tiles), draws: parseCount(options.draws) }
   const bytes = file === 'digits' ? loadDigits().model : readModelFile(file)
   const graph = parseModel(bytes)
-  const { operators, parameters, multiplyAdds, coverage, uncovered } = describePlan(graph)
-  const counted = Object.entries(operators).map(([operator, count]) => (count > 1 ? `${operator} ×${count}` : operator))
-  console.log(`${file}: opset ${graph.opset}, ${graph.nodes.length} nodes, ${parameters} parameters`)
-  console.log(`operators: ${counted.join(', ')}`)
-  console.log(`coverage: ${percent(coverage)} of the work at most, ${multiplyAdds} multiply-adds covered`)
-  if (uncovered.length > 0) {
-    console.log(`${uncovered.length} of ${graph.nodes.length} nodes are not covered:`)
-    for (const { node, operator, reason } of uncovered) console.log(`  ${node} (${operator}): ${reason}`)
+  const described = describePlan(graph)
+  const print = (lines: string[]): void => console.log(lines.join('\n'))
+  print(graphLines(file, { opset: graph.opset, nodes: graph.nodes.length }, described))
+  if (described.uncovered.length > 0) {
+    print(['a manifest needs every node covered: exponents, tolerance, statements and cost exist only then'])
     return
   }
-  if (file !== 'digits' && options.samples === undefined) {
-    for (const { name, shape } of modelInputs(bytes)) console.log(`input ${name}: [${shape}]`)
-    console.log('give --samples to calibrate it and see exponents, tolerance and odds')
-    return
-  }
-  const { manifest } = await prepare(file, options.samples)
-  for (const line of describe(manifest, parseCount(options.tiles))) console.log(line)
+  const real = file === 'digits' || options.samples !== undefined
+  if (!real)
+    print([`no --samples: calibrated on ${MADE_UP} made-up inputs, so that exponents and tolerance are examples only`])
+  const { manifest, report } = real
+    ? await prepare(file, options.samples)
+    : await buildManifest({ name: basename(file), model: bytes, samples: madeUp(modelInputs(bytes)) })
+  print(manifestLines(manifest))
+  if (report !== null && real) print(calibrationLines(manifest, report))
+  print(costLines(estimate(manifest, terms), terms))
 }
 
 export type PublishOptions = JoinOptions & { samples?: string; json: boolean; once: boolean; logLevel: string }
@@ -99,7 +87,7 @@ export type PublishOptions = JoinOptions & { samples?: string; json: boolean; on
 export async function modelPublish(file: string, options: PublishOptions): Promise<void> {
   const log = createLog(options.logLevel, 'stderr')
   const network = readNetworkFile(options.network)
-  const { model, weights, manifest } = await prepare(file, options.samples)
+  const { model, weights, manifest, report } = await prepare(file, options.samples)
   const client = await startClient({
     network,
     rpcUrl: parseRpc(options.rpc),
@@ -118,10 +106,22 @@ export async function modelPublish(file: string, options: PublishOptions): Promi
       throw new SinterError('CID_MISMATCH', 'the content store names the files differently from the manifest')
     await client.network.waitForPeers(1, 20_000)
     for (const cid of cids) await client.content.provide(cid)
+    const { draws, forfeitBps } = client.chain.params
+    const terms = { tileDraws: network.tileDraws, draws, forfeit: forfeitBps / 10_000 }
     if (options.json)
-      console.log(JSON.stringify({ event: 'published', manifest: manifestCid, model: modelCid, weights: weightsCid }))
+      console.log(
+        JSON.stringify({
+          event: 'published',
+          manifest: manifestCid,
+          model: modelCid,
+          weights: weightsCid,
+          outputs: report?.outputs ?? null,
+        }),
+      )
     else {
-      for (const line of describe(manifest, network.tileDraws)) console.log(line)
+      const calibrated = report === null ? [] : calibrationLines(manifest, report)
+      const lines = [...manifestLines(manifest), ...calibrated, ...costLines(estimate(manifest, terms), terms)]
+      for (const line of lines) console.log(line)
       console.log(`published manifest ${manifestCid}\nmodel ${modelCid}\nweights ${weightsCid}`)
       if (!options.once)
         console.log('serving these files until you stop this command; nodes that load the model serve them too')

@@ -88,7 +88,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     checkProvable(manifest, proving, policy)
     const onnx = await library.onnx(model)
     // Parsed before it is loaded: what the allow-list does not have never reaches the runtime.
-    admitModel(onnx)
+    admitModel(onnx, manifest)
     checkModel(manifest, onnx)
     const executor = await createExecutor({ model: onnx, executionProvider, timeoutMs, memoryMb: memoryMib, log })
     const real = createRuntime(model, executor, evaluate)

@@ -130,6 +130,17 @@ test('calibration refuses samples that do not fit, and ranges that no exponent f
     floats: { w: { dims: [4, 4], data: Array.from({ length: 16 }, (_, i) => (i < 8 ? 1e30 : -1e30)) } },
   })
   await refused([[Float32Array.of(1, 1, 1, 1)]], 'CALIBRATION_RANGE', cancelling)
+  // Two means over 101 by 101 of four million elements: refused before a first sample is evaluated.
+  const blur = { op: 'AveragePool', attributes: { kernel_shape: [101, 101], pads: [50, 50, 50, 50] } }
+  const endless = onnxModel({
+    nodes: [
+      { ...blur, inputs: ['x'], output: 'a' },
+      { ...blur, inputs: ['a'], output: 'y' },
+    ],
+    input: ['n', 1, 2048, 2048],
+    output: ['n', 1, 2048, 2048],
+  })
+  await refused([[new Float32Array(2 ** 22)]], 'WORK_COUNT', endless)
 })
 
 test('a coarser exponent is chosen where the finest would break the accumulator bound', async () => {

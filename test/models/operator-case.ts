@@ -51,6 +51,9 @@ export const image: Dims = ['n', 4, 9, 7]
 export const vector: Dims = ['n', 24]
 export const rows: Dims = ['n', 5, 12]
 
+/** A table cut in two: where 64 segments are too coarse. */
+export const CUT: Op['kind'][] = ['table', 'table', 'table', 'linear']
+
 /** A function of one number, at the accuracy of a table of 64 segments. */
 export const unary = (
   op: string,

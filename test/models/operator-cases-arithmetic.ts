@@ -230,4 +230,35 @@ export const ARITHMETIC: Record<string, Case> = {
   },
   Reciprocal: { nodes: [one('Reciprocal')], x: vector, y: vector, quanta: 40, low: 0.5, kinds: ['linear', 'divide'] },
   Neg: { nodes: [one('Neg')], x: vector, y: vector, quanta: 1 },
+
+  // Interpolation is a weighted sum.
+  'Resize, linear, to twice the size': {
+    nodes: [one('Resize', { mode: 'linear' }, ['x', '', 's'])],
+    x: image,
+    y: ['n', 4, 18, 14],
+    constants: { s: constant('float32', [4], [1, 1, 2, 2]) },
+    quanta: 2,
+    kinds: ['linear'],
+  },
+  'Resize, linear, to a smaller size, corners aligned': {
+    nodes: [
+      node('Neg', ['x'], 'a'),
+      node('Add', ['a', 'h'], 'b'),
+      one('Resize', { mode: 'linear', coordinate_transformation_mode: 'align_corners' }, ['b', '', '', 's']),
+    ],
+    x: image,
+    y: ['n', 4, 5, 11],
+    constants: { s: constant('int64', [4], [1, 4, 5, 11]), h: constant('float32', [], [0.5]) },
+    quanta: 2,
+  },
+  'Resize, linear, of an image that was turned': {
+    nodes: [
+      node('Transpose', ['x'], 't', { perm: [0, 1, 3, 2] }),
+      one('Resize', { mode: 'linear', coordinate_transformation_mode: 'pytorch_half_pixel' }, ['t', '', 's']),
+    ],
+    x: image,
+    y: ['n', 4, 10, 9],
+    constants: { s: constant('float32', [4], [1, 1, 1.5, 1]) },
+    quanta: 2,
+  },
 }

@@ -1,5 +1,5 @@
 import { constant } from './onnx-fixture.ts'
-import { type Case, image, ints, node, one, positive, rows, unary, vector, weights } from './operator-case.ts'
+import { type Case, CUT, image, ints, node, one, positive, rows, unary, vector, weights } from './operator-case.ts'
 
 /** Functions of one number, softmax and normalisations. */
 export const FUNCTIONS: Record<string, Case> = {
@@ -15,7 +15,7 @@ export const FUNCTIONS: Record<string, Case> = {
   Erf: unary('Erf', 80),
   Gelu: unary('Gelu', 60, { opset: 20 }),
   'Gelu, by tanh': unary('Gelu', 60, { opset: 20 }, { approximate: 'tanh' }),
-  HardSwish: unary('HardSwish', 30, { size: 5 }),
+  HardSwish: unary('HardSwish', 4, { size: 5, kinds: CUT }),
   HardSigmoid: unary('HardSigmoid', 60, { size: 5 }),
   Exp: unary('Exp', 60),
   Softplus: unary('Softplus', 60, { size: 4 }),
@@ -49,11 +49,11 @@ export const FUNCTIONS: Record<string, Case> = {
     nodes: [one('Softmax', { axis: -1 })],
     x: rows,
     y: rows,
-    quanta: 40,
-    kinds: ['extremum', 'linear', 'table', 'linear', 'divide'],
+    quanta: 6,
+    kinds: ['extremum', 'linear', ...CUT, 'linear', 'divide'],
   },
-  'Softmax over channels': { nodes: [one('Softmax', { axis: 1 })], x: image, y: image, quanta: 40 },
-  'Softmax over 100': { nodes: [one('Softmax', { axis: -1 })], x: ['n', 2, 100], y: ['n', 2, 100], quanta: 60 },
+  'Softmax over channels': { nodes: [one('Softmax', { axis: 1 })], x: image, y: image, quanta: 6 },
+  'Softmax over 100': { nodes: [one('Softmax', { axis: -1 })], x: ['n', 2, 100], y: ['n', 2, 100], quanta: 6 },
   'Softmax of masked scores': {
     nodes: [node('Add', ['x', 'm'], 'a'), node('Softmax', ['a'], 'y')],
     x: ['n', 5, 5],
@@ -65,7 +65,7 @@ export const FUNCTIONS: Record<string, Case> = {
         Array.from({ length: 25 }, (_, i) => (i % 5 > i / 5 ? -1e9 : 0)),
       ),
     },
-    quanta: 40,
+    quanta: 6,
   },
   LayerNormalization: {
     nodes: [one('LayerNormalization', {}, ['x', 'g', 'b'])],
@@ -134,5 +134,61 @@ export const FUNCTIONS: Record<string, Case> = {
     opset: 21,
     constants: { g: positive([4]), b: weights([4], 2) },
     quanta: 20,
+  },
+  'Max of two activations': {
+    nodes: [one('Max', {}, ['x', 'z'])],
+    z: vector,
+    y: vector,
+    quanta: 3,
+    kinds: ['linear', 'table', 'linear'],
+  },
+  'Min of three, one of them spread': {
+    nodes: [node('Tanh', ['x'], 'a'), node('Min', ['x', 'z', 'a'], 'y')],
+    x: rows,
+    z: ['n', 1, 12],
+    y: rows,
+    quanta: 12,
+  },
+  'Max of a number and a function of it': {
+    nodes: [node('Tanh', ['x'], 'a'), node('Max', ['x', 'a'], 'y')],
+    y: vector,
+    quanta: 30,
+    kinds: ['table'],
+  },
+  ReduceL1: {
+    nodes: [one('ReduceL1', { keepdims: 0 }, ['x', 'l'])],
+    x: rows,
+    y: ['n', 5],
+    constants: { l: ints(-1) },
+    quanta: 4,
+  },
+  // F.normalize.
+  'a division by the norm': {
+    nodes: [
+      node('ReduceL2', ['x', 'l'], 'r'),
+      node('Clip', ['r', 'e'], 'c'),
+      node('Expand', ['c', 's'], 'd'),
+      node('Div', ['x', 'd'], 'y'),
+    ],
+    x: rows,
+    y: rows,
+    constants: { l: ints(-1), e: constant('float32', [], [1e-12]), s: ints(1, 5, 12) },
+    quanta: 6,
+    kinds: ['product', 'root', 'divide'],
+  },
+  // PyTorch's exporter writes Softplus so: linear beyond a threshold.
+  'Where between functions of what is compared': {
+    nodes: [node('Tanh', ['x'], 'a'), node('Greater', ['x', 'c'], 'm'), node('Where', ['m', 'x', 'a'], 'y')],
+    y: vector,
+    constants: { c: constant('float32', [], [0]) },
+    quanta: 30,
+    kinds: ['table'],
+  },
+  'Where of a constant below a bound': {
+    nodes: [node('Neg', ['x'], 'a'), node('LessOrEqual', ['c', 'a'], 'm'), node('Where', ['m', 'c', 'x'], 'y')],
+    y: vector,
+    constants: { c: constant('float32', [1], [0]) },
+    quanta: 2,
+    kinds: ['table'],
   },
 }

@@ -1,5 +1,5 @@
 import { constant, numbers } from './onnx-fixture.ts'
-import { type Case, image, ints, node, one, rows, vector, weights } from './operator-case.ts'
+import { type Case, CUT, image, ints, node, one, rows, vector, weights } from './operator-case.ts'
 
 /** Windows, reductions, moved elements, quantised graphs, and ends of graphs. */
 export const LAYOUT: Record<string, Case> = {
@@ -128,6 +128,17 @@ export const LAYOUT: Record<string, Case> = {
     x: rows,
     y: ['n', 5, 2, 2],
     constants: { i: constant('int64', [2, 2], [3, -1, 0, 3]) },
+    quanta: 1,
+  },
+  'GatherND over two axes': {
+    nodes: [
+      node('Transpose', ['x'], 't', { perm: [1, 2, 0] }),
+      node('GatherND', ['t', 'i'], 'a'),
+      one('Transpose', { perm: [1, 0] }, ['a']),
+    ],
+    x: rows,
+    y: ['n', 3],
+    constants: { i: constant('int64', [3, 2], [0, 7, 4, -1, 2, 3]) },
     quanta: 1,
   },
   'Gather of the first token': {
@@ -360,7 +371,7 @@ export const LAYOUT: Record<string, Case> = {
       whole: ints(0, 0, 12),
       root: constant('float32', [], [Math.fround(Math.sqrt(6))]),
     },
-    quanta: 30,
+    quanta: 8,
     kinds: [
       'linear',
       'linear',
@@ -368,7 +379,7 @@ export const LAYOUT: Record<string, Case> = {
       'product',
       'extremum',
       'linear',
-      'table',
+      ...CUT,
       'linear',
       'divide',
       'product',

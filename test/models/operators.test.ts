@@ -93,8 +93,8 @@ for (const [name, each] of Object.entries(CASES))
 const BEYOND: Record<string, { nodes: Node[]; constants?: GraphFixture['constants']; x?: Dims; reason: RegExp }> = {
   'an operator without a meaning': { nodes: [one('NonMaxSuppression')], reason: /no canonical meaning/ },
   'an operator of another domain': { nodes: [{ ...one('Relu'), domain: 'com.example' }], reason: /com.example/ },
-  'a linear resize': {
-    nodes: [one('Resize', { mode: 'linear' }, ['x', '', 's'])],
+  'a cubic resize': {
+    nodes: [one('Resize', { mode: 'cubic' }, ['x', '', 's'])],
     x: image,
     constants: { s: constant('float32', [4], [1, 1, 2, 2]) },
     reason: /interpolates/,
@@ -109,6 +109,16 @@ const BEYOND: Record<string, { nodes: Node[]; constants?: GraphFixture['constant
     reason: /not constant/,
   },
   'a mask that is computed': { nodes: [one('Where', {}, ['x', 'x', 'x'])], reason: /not constant/ },
+  'a choice between other numbers than what decides': {
+    nodes: [node('Greater', ['x', 'c'], 'm'), node('Relu', ['x'], 'a'), node('Where', ['m', 'z', 'a'], 'y')],
+    constants: { c: constant('float32', [], [0]), z: weights([24]) },
+    reason: /chooses from a constant tensor/,
+  },
+  'a comparison that is multiplied': {
+    nodes: [node('Greater', ['x', 'c'], 'm'), node('Cast', ['m'], 'y', { to: 1 })],
+    constants: { c: constant('float32', [], [0]) },
+    reason: /not computed from numbers/,
+  },
   'weights of other channels': {
     nodes: [one('Conv', {}, ['x', 'w'])],
     x: image,
