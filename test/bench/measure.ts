@@ -43,9 +43,10 @@ function stat(pid: number): ProcessStat | null {
   }
 }
 
-function residentMb(pid: number): number {
+function memoryMb(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   try {
-    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+    const found = new RegExp(`^${field}:\\s*(\\d+) kB$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    return Number(found?.[1] ?? 0) / 1024
   } catch {
     return 0
   }
@@ -56,8 +57,12 @@ export type TreeUsage = {
   ownMb: number
   treeMb: number
   processes: number
-  /** Processor time of the process alone since it started. */
+  /** Processor time of the process alone since it started, and with its children that still run. */
   ownCpuMs: number
+  treeCpuMs: number
+  /** The most that the process, and that any one of its children, was ever resident (MiB). */
+  ownPeakMb: number
+  childPeakMb: number
 }
 
 /** What a process and its descendants use, or null where there is no /proc. */
@@ -67,12 +72,32 @@ export function usage(pid: number): TreeUsage | null {
   const all = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => stat(Number(name)) ?? [])
-  const tree = [pid]
-  for (const parent of tree) tree.push(...all.filter((each) => each.parent === parent).map((each) => each.pid))
+  const tree = [own]
+  for (const parent of tree) tree.push(...all.filter((each) => each.parent === parent.pid))
+  const children = tree.slice(1)
   return {
-    ownMb: residentMb(pid),
-    treeMb: tree.reduce((sum, each) => sum + residentMb(each), 0),
+    ownMb: memoryMb(pid, 'VmRSS'),
+    treeMb: tree.reduce((sum, each) => sum + memoryMb(each.pid, 'VmRSS'), 0),
     processes: tree.length,
     ownCpuMs: own.cpuMs,
+    treeCpuMs: tree.reduce((sum, each) => sum + each.cpuMs, 0),
+    ownPeakMb: memoryMb(pid, 'VmHWM'),
+    childPeakMb: children.reduce((most, each) => Math.max(most, memoryMb(each.pid, 'VmHWM')), 0),
   }
+}
+
+/**
+ * Milliseconds that `run` took, and the processor time of this process and its children meanwhile, children that ended in
+ * between not counted. Without /proc the children are left out.
+ */
+export async function measured<T>(run: () => Promise<T> | T): Promise<{ value: T; ms: number; cpuMs: number }> {
+  const cpuMs = (): number => {
+    const { user, system } = process.cpuUsage()
+    const tree = usage(process.pid)
+    return (user + system) / 1000 + (tree === null ? 0 : tree.treeCpuMs - tree.ownCpuMs)
+  }
+  const before = cpuMs()
+  const started = performance.now()
+  const value = await run()
+  return { value, ms: performance.now() - started, cpuMs: cpuMs() - before }
 }
