@@ -5,12 +5,14 @@
  */
 import { cpus, loadavg, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
+import { ARCHITECTURES } from './architectures.ts'
 import { COMMITTEE, DRAWS, openTools, TILE_DRAWS } from './attestation.ts'
 import { measureCircuits } from './circuits.ts'
+import { type LargeCost, measureLarge } from './large.ts'
 import { usage } from './measure.ts'
 import { BATCHES, type ModelCost, measureModel } from './models.ts'
 import { referenceNames } from './reference.ts'
-import { circuitTable, modelTable, round } from './tables.ts'
+import { circuitTable, largeTable, modelTable, round } from './tables.ts'
 
 const { values, positionals } = parseArgs({ options: { small: { type: 'boolean' } }, allowPositionals: true })
 const small = values.small === true
@@ -37,6 +39,14 @@ try {
 } finally {
   await tools.close()
 }
+const large: LargeCost[] = []
+for (const name of Object.keys(ARCHITECTURES))
+  if (wanted(name) || positionals.includes('large')) {
+    say(`${name}${small ? ', a small one of its making' : ''}`)
+    const cost = await measureLarge(name, small, say)
+    large.push(cost)
+    childPeakMb = Math.max(childPeakMb, ...Object.values(cost.peaks).map((peak) => peak ?? 0))
+  }
 
 const circuits = Object.values(costs.circuits)
 const most = (of: (each: (typeof circuits)[number]) => number): number => Math.max(...circuits.map(of))
@@ -55,7 +65,7 @@ const figures = {
     1,
   ),
   verify_ratio: round(most(({ verifyMs }) => verifyMs) / costs.smallestMs, 2),
-  attest_verify_ms: round(Math.max(...models.map(({ attestation }) => attestation.ms)), 0),
+  attest_verify_ms: round(Math.max(...[...models, ...large].map(({ attestation }) => attestation.ms)), 0),
   peak_rss_mb: round(
     Math.max(
       childPeakMb,
@@ -91,6 +101,29 @@ const figures = {
       },
     ]),
   ),
+  large: Object.fromEntries(
+    large.map((each) => [
+      each.name,
+      {
+        parameters: each.published.parameters,
+        units: each.units,
+        coverage: each.coverage,
+        publish_s: round(each.published.calibrateMs / 1000, 1),
+        publish_rss_mb: round(each.published.peakMb ?? Number.NaN, 0),
+        serve_cpu_s: round(each.serveCpuMs / 1000, 2),
+        evaluate_s: round(each.evaluateMs / 1000, 1),
+        trace_s: round(each.trace.ms / 1000, 1),
+        trace_cpu_s: round(each.trace.cpuMs / 1000, 1),
+        trace_rss_mb: round(each.peaks.tracer ?? Number.NaN, 0),
+        statements: each.statements,
+        proofs: each.proofs,
+        prove_s: round(each.prove.ms / 1000, 1),
+        prove_cpu_s: round(each.prove.cpuMs / 1000, 1),
+        verify_ms: round(each.verify.ms, 0),
+        bytes: each.bytes,
+      },
+    ]),
+  ),
   machine,
   load: round(load!, 1),
 }
@@ -100,6 +133,7 @@ console.log('')
 console.log(
   `${DRAWS} jobs drawn from a batch, ${TILE_DRAWS} tiles of each beside those that are always checked, ${COMMITTEE} voters. Per drawn job:`,
 )
-console.log(modelTable(models))
+if (models.length > 0) console.log(modelTable(models))
+if (large.length > 0) console.log(`\n${largeTable(large)}`)
 console.log('')
 console.log(JSON.stringify(figures))

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 
 /** The value below which a share `q` of the samples lies (nearest rank). */
 export function percentile(samples: number[], q: number): number {
@@ -65,15 +66,36 @@ export type TreeUsage = {
   childPeakMb: number
 }
 
-/** What a process and its descendants use, or null where there is no /proc. */
-export function usage(pid: number): TreeUsage | null {
+/** Every process that descends from `pid`, itself first. */
+function descendants(pid: number): ProcessStat[] {
   const own = stat(pid)
-  if (own === null) return null
+  if (own === null) return []
   const all = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => stat(Number(name)) ?? [])
   const tree = [own]
   for (const parent of tree) tree.push(...all.filter((each) => each.parent === parent.pid))
+  return tree
+}
+
+/** The most that any child running each of these programs was ever resident (MiB), by the program's file name without its ending. */
+export function childPeaks(pid: number): Map<string, number> {
+  const peaks = new Map<string, number>()
+  for (const child of descendants(pid).slice(1)) {
+    const program = readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')
+      .split('\0')
+      .find((part) => /\.[jt]s$/.test(part))
+    const name = basename(program ?? '').replace(/\.[jt]s$/, '')
+    peaks.set(name, Math.max(peaks.get(name) ?? 0, memoryMb(child.pid, 'VmHWM')))
+  }
+  return peaks
+}
+
+/** What a process and its descendants use, or null where there is no /proc. */
+export function usage(pid: number): TreeUsage | null {
+  const tree = descendants(pid)
+  const [own] = tree
+  if (own === undefined) return null
   const children = tree.slice(1)
   return {
     ownMb: memoryMb(pid, 'VmRSS'),

@@ -1,5 +1,6 @@
 import { CIRCUIT_KINDS } from '../../circuits/signals.ts'
 import type { CircuitCosts } from './circuits.ts'
+import type { LargeCost } from './large.ts'
 import { BATCHES, type ModelCost } from './models.ts'
 
 export const round = (value: number, digits: number): number | null =>
@@ -69,5 +70,44 @@ export function modelTable(models: ModelCost[]): string {
     'processor time of attesting over that of serving, by jobs in the batch: the provider alone, and with the committee.',
     'Roots of a job and serving it are measured on some jobs and grow with them; drawn jobs are as many whatever the batch.',
     columns([['model', 'serve ms', 'roots ms', ...BATCHES.flatMap((jobs) => [`${jobs}`, 'all'])], ...ratios]),
+  ].join('\n')
+}
+
+const mib = (value: number | null): string => (value === null ? '–' : value.toFixed(0))
+const seconds = (ms: number): string => (ms / 1000).toFixed(1)
+
+export function largeTable(models: LargeCost[]): string {
+  const sizes = models.map((each) => [
+    each.name,
+    (each.published.parameters / 1e6).toFixed(1),
+    (each.units / 1e9).toFixed(2),
+    (each.elements / 1e6).toFixed(1),
+    String(each.tiles),
+    String(each.layers),
+    each.odds.d1.toFixed(4),
+    seconds(each.published.calibrateMs),
+    mib(each.published.peakMb),
+    seconds(each.serveCpuMs),
+  ])
+  const costs = models.map((each) => [
+    each.name,
+    seconds(each.evaluateMs),
+    seconds(each.trace.ms),
+    mib(each.peaks.tracer),
+    each.statements.toFixed(0),
+    each.proofs.toFixed(0),
+    seconds(each.prove.ms),
+    mib(each.peaks.prover),
+    each.verify.ms.toFixed(0),
+    each.bytes.toFixed(0),
+  ])
+  const head = ['large architecture', 'parameters M', 'units G', 'elements M', 'T', 'L', 'd1', 'publish s', 'peak MiB']
+  const costHead = ['per drawn job', 'evaluate s', 'trace s', 'peak MiB', 'statements', 'proofs', 'prove s', 'peak MiB']
+  return [
+    columns([[...head, 'serve s'], ...sizes]),
+    '',
+    columns([[...costHead, 'verify ms', 'bytes'], ...costs]),
+    'Evaluating grows with the model, as serving does, and is done once to trace and once more to open the drawn leaves; statements,',
+    'proofs, verification and bytes grow with the tiles that are drawn.',
   ].join('\n')
 }
