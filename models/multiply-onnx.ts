@@ -40,11 +40,15 @@ const WORTHWHILE = 2 ** 18
  * loops in JavaScript. Blocks the thread while it computes: for a process of its own.
  * Throws as `openSession`; `RUN_FAILED` when the runtime fails.
  * @param threads cores to use. @default ONNX Runtime's own choice, one per core
+ * @param worthwhile multiply-adds below which plain loops multiply here
  */
-export async function openMultiplier(threads?: number): Promise<NonNullable<StreamOptions['multiply']>> {
+export async function openMultiplier(
+  threads?: number,
+  worthwhile = WORTHWHILE,
+): Promise<NonNullable<StreamOptions['multiply']>> {
   const session = await openRaw(gemm(), { executionProvider: 'cpu', ...(threads === undefined ? {} : { threads }) })
   return (x, w, rows, columns, depth) => {
-    if (rows * columns * depth < WORTHWHILE) return multiplyHere(x, w, rows, columns, depth)
+    if (rows * columns * depth < worthwhile) return multiplyHere(x, w, rows, columns, depth)
     return session({ x: { data: x, dims: [rows, depth] }, w: { data: w, dims: [columns, depth] } }, 'y').catch(
       (cause: unknown) => {
         throw new SinterError('RUN_FAILED', 'ONNX Runtime could not multiply two matrices', { cause })
