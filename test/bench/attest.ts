@@ -65,6 +65,11 @@ const figures = {
     1,
   ),
   verify_ratio: round(most(({ verifyMs }) => verifyMs) / costs.smallestMs, 2),
+  verify_together_ms: round(
+    most(({ verifyTogetherMs }) => verifyTogetherMs),
+    1,
+  ),
+  verify_together_ratio: round(most(({ verifyTogetherMs }) => verifyTogetherMs) / costs.smallestMs, 2),
   attest_verify_ms: round(Math.max(...[...models, ...large].map(({ attestation }) => attestation.ms)), 0),
   peak_rss_mb: round(
     Math.max(
@@ -72,6 +77,10 @@ const figures = {
       most(({ peakMb }) => peakMb ?? 0),
     ),
     0,
+  ),
+  prove_cpu_ms_per_limb: round(
+    most(({ proveCpuMs, limbs }) => proveCpuMs / limbs),
+    2,
   ),
   zkey_mb: round(
     most(({ zkeyMb }) => zkeyMb),
@@ -94,6 +103,9 @@ const figures = {
         proofs: round(each.proofs, 1),
         trace_s: round(each.trace.ms / 1000, 3),
         prove_s: round(each.prove.ms / 1000, 2),
+        trace_cpu_s: round(each.trace.cpuMs / 1000, 3),
+        prove_cpu_s: round(each.prove.cpuMs / 1000, 2),
+        verify_cpu_ms: round(each.verify.cpuMs, 0),
         verify_ms: round(each.verify.ms, 0),
         bytes: round(each.bytes, 0),
         cpu_ratio: Object.fromEntries(BATCHES.map((jobs) => [jobs, round(each.ratios[jobs].network, 2)])),

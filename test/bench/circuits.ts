@@ -1,5 +1,4 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as snarkjs from 'snarkjs'
@@ -13,7 +12,7 @@ import { CIRCUIT_KINDS, type CircuitKind, SEGMENT_LIMBS } from '../../circuits/s
 import { createVerifier, type ProofClaim } from '../../circuits/verify.ts'
 import { EXTREMUM_GAPS, LEAF_LIMBS, STAGE_FORMS } from '../../protocol/statement.ts'
 import { extremumInput, leaf, pointwiseInput, productInput, relationInput } from '../circuits/fixtures.ts'
-import { percentile, time, usage } from './measure.ts'
+import { measured, percentile, time, usage } from './measure.ts'
 
 /** What each of the four circuits costs, and what a verification costs beside one of the smallest key there is. */
 
@@ -32,6 +31,8 @@ export type CircuitCost = {
   constraints: number
   limbs: number
   proveMs: number
+  /** Processor time of a proof and its own verification, which other work on the machine burdens less than the clock. */
+  proveCpuMs: number
   verifyMs: number
   /** Per proof, of several of one key verified together. */
   verifyTogetherMs: number
@@ -67,12 +68,15 @@ async function proveCost(kind: CircuitKind, rounds: number) {
   const pool = createProverPool()
   try {
     let last = await proveSample(pool, kind)
-    const samples = await time(rounds, async () => {
-      last = await proveSample(pool, kind)
-    })
+    const { value: samples, cpuMs } = await measured(() =>
+      time(rounds, async () => {
+        last = await proveSample(pool, kind)
+      }),
+    )
     return {
       claim: { kind, signals: last.publicSignals, proof: last.proof } satisfies ProofClaim,
       proveMs: percentile(samples, 0.5),
+      proveCpuMs: cpuMs / rounds,
       peakMb: usage(process.pid)?.childPeakMb ?? null,
     }
   } finally {
@@ -142,7 +146,6 @@ async function verifyCosts(claims: ProofClaim[], rounds: number) {
 
 /** @param rounds how often each thing is measured; medians are given */
 export async function measureCircuits(rounds: number): Promise<CircuitCosts> {
-  createRequire(import.meta.url).resolve('circom2/package.json')
   const committer = await createCommitter()
   const { limbs, salt } = leaf('bench', (j) => (j * 50_021) & 0xffff)
   const commits = 500 * rounds
@@ -163,11 +166,12 @@ export async function measureCircuits(rounds: number): Promise<CircuitCosts> {
   const index = await readArtifactIndex()
   const circuits = {} as Record<CircuitKind, CircuitCost>
   for (const [i, kind] of CIRCUIT_KINDS.entries()) {
-    const { proveMs, peakMb } = proven[i]!
+    const { proveMs, proveCpuMs, peakMb } = proven[i]!
     circuits[kind] = {
       constraints: index[kind].constraints,
       limbs: LIMBS[kind],
       proveMs,
+      proveCpuMs,
       verifyMs: median(kind),
       verifyTogetherMs: median(`${kind} together`) / TOGETHER,
       peakMb,

@@ -16,24 +16,36 @@ export function columns(rows: string[][]): string {
 
 export function circuitTable({ circuits, commitLimbsPerS, smallestMs }: CircuitCosts): string {
   const rows = CIRCUIT_KINDS.map((kind) => {
-    const { constraints, limbs, proveMs, verifyMs, verifyTogetherMs, peakMb, zkeyMb } = circuits[kind]
+    const { constraints, limbs, proveMs, proveCpuMs, verifyMs, verifyTogetherMs, peakMb, zkeyMb } = circuits[kind]
     return [
       kind,
       String(constraints),
       String(limbs),
       (constraints / limbs).toFixed(1),
       proveMs.toFixed(0),
+      proveCpuMs.toFixed(0),
       (proveMs / limbs).toFixed(2),
       verifyMs.toFixed(1),
       (verifyMs / smallestMs).toFixed(2),
       verifyTogetherMs.toFixed(1),
+      (verifyTogetherMs / smallestMs).toFixed(2),
       peakMb === null ? '–' : peakMb.toFixed(0),
       zkeyMb.toFixed(1),
     ]
   })
-  const head = ['circuit', 'constraints', 'limbs', 'per limb', 'prove ms', 'per limb', 'verify ms', '× smallest']
+  const head = [
+    'circuit',
+    'constraints',
+    'limbs',
+    'per limb',
+    'prove ms',
+    'of cpu',
+    'per limb',
+    'verify ms',
+    '× smallest',
+  ]
   return [
-    columns([[...head, 'each of 8', 'peak MiB', 'key MiB'], ...rows]),
+    columns([[...head, 'each of 8', '× smallest', 'peak MiB', 'key MiB'], ...rows]),
     `smallest: snarkjs on a key with one public input, ${smallestMs.toFixed(1)} ms in the same run. A product stages field elements, counted as limbs.`,
     `commitments: ${commitLimbsPerS.toFixed(0)} limbs a second on one core`,
   ].join('\n')
