@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 
 /** The value below which a share `q` of the samples lies (nearest rank). */
 export function percentile(samples: number[], q: number): number {
@@ -43,9 +44,10 @@ function stat(pid: number): ProcessStat | null {
   }
 }
 
-function residentMb(pid: number): number {
+function memoryMb(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   try {
-    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+    const found = new RegExp(`^${field}:\\s*(\\d+) kB$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    return Number(found?.[1] ?? 0) / 1024
   } catch {
     return 0
   }
@@ -56,23 +58,68 @@ export type TreeUsage = {
   ownMb: number
   treeMb: number
   processes: number
-  /** Processor time of the process alone since it started. */
+  /** Processor time of the process alone since it started, and with its children that still run. */
   ownCpuMs: number
+  treeCpuMs: number
+  /** The most that the process, and that any one of its children, was ever resident (MiB). */
+  ownPeakMb: number
+  childPeakMb: number
+}
+
+/** Every process that descends from `pid`, itself first. */
+function descendants(pid: number): ProcessStat[] {
+  const own = stat(pid)
+  if (own === null) return []
+  const all = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => stat(Number(name)) ?? [])
+  const tree = [own]
+  for (const parent of tree) tree.push(...all.filter((each) => each.parent === parent.pid))
+  return tree
+}
+
+/** The most that any child running each of these programs was ever resident (MiB), by the program's file name without its ending. */
+export function childPeaks(pid: number): Map<string, number> {
+  const peaks = new Map<string, number>()
+  for (const child of descendants(pid).slice(1)) {
+    const program = readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')
+      .split('\0')
+      .find((part) => /\.[jt]s$/.test(part))
+    const name = basename(program ?? '').replace(/\.[jt]s$/, '')
+    peaks.set(name, Math.max(peaks.get(name) ?? 0, memoryMb(child.pid, 'VmHWM')))
+  }
+  return peaks
 }
 
 /** What a process and its descendants use, or null where there is no /proc. */
 export function usage(pid: number): TreeUsage | null {
-  const own = stat(pid)
-  if (own === null) return null
-  const all = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => stat(Number(name)) ?? [])
-  const tree = [pid]
-  for (const parent of tree) tree.push(...all.filter((each) => each.parent === parent).map((each) => each.pid))
+  const tree = descendants(pid)
+  const [own] = tree
+  if (own === undefined) return null
+  const children = tree.slice(1)
   return {
-    ownMb: residentMb(pid),
-    treeMb: tree.reduce((sum, each) => sum + residentMb(each), 0),
+    ownMb: memoryMb(pid, 'VmRSS'),
+    treeMb: tree.reduce((sum, each) => sum + memoryMb(each.pid, 'VmRSS'), 0),
     processes: tree.length,
     ownCpuMs: own.cpuMs,
+    treeCpuMs: tree.reduce((sum, each) => sum + each.cpuMs, 0),
+    ownPeakMb: memoryMb(pid, 'VmHWM'),
+    childPeakMb: children.reduce((most, each) => Math.max(most, memoryMb(each.pid, 'VmHWM')), 0),
   }
+}
+
+/**
+ * Milliseconds that `run` took, and the processor time of this process and its children meanwhile, children that ended in
+ * between not counted. Without /proc the children are left out.
+ */
+export async function measured<T>(run: () => Promise<T> | T): Promise<{ value: T; ms: number; cpuMs: number }> {
+  const cpuMs = (): number => {
+    const { user, system } = process.cpuUsage()
+    const tree = usage(process.pid)
+    return (user + system) / 1000 + (tree === null ? 0 : tree.treeCpuMs - tree.ownCpuMs)
+  }
+  const before = cpuMs()
+  const started = performance.now()
+  const value = await run()
+  return { value, ms: performance.now() - started, cpuMs: cpuMs() - before }
 }
