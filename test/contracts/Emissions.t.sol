@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {Emissions} from "../../protocol/contracts/Emissions.sol";
 import {PriceIndex} from "../../protocol/contracts/PriceIndex.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
+import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
 import {IPriceIndex} from "../../protocol/contracts/interfaces/IPriceIndex.sol";
 import {World} from "./World.sol";
@@ -111,6 +112,16 @@ contract EmissionsTest is World {
         emissions.claim(provider);
         eq(escrow.balanceOf(ownerOf(1)), 92 ether, "paid");
         eq(token.balanceOf(ownerOf(1)), 3.4 ether, "minted");
+    }
+
+    /// @dev The lock was sized for the bound, whatever the other contract says.
+    function test_aBurnRateAboveTheBatchesOwnBoundIsCutToIt() public {
+        IBatches.Params memory p = defaults();
+        p.betaMaxBps = 400;
+        rebuild(p);
+        bytes32 batchId = paid(100 ether);
+        eq(batches.batchOf(batchId).betaBps, 400, "rate");
+        eq(batches.batchOf(batchId).burnPart, 4 ether, "burned");
     }
 
     // ---- epochs

@@ -217,10 +217,18 @@ test('parameters survive the network file, and bad ones are named', async () => 
     code(Promise.resolve().then(() => paramsFromJson(json)))
   assert.is(await refused(missing), 'NETWORK_PARAMS')
   assert.is(await refused({ ...paramsToJson(devnetParams), minStake: '-1' }), 'NETWORK_PARAMS')
+  for (const classes of ['cpu', 'cpu:1', 'cpu:1:1,', 'CPU:1:1', 'cpu:1:-1', 7])
+    assert.is(await refused({ ...paramsToJson(devnetParams), classes }), 'NETWORK_PARAMS', String(classes))
   const hasty = { ...devnetParams, unbondingDelay: 285 }
   const options = { rpcUrl: world.anvil.rpcUrl, key: world.anvil.key, name: 'hasty', tileDraws: 4 }
   assert.is(
     await code(deployNetwork({ ...options, params: hasty, circuits: world.network.circuits })),
+    'NETWORK_PARAMS',
+  )
+  // With genesis, one day of emission more than fits under the cap.
+  const greedy = { ...devnetParams, emission0: 450_001n * 10n ** 18n }
+  assert.is(
+    await code(deployNetwork({ ...options, params: greedy, circuits: world.network.circuits })),
     'NETWORK_PARAMS',
   )
 })
