@@ -23,8 +23,10 @@ const world = await openWorld(
   async (net) => {
     // A fork of three blocks is what these nodes are told to expect.
     const args = ['--confirmations', '5']
-    nodes.push(await net.startNode('provider', { args }))
-    await Promise.all([1, 2, 3, 4].map(async (i) => nodes.push(await net.startNode(`verifier-${i}`, { args }))))
+    // The first node is the others' bootstrap address, so it is not the one that is killed.
+    const first = await net.startNode('verifier-1', { args })
+    nodes.push(await net.startNode('provider', { args }), first)
+    await Promise.all([2, 3, 4].map(async (i) => nodes.push(await net.startNode(`verifier-${i}`, { args }))))
     return nodes
   },
   {

@@ -77,7 +77,7 @@ async function open(options: Partial<ChainOptions> = {}): Promise<Opened> {
 }
 
 const balance = (chain: Chain): Promise<bigint> => funder.balanceOf(chain.address!)
-async function until(condition: () => Promise<boolean> | boolean, ms = 8_000): Promise<void> {
+async function until(condition: () => Promise<boolean> | boolean, ms = 20_000): Promise<void> {
   for (const end = Date.now() + ms; !(await condition()); await sleep(20))
     if (Date.now() > end) throw new Error('did not happen in time')
 }
