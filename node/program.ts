@@ -93,6 +93,8 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--provider <address>', 'take a bid of this provider only')
     .option('--policy <name>', 'how drawn jobs are attested: zk, full or open', 'zk')
     .option('--canonical', 'served by the canonical evaluation: the same bits everywhere, slower', false)
+    .option('--audit <share>', 'share of the jobs that a second provider answers too, 0 to 1', '0')
+    .option('--replicas <n>', 'providers that all answer every job, canonically; most of them decide', '1')
     .option('--json', 'one JSON object a line', false)
     .action(async (options) => (await import('./commands/infer.ts')).infer(options))
 

@@ -1,6 +1,7 @@
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import type { Log } from '../net/log.ts'
-import { type Auditor, type Mismatch, mismatch } from './audit.ts'
+import { type Auditor, createAuditor, type Mismatch, mismatch } from './audit.ts'
+import type { LightClient, SessionRequest } from './client.ts'
 import type { ConsumerSession, InferResult } from './session.ts'
 
 /** Sessions with several providers over one model, whose answers are held against each other. */
@@ -155,5 +156,67 @@ export function replicatedSession(sessions: ConsumerSession[], components: Check
       await Promise.all(opening)
       await Promise.all(sessions.map((session) => session.close()))
     },
+  }
+}
+
+/**
+ * How answers are checked beside their attestation.
+ * @param audit share of the jobs that a second provider answers too, 0 to 1
+ * @param replicas providers that all answer every job, canonically; 1 for none
+ */
+export type Checks = { audit: number; replicas: number }
+
+/** A plain session as a checked one of which nothing is compared. */
+const unchecked = (session: ConsumerSession): CheckedSession => ({
+  sessions: [session],
+  compared: () => 0,
+  disputes: () => [],
+  infer: (inputs, options) => session.infer(inputs, options),
+  close: () => session.close(),
+})
+
+/**
+ * Sessions as the checks need them, out of one offer, and what opens their disputes; `settled` waits until every disputed job was named
+ * to the committee, for `timeoutMs` at most, and says whether it was. Throws `CHECKS` and the codes of `openSessions`.
+ */
+export async function openChecked(
+  client: Pick<LightClient, 'openSessions' | 'chain'>,
+  request: SessionRequest,
+  { audit, replicas }: Checks,
+  log: Log,
+): Promise<{ session: CheckedSession; settled(timeoutMs: number): Promise<boolean>; stop(): Promise<void> }> {
+  const { jobs } = request
+  if (!(audit >= 0 && audit <= 1) || (audit > 0 && replicas > 1))
+    throw new SinterError('CHECKS', 'a share of the jobs to audit is from 0 to 1, and replicas need no audits')
+  if (audit === 0 && replicas <= 1) {
+    const [session] = await client.openSessions(request, [jobs])
+    return { session: unchecked(session!), settled: async () => true, stop: async () => {} }
+  }
+  const auditor = await createAuditor({ chain: client.chain, log })
+  try {
+    const components = { auditor, log }
+    const open = async (): Promise<CheckedSession> => {
+      if (replicas > 1)
+        return replicatedSession(
+          await client.openSessions({ ...request, canonical: true }, Array<bigint>(replicas).fill(jobs)),
+          components,
+        )
+      // Twice what is expected: a share drawn job by job scatters.
+      const second = BigInt(Math.min(Number(jobs), Math.ceil(2 * audit * Number(jobs)) + 1))
+      const [a, b] = await client.openSessions(request, [jobs, second])
+      return auditedSession([a!, b!], { share: audit }, components)
+    }
+    return {
+      session: await open(),
+      async settled(timeoutMs) {
+        for (const end = Date.now() + timeoutMs; auditor.waiting() > 0 && Date.now() < end; )
+          await new Promise((resolve) => setTimeout(resolve, 250))
+        return auditor.waiting() === 0
+      },
+      stop: () => auditor.stop(),
+    }
+  } catch (error) {
+    await auditor.stop()
+    throw error
   }
 }

@@ -2,6 +2,7 @@ import { loadHeldOut } from '../../models/digits.ts'
 import { givenInputs, inputValues } from '../../models/lookup.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import { openChecked } from '../client/checked.ts'
 import { type SessionRequest, startClient, TRUST_STATEMENT } from '../client/client.ts'
 import { chooseBid, type ReceivedBid } from '../client/offer.ts'
 import type { LoadedModel } from '../model/load.ts'
@@ -33,6 +34,10 @@ export type InferOptions = JoinOptions & {
   window: string
   policy: string
   canonical: boolean
+  /** Share of the jobs that a second provider answers too. */
+  audit: string
+  /** Providers that all answer every job. */
+  replicas: string
   json: boolean
   logLevel: string
 }
@@ -62,6 +67,9 @@ function choiceOf({ bids: wanted, provider }: InferOptions): Pick<SessionRequest
     bids.filter((bid) => bid.provider.toLowerCase() === provider.toLowerCase())
   return { enough: (bids) => own(bids).length > 0, choose: (bids) => chooseBid(own(bids)) }
 }
+
+/** Time that providers have to anchor disputed jobs (ms). */
+const AUDIT_MS = 120_000
 
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
@@ -95,7 +103,7 @@ export async function infer(options: InferOptions): Promise<void> {
         `${formatAmount(reclaimed)} SNTR of earlier sessions came back`,
       )
     await client.network.waitForSubscribers('offers', 1, 20_000)
-    const session = await client.openSession({
+    const request: SessionRequest = {
       model,
       jobs: BigInt(jobs.length),
       priceCeiling: parseAmount(options.ceiling),
@@ -112,8 +120,12 @@ export async function infer(options: InferOptions): Promise<void> {
         const line = `${bids.length} bids; taken: ${chosen.provider} at ${formatAmount(chosen.price)} SNTR a job`
         say('bids', { bids: all, chosen: chosen.provider, price: formatAmount(chosen.price) }, line)
       },
-    })
-    const id = toHex(session.session)
+    }
+    const checks = { audit: Number(options.audit), replicas: parseCount(options.replicas) }
+    const checked = await openChecked(client, request, checks, log)
+    const { session } = checked
+    const [first, ...others] = session.sessions
+    const id = toHex(first!.session)
     const latencies: number[] = []
     const receipts: Promise<unknown>[] = []
     let right = 0
@@ -149,9 +161,24 @@ export async function infer(options: InferOptions): Promise<void> {
       throw error
     } finally {
       await session.close()
+      for (const each of others) await client.release(toHex(each.session))
+      for (const { providers, mismatch } of session.disputes())
+        say(
+          'dispute',
+          { providers, mismatch },
+          `${providers.join(' and ')} answered differently: the committee decides`,
+        )
+      const disputed = session.disputes().length > 0
+      if (disputed && !(await checked.settled(AUDIT_MS)))
+        say(
+          'unaudited',
+          {},
+          'a disputed job was not anchored in time: nobody was paid for it yet, and nobody looked at it',
+        )
+      await checked.stop()
     }
     const labelled = jobs.filter(({ label }) => label !== null).length
-    const spent = session.provider.price * BigInt(jobs.length)
+    const spent = first!.provider.price * BigInt(jobs.length)
     const summary = {
       jobs: jobs.length,
       labelled,
@@ -159,8 +186,9 @@ export async function infer(options: InferOptions): Promise<void> {
       firstMs: latencies[0],
       medianMs: median(latencies),
       spent: formatAmount(spent),
-      provider: session.provider.provider,
+      provider: first!.provider.provider,
       session: id,
+      compared: session.compared(),
     }
     const accuracy = labelled === 0 ? '' : `, ${right} of ${labelled} right (${((100 * right) / labelled).toFixed(1)}%)`
     say(
