@@ -120,6 +120,11 @@ contract Actors is World {
         bytes32 batchId = batches.anchorBatch(root, list);
         batchIds.push(batchId);
         for (uint256 i = 0; i < 2; i++) _leaves[batchId][i] = leaves[i];
+        if (which % 2 == 0 && escrow.balanceOf(s.consumer) >= 0.5 ether) {
+            vm.prank(s.consumer);
+            batches.audit(batchId, 0, uint128(fee / 2));
+        }
+        passAudits(batchId);
         recordSlot(batches.batchOf(batchId).sampleSlot);
     }
 
@@ -163,14 +168,14 @@ contract Actors is World {
 
     function judge(bytes32 batchId, IBatches.Batch memory b, uint256 choice) private {
         if (choice == 4) return nobodyVotes(batchId, b);
-        bytes32 verdicts = choice == 1 ? FORGED : VALID;
+        bytes32 verdicts = allOf(batchId, choice == 1 ? 5 : 1);
         IBatches.Opening[] memory openings = new IBatches.Opening[](0);
         if (choice >= 2) (verdicts, openings) = offTolerance(batchId, choice == 3);
         IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
         beforeSettling();
         vm.prank(b.provider);
         batches.settle(batchId, votes, openings);
-        if (verdicts == VALID) afterPaid(batchId);
+        if (verdicts == allOf(batchId, 1)) afterPaid(batchId);
     }
 
     function beforeSettling() internal virtual {}

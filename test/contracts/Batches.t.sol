@@ -212,7 +212,7 @@ contract BatchesTest is World {
         p.maxRanges = 29;
         refusedParams(p, "maxRanges");
         p.maxRanges = 28;
-        new Batches(registry, escrow, beacon, p);
+        new Batches(registry, escrow, beacon, emissions, p);
         p = defaults();
         p.traceWindow = p.auditWindow;
         refusedParams(p, "traceWindow");

@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { assetPath } from '../../protocol/assets.ts'
 import * as abis from '../../protocol/contracts/abi.ts'
-import { type Artifact, compileContracts, SETTINGS } from '../../protocol/contracts/compile.ts'
+import { type Artifact, compileContracts, LIBRARIES, SETTINGS } from '../../protocol/contracts/compile.ts'
 
 const compiled = compileContracts()
 
@@ -15,6 +15,8 @@ for (const [name, artifact] of Object.entries(compiled)) {
     assert.is(committed.sourceHash, artifact.sourceHash, 'run npm run contracts')
     assert.is(committed.bytecode, artifact.bytecode)
     assert.equal(committed.abi, artifact.abi)
+    // Nobody calls a library but the contract it is linked into.
+    if (LIBRARIES.some((library) => library === name)) return
     assert.ok(
       Object.values<unknown>(abis).some((abi) => JSON.stringify(abi) === JSON.stringify(artifact.abi)),
       'abi.ts',
