@@ -4,7 +4,9 @@ import {
   batchesAbi,
   beaconAbi,
   drandBeaconAbi,
+  emissionsAbi,
   escrowAbi,
+  pricesAbi,
   registryAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
@@ -12,6 +14,7 @@ import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import { drandOf } from './beacon.ts'
 import { openClient } from './client.ts'
+import { classPrices, emissionParams, NO_CAPACITY, stakeParams } from './economy.ts'
 import { chainError } from './errors.ts'
 import { paramsFromJson } from './params.ts'
 
@@ -23,10 +26,10 @@ type Fact = [what: string, found: unknown, stated: unknown]
  */
 export async function checkDeployment(network: NetworkFile, rpcUrl: string | readonly string[]): Promise<number> {
   const client = openClient(rpcUrl, 250, { chainId: network.chainId })
-  const { token, registry, escrow, beacon, batches } = network.contracts
+  const { token, registry, escrow, beacon, batches, prices, emissions, capacity = NO_CAPACITY } = network.contracts
   const stated = paramsFromJson(network.params)
-  const ask = (address: Address, abi: Abi, functionName: string): Promise<unknown> =>
-    client.readContract({ address, abi, functionName }).catch((error: unknown) => {
+  const ask = (address: Address, abi: Abi, functionName: string, args: unknown[] = []): Promise<unknown> =>
+    client.readContract({ address, abi, functionName, args }).catch((error: unknown) => {
       throw chainError(error, functionName)
     })
   const facts: Fact[] = []
@@ -35,7 +38,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
       facts.push([`${of}.${name}`, await ask(address, abi as Abi, name), value])
   }
   const { unbondingDelay, minStake, closeWindow, slotLength, minDelay, cap } = stated
-  await compare(token, tokenAbi, { cap }, 'token')
+  await compare(token, tokenAbi, { cap, minter: emissions }, 'token')
   await compare(registry, registryAbi, { token, escrow, batches, unbondingDelay, minStake }, 'registry')
   await compare(escrow, escrowAbi, { token, registry, batches, closeWindow }, 'escrow')
   const drand = drandOf(network)
@@ -46,10 +49,26 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     const facts = { genesis, period, roundsPerSlot: slotLength, minDelay, publicKey: key }
     await compare(beacon, drandBeaconAbi, facts, 'beacon')
   }
-  await compare(batches, batchesAbi, { registry, escrow, beacon }, 'batches')
-  const params = (await ask(batches, batchesAbi as Abi, 'params')) as Record<string, unknown>
-  for (const [name, value] of Object.entries(params))
-    facts.push([`batches.params.${name}`, value, stated[name as keyof typeof stated]])
+  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions }, 'batches')
+  await compare(emissions, emissionsAbi, { token, registry, prices, batches, capacity }, 'emissions')
+  const { targetPpm, deltaBps } = stated
+  await compare(prices, pricesAbi, { emissions, targetPpm, deltaBps }, 'prices')
+  const params = async (address: Address, abi: unknown, name: string, values: unknown, of: string): Promise<void> => {
+    const found = (await ask(address, abi as Abi, name)) as Record<string, unknown>
+    for (const [field, value] of Object.entries(found))
+      facts.push([`${of}.${name}.${field}`, value, (values as Record<string, unknown>)[field]])
+  }
+  await params(batches, batchesAbi, 'params', stated, 'batches')
+  await params(escrow, escrowAbi, 'stakeParams', stakeParams(stated), 'escrow')
+  await params(emissions, emissionsAbi, 'params', emissionParams(stated), 'emissions')
+  const classes = classPrices(stated)
+  await compare(prices, pricesAbi, { classCount: classes.length }, 'prices')
+  for (const [i, each] of classes.entries()) {
+    // The price moves from where it began; class and floor stay.
+    const found = (await ask(prices, pricesAbi as Abi, 'classAt', [BigInt(i)])) as typeof each
+    facts.push([`prices.classAt(${i}).class`, found.class, each.class])
+    facts.push([`prices.classAt(${i}).floor`, found.floor, each.floor])
+  }
   for (const [what, found, value] of facts)
     if (String(found).toLowerCase() !== String(value).toLowerCase())
       throw new SinterError('NETWORK_MISMATCH', `${what} is ${found} on chain, the network file says ${value}`)

@@ -61,15 +61,21 @@ test('a network is deployed by RPC URL and its file is true', async () => {
   assert.is(await code(chainDeploy(options(), say)), 'FILE_EXISTS')
 
   // Every parameter that stands in a contract is compared.
-  const { genesis: _, faucetTokens: __, faucetEther: ___, ...onChain } = network.params
+  const { genesis: _, faucetTokens: __, faucetEther: ___, classes, ...onChain } = network.params
   for (const name of Object.keys(onChain)) {
     const stated = network.params[name]!
     const changed = typeof stated === 'number' ? stated + 1 : String(BigInt(stated) + 1n)
     const other = { ...network, params: { ...network.params, [name]: changed } }
     assert.is(await code(checkDeployment(other, anvil.rpcUrl)), 'NETWORK_MISMATCH', name)
   }
+  for (const other of [`${classes}1`, `${classes},gpu:1:1`, String(classes).replace('cpu', 'gpu')])
+    assert.is(
+      await code(checkDeployment({ ...network, params: { ...network.params, classes: other } }, anvil.rpcUrl)),
+      'NETWORK_MISMATCH',
+      other,
+    )
   const { escrow } = network.contracts
-  for (const name of ['registry', 'token', 'beacon'] as const) {
+  for (const name of ['registry', 'token', 'beacon', 'prices', 'emissions'] as const) {
     const contracts = { ...network.contracts, [name]: escrow }
     assert.is.not(await code(checkDeployment({ ...network, contracts }, anvil.rpcUrl)), 'NO_ERROR', name)
   }

@@ -128,6 +128,7 @@ export async function anchored(world: World, prices: bigint[]): Promise<{ batchI
 /** Takes a batch whose sample is recorded to its committee, and returns two members' votes. */
 export async function committed(world: World, batchId: Hex, verdicts: string): Promise<SignedVoteInput[]> {
   const { chain } = world.provider
+  await chain.awaitTime((await chain.batch(batchId)).auditUntil)
   await chain.anchorTrace(batchId, word(11n))
   await chain.awaitSlot((await chain.batch(batchId)).challengeSlot)
   await chain.commitAttestation(batchId, word(12n))
