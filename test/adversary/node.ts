@@ -2,8 +2,9 @@
 import { createProgram } from '../../node/program.ts'
 import { describeError } from '../../protocol/errors.ts'
 import { ATTACKS } from './attacks.ts'
+import { FAULTS } from './faults.ts'
 
-const parts = ATTACKS[process.env.ATTACK ?? '']
+const parts = { ...ATTACKS, ...FAULTS }[process.env.ATTACK ?? '']
 if (parts === undefined) throw new Error(`no attack ${process.env.ATTACK}`)
 try {
   await createProgram(parts).parseAsync()
