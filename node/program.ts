@@ -77,6 +77,22 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--json', 'one JSON object a line', false)
     .action(async (options) => (await import('./commands/infer.ts')).infer(options))
 
+  joining(
+    program.command('gateway').description('serve the Open Inference Protocol v2 to stock clients, as a light client'),
+    join(home, 'client'),
+  )
+    .requiredOption('--model <name=cid...>', 'models to offer, each with the CID of its manifest')
+    .option('--host <address>', 'address to listen on; other than loopback needs --token-file', '127.0.0.1')
+    .option('--port <n>', 'port to listen on; 0 picks one', '8000')
+    .option('--ceiling <tokens>', 'highest price per job', '0.1')
+    .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
+    .option('--providers <n>', 'providers with an open session per model', '2')
+    .option('--concurrency <n>', 'requests at once; more are answered 503', '64')
+    .option('--token-file <file>', 'API tokens, one a line')
+    .option('--cert <file>', 'TLS certificate (PEM)')
+    .option('--tls-key <file>', 'its key (PEM)')
+    .action(async (options) => (await import('./commands/gateway.ts')).gateway(options))
+
   const model = program.command('model').description('check and publish models')
   model
     .command('check <file>')
