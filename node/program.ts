@@ -68,7 +68,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     join(home, 'client'),
   )
     .requiredOption('--model <cid>', 'CID of the manifest')
-    .option('--input <file>', 'JSON list of inputs (default: held-out digits)')
+    .option('--input <file>', 'JSON list of inputs, or .npy with a job per row (default: held-out digits)')
     .option('--count <n>', 'jobs', '10')
     .option('--skip <n>', 'inputs to leave out first', '0')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
@@ -76,6 +76,31 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--bids <n>', 'stop gathering when so many are in')
     .option('--json', 'one JSON object a line', false)
     .action(async (options) => (await import('./commands/infer.ts')).infer(options))
+
+  joining(
+    program.command('batch <folder>').description('run a model on every .json and .npy file of a folder; resumable'),
+    join(home, 'client'),
+  )
+    .requiredOption('--model <cid>', 'CID of the manifest')
+    .requiredOption('--out <folder>', 'where results go, one JSON file each')
+    .option('--ceiling <tokens>', 'highest price per job', '0.1')
+    .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
+    .option('--providers <n>', 'providers at once', '3')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (folder, options) => (await import('./commands/batch.ts')).batch(folder, options))
+
+  joining(
+    program.command('models <cids...>').description('what providers ask for models, and who has them loaded'),
+    join(home, 'client'),
+  )
+    .option('--ceiling <tokens>', 'highest price per job', '0.1')
+    .option('--window <ms>', 'how long bids are gathered', '4000')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (cids, options) => (await import('./commands/models.ts')).models(cids, options))
+
+  joining(program.command('status').description('tokens, escrow and sessions of the account'), join(home, 'client'))
+    .option('--json', 'one JSON object', false)
+    .action(async (options) => (await import('./commands/status.ts')).status(options))
 
   joining(
     program.command('gateway').description('serve the Open Inference Protocol v2 to stock clients, as a light client'),

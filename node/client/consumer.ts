@@ -93,10 +93,13 @@ export type Consumer = {
   reserve(model: string): Promise<number>
   /** One job. Slow providers are hedged and failed ones replaced. */
   infer(model: string, inputs: Inputs, options?: InferOptions): Promise<Inference>
-  /** A data set over several providers; ends when every item has. Leave the loop or abort to stop. */
+  /**
+   * A data set over several providers; ends when every item has. An item may be a function that makes it when it is its turn, and
+   * one that is wrong fails alone. Leave the loop or abort to stop.
+   */
   batch(
     model: string,
-    dataset: Iterable<Inputs> | AsyncIterable<Inputs>,
+    dataset: Iterable<Inputs | (() => Inputs)> | AsyncIterable<Inputs | (() => Inputs)>,
     options?: BatchOptions,
   ): AsyncGenerator<BatchRun, void, undefined>
   /** A graph whose outputs feed its next call; yields the answer of each step. */
@@ -121,6 +124,14 @@ export type Consumer = {
 
 /** Receipts that can be asked for by id; older ones are forgotten. */
 const KEPT_RECEIPTS = 100_000
+
+function valuesOrError({ manifest }: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
+  try {
+    return jobValues(manifest, typeof inputs === 'function' ? inputs() : inputs)
+  } catch (error) {
+    return classified(error)
+  }
+}
 
 type Components = { client: LightClient; address: Address; now(): number; log: Log }
 
@@ -186,14 +197,14 @@ export async function createConsumer(components: Components, options: ConsumerOp
 
   async function* batch(
     id: string,
-    dataset: Iterable<Inputs> | AsyncIterable<Inputs>,
+    dataset: Iterable<Inputs | (() => Inputs)> | AsyncIterable<Inputs | (() => Inputs)>,
     request?: BatchOptions,
   ): AsyncGenerator<BatchRun, void, undefined> {
     try {
       const model = await client.library.load(id)
       const { pool } = poolOf(model)
       const values = (async function* () {
-        for await (const inputs of dataset) yield jobValues(model.manifest, inputs)
+        for await (const inputs of dataset) yield valuesOrError(model, inputs)
       })()
       const progress: Progress = { done: 0, failed: 0, cost: 0n }
       for await (const item of runBatch({ pool, budget, now }, values, request)) {

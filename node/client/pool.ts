@@ -6,7 +6,7 @@ import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
 import type { LightClient } from './client.ts'
 import type { ReceivedBid } from './offer.ts'
-import { rankBids, type Scores } from './score.ts'
+import { effectivePrice, rankBids, type Scores } from './score.ts'
 import { createSlot, type Slot } from './slot.ts'
 
 export type PoolComponents = {
@@ -43,7 +43,7 @@ export type Pool = {
   readonly size: number
   slots(): Slot[]
   /**
-   * The slot that will answer soonest and is not in `avoid`; opens one when there is none, and opens what is missing in the
+   * The slot with the lowest effective price that is not in `avoid`, one that keeps somebody waiting last; opens one when there is none, and opens what is missing in the
    * background. Throws `NO_BIDS` and the other codes of `openSession`.
    */
   take(avoid?: ReadonlySet<Slot>): Promise<Slot>
@@ -62,6 +62,8 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const slots = new Set<Slot>()
   let closed = false
   let everOpen = false
+  /** Requests that wait for an opening. */
+  let waiting = 0
   let failedAt = Number.NEGATIVE_INFINITY
   /** One at a time: each looks at the escrow's balance, and a provider gets one session. */
   let opening: Promise<unknown> | null = null
@@ -91,14 +93,13 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
     const held = new Set<Address>([...slots].map(({ session }) => session.provider.provider))
     const eligible = (bids: ReceivedBid[]): ReceivedBid[] =>
       bids.filter((bid) => !held.has(bid.provider) && !scores.resting(bid.provider) && accept(bid))
-    const hurry = everOpen && slots.size === 0
     const session = client.openSession({
       model,
       jobs: BigInt(sessionJobs),
       priceCeiling: ceiling,
       windowMs,
       // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
-      enough: (bids) => eligible(bids).length >= (hurry ? 1 : wanted),
+      enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
       choose(bids) {
         const [best] = rankBids(eligible(bids), scores, latencyValue)
         if (best === undefined)
@@ -156,6 +157,17 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const usable = (avoid: ReadonlySet<Slot>): Slot[] =>
     [...slots].filter((slot) => !slot.dead && slot.jobsLeft > 0 && !avoid.has(slot))
 
+  /** As bids are ranked, with what the slot has waiting. */
+  function cost(slot: Slot): number {
+    const { provider, price } = slot.session.provider
+    const expectedLatencyMs = slot.expectedMs()
+    return effectivePrice(
+      { provider, price, expectedLatencyMs },
+      { of: scores.of, latencyMs: () => null },
+      latencyValue,
+    )
+  }
+
   return {
     size,
     slots: () => usable(new Set()),
@@ -163,14 +175,17 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       for (let failures = 0; ; ) {
         if (closed) throw new SinterError('CLIENT_STOPPED', 'the client has been stopped')
         tend()
-        const [best] = usable(avoid).sort((a, b) => a.expectedMs() - b.expectedMs())
+        const [best] = usable(avoid).sort((a, b) => Number(a.stalled()) - Number(b.stalled()) || cost(a) - cost(b))
         if (best !== undefined) return best
+        waiting++
         try {
           await open()
         } catch (error) {
           const code = errorCode(error)
           // Another's opening that failed says nothing about ours; money does not come by itself.
           if (++failures > 1 || code === 'BALANCE_TOO_LOW' || code === 'NO_BIDS') throw error
+        } finally {
+          waiting--
         }
       }
     },

@@ -10,7 +10,7 @@ export type RequestOptions = {
   timeoutMs?: number
   /**
    * Milliseconds after which a request without an answer is sent to a second provider as well; whoever is first counts, and if both
-   * answer both are paid. `false` for never. @default four times the provider's pace, from 250 to 2_000
+   * answer both are paid. `false` for never. @default the slot's patience, for each request before it as well, 2_500 at most
    */
   hedgeMs?: number | false
   /** Providers that are tried. @default 4 */
@@ -28,10 +28,8 @@ export type Scheduler = {
 
 /** Failures that another provider would not mend. */
 const FINAL = new Set(['SPENDING_LIMIT', 'BALANCE_TOO_LOW', 'CLIENT_STOPPED', 'ABORTED', 'NO_BIDS', 'CANCELLED'])
-const HEDGE = { paces: 4, leastMs: 250, mostMs: 2_000 }
-
-const hedgeAfter = (slot: Slot): number =>
-  Math.min(HEDGE.mostMs, Math.max(HEDGE.leastMs, HEDGE.paces * slot.expectedMs()))
+/** Hedging begins by then, so that a hanging provider is replaced within 5 s. */
+const MAX_HEDGE_MS = 2_500
 
 /** One job on one slot, counted against the budget. */
 export async function runCharged(
@@ -82,11 +80,15 @@ export function createScheduler({ pool, budget }: SchedulerComponents): Schedule
           let failure: unknown = null
           try {
             const slot = await pool.take(tried)
-            if (done) return
+            // Two attempts that waited for the same opening are one.
+            if (done || tried.has(slot)) return
             tried.add(slot)
             clearTimeout(hedge)
             if (hedgeMs !== false && begun < attempts)
-              hedge = setTimeout(() => void attempt(), hedgeMs ?? hedgeAfter(slot))
+              hedge = setTimeout(
+                () => void attempt(),
+                hedgeMs ?? Math.min(MAX_HEDGE_MS, slot.patienceMs() * (slot.load + 1)),
+              )
             const left = Math.max(1, until - performance.now())
             const answer = await runCharged(budget, slot, values, { timeoutMs: left, cancelled: () => done })
             settle(() => resolve(answer))
@@ -96,6 +98,7 @@ export function createScheduler({ pool, budget }: SchedulerComponents): Schedule
             running--
           }
           if (failure === null || done) return
+          clearTimeout(hedge)
           if (!FINAL.has(errorCode(failure)) && begun < attempts) return void attempt()
           // Somebody may still answer: a hedge that found nobody changes nothing.
           if (running === 0) settle(() => reject(failure))

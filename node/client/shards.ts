@@ -35,17 +35,20 @@ const FATAL = new Set(['SPENDING_LIMIT', 'BALANCE_TOO_LOW', 'CLIENT_STOPPED', 'A
 
 /**
  * Runs a data set over the providers of a pool. Each takes a shard sized by its measured speed, then the next; a shard whose provider
- * fails goes back, and when nothing is left an idle provider takes what another is slow with. Every item ends exactly once.
+ * fails goes back, and when nothing is left an idle provider takes what another is slow with. Every item ends exactly once; one
+ * that is an error ends as that. An error that the data set itself throws ends the batch.
  * Throws `SPENDING_LIMIT`, `BALANCE_TOO_LOW`, `ABORTED`, and `NO_BIDS` or the provider's code when nobody is left.
  */
 export async function* runBatch(
   components: { pool: Pool; budget: Budget; now(): number },
-  dataset: Iterable<Float32Array[]> | AsyncIterable<Float32Array[]>,
+  dataset: Iterable<Float32Array[] | SinterError> | AsyncIterable<Float32Array[] | SinterError>,
   options: BatchOptions = {},
 ): AsyncGenerator<BatchItem> {
   const { pool, budget, now } = components
   const { shardMs = 500, maxShard = 64, timeoutMs = 30_000, attempts = 3, signal } = options
-  const source = Symbol.asyncIterator in dataset ? dataset[Symbol.asyncIterator]() : dataset[Symbol.iterator]()
+  const source = (async function* () {
+    yield* dataset
+  })()
   const returned: Item[] = []
   const outstanding = new Set<Item>()
   const leased = new Set<Slot>()
@@ -64,9 +67,20 @@ export async function* runBatch(
     const mine = pulling.then(async () => {
       const shard = returned.splice(0, most)
       while (shard.length < most && !exhausted && !ended()) {
-        const next = await source.next()
-        if (next.done) exhausted = true
-        else shard.push({ index: count++, values: next.value, failures: 0, done: false, running: 0, since: now() })
+        const next = await source.next().catch((error: unknown) => {
+          over ??= error
+          return { done: true as const, value: undefined }
+        })
+        if (next.done) {
+          exhausted = true
+          break
+        }
+        const { value } = next
+        const index = count++
+        if (value instanceof SinterError) {
+          results.push({ index, ok: false, error: value })
+          wake()
+        } else shard.push({ index, values: value, failures: 0, done: false, running: 0, since: now() })
       }
       for (const item of shard) outstanding.add(item)
       return shard

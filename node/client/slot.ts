@@ -6,6 +6,8 @@ import type { ConsumerSession, InferResult } from './session.ts'
 /** Answers of a session that may lack their receipt before the next request waits: below the window of 8 that providers allow. */
 const MAX_UNACKNOWLEDGED = 6
 
+const PATIENCE = { paces: 4, leastMs: 250, mostMs: 2_000 }
+
 /** Failures after which the session goes on: the job was refused, and the provider is where it was. */
 const JOB_CODES = new Set(['WINDOW_FULL', 'OUTPUT_OFF_TOLERANCE'])
 
@@ -24,6 +26,10 @@ export type Slot = {
   expectedMs(): number
   /** Milliseconds that one request took lately, or that the bid promised. */
   paceMs(): number
+  /** Whether a request has waited for so long that it is worth asking somebody else. */
+  stalled(): boolean
+  /** Milliseconds after which that is so: four times its pace, from 250 to 2,000. */
+  patienceMs(): number
   /** Whether the pace was measured here. */
   measured(): boolean
   /**
@@ -104,6 +110,9 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
     }
   }
 
+  /** How long the longest running request has run (ms). */
+  const oldest = (): number => Math.max(0, ...[...begun].map(({ at }) => now() - at))
+
   const slot: Slot = {
     session,
     get dead() {
@@ -117,10 +126,9 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
     },
     paceMs: () => scores.latencyMs(provider) ?? expectedLatencyMs,
     measured: () => scores.latencyMs(provider) !== null,
-    expectedMs() {
-      const oldest = Math.max(0, ...[...begun].map(({ at }) => now() - at))
-      return Math.max(slot.paceMs(), oldest) * (load + 1)
-    },
+    patienceMs: () => Math.min(PATIENCE.mostMs, Math.max(PATIENCE.leastMs, PATIENCE.paces * slot.paceMs())),
+    stalled: () => oldest() > slot.patienceMs(),
+    expectedMs: () => Math.max(slot.paceMs(), oldest()) * (load + 1),
     run(values, { timeoutMs, cancelled }) {
       load++
       left--

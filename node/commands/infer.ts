@@ -2,6 +2,7 @@ import { loadHeldOut } from '../../models/digits.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { startClient, TRUST_STATEMENT } from '../client/client.ts'
+import { readNpy } from '../client/input-file.ts'
 import {
   createLog,
   formatAmount,
@@ -15,7 +16,7 @@ import {
 
 export type InferOptions = JoinOptions & {
   model: string
-  /** A JSON file with a list of inputs (each a flat list of numbers), or nothing for the held-out digits. */
+  /** A JSON file with a list of inputs (each a flat list of numbers), a .npy file with a job per row, or nothing for the held-out digits. */
   input?: string
   count: string
   skip: string
@@ -35,6 +36,16 @@ function samples(options: InferOptions): Sample[] {
   if (options.input === undefined) {
     const { images, labels } = loadHeldOut()
     return images.slice(from, from + count).map((values, i) => ({ values, label: labels[from + i]! }))
+  }
+  if (options.input.endsWith('.npy')) {
+    const { shape, data } = readNpy(options.input, readInput(options.input))
+    const rows = shape[0] ?? 0
+    if (rows === 0) throw new SinterError('INPUT_FILE', `${options.input} must have one job per row of its first axis`)
+    const size = data.length / rows
+    return Array.from({ length: Math.max(0, Math.min(count, rows - from)) }, (_, i) => ({
+      values: data.slice((from + i) * size, (from + i + 1) * size),
+      label: null,
+    }))
   }
   let json: unknown
   try {

@@ -47,7 +47,7 @@ export async function openConsumerWorld(
         password: readFileSync(join(folder, 'password'), 'utf8').trim(),
         bootstrap: [net.nodes[0]!.multiaddr],
         devnet: true,
-        peers: 4,
+        peers: Math.min(2, net.nodes.length),
         ceiling: 10n ** 17n,
         ...options,
         scheduler: {
