@@ -4,7 +4,7 @@ import type { Pool } from './pool.ts'
 import type { Scores } from './score.ts'
 import type { Answer, Slot } from './slot.ts'
 
-/** How one request is carried out over the sessions of a pool. See node/client/SCHEDULER.md. */
+/** How one request is carried out over the sessions of a pool. See node/README.md. */
 export type RequestOptions = {
   /** Milliseconds from the call to the answer, whoever gives it. @default 30_000 */
   timeoutMs?: number

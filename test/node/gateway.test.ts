@@ -165,6 +165,12 @@ test('what is wrong is named, with the status for it', async () => {
   await bad({ shape: [2 ** 40, 2 ** 40] }, 400, /elements/)
   await bad({ name: 'other' }, 400, /unexpected inference input 'other'/)
   await bad({ data: undefined, parameters: { binary_data_size: 256 } }, 400, /Inference-Header-Content-Length/)
+  for (const size of [252, 260, -256, 255.5]) {
+    const header = utf8({ inputs: [{ ...image(0), data: undefined, parameters: { binary_data_size: size } }] })
+    const body = new Uint8Array(Buffer.concat([header, new Uint8Array(Math.max(0, Math.floor(size)))]))
+    const headers = { 'Inference-Header-Content-Length': String(header.length) }
+    assert.match((await refusal(await post('/v2/models/digits/infer', { body, headers })))[1], /binary_data_size is/)
+  }
   assert.match((await refusal(await infer({ inputs: [image(0)], outputs: [{ name: 'none' }] })))[1], /output 'none'/)
   assert.is((await infer({ inputs: [{ ...image(0), shape: [4, 1, 8, 8], data: Array(256).fill(0) }] })).status, 400)
   assert.is((await infer({ inputs: [image(0)] }, '/v2/models/none/infer')).status, 404)
@@ -258,6 +264,10 @@ const tensorish = fc.record(
   },
   { requiredKeys: [] },
 )
+
+const right = fc
+  .array(fc.double({ noNaN: true, noDefaultInfinity: true }), { maxLength: 4 })
+  .map((data) => ({ name: 'image', shape: [data.length], datatype: 'FP32', data }))
 
 test('whatever comes, the decoder reads it or refuses it with a code', () => {
   let read = 0

@@ -9,7 +9,7 @@ import { SinterError } from '../../protocol/errors.ts'
 
 const provider = (n: number) => `0x${String(n).repeat(40)}` as const
 
-test('ranking is the worked example of SCHEDULER.md', () => {
+test('ranking is the worked example of node/README.md', () => {
   const scores = createScores(() => 0)
   const value = 10n
   const bids = [
