@@ -153,7 +153,7 @@ export type InferResponse = {
   outputs: (OutputTensor & { binary: boolean })[]
 }
 
-/** Encodes an answer. `headerLength` is null when no output goes as bytes, and the body is all JSON then. */
+/** Encodes an answer of finite values. `headerLength` is null when no output goes as bytes, and the body is all JSON then. */
 export function encodeInfer(response: InferResponse): { body: Uint8Array; headerLength: number | null } {
   const parts: Uint8Array[] = []
   const outputs = response.outputs.map(({ name, shape, data, binary }) => {

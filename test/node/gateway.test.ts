@@ -292,7 +292,8 @@ test('whatever comes, the decoder reads it or refuses it with a code', () => {
 })
 
 test('what is encoded is decoded again, bit for bit', () => {
-  const float = fc.float({ noNaN: true })
+  // JSON has no infinities, and an answer with one is refused before it comes here.
+  const float = fc.float({ noNaN: true, noDefaultInfinity: true })
   fc.assert(
     fc.property(fc.array(fc.array(float, { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 4 }), (rows) => {
       const outputs = rows.map((row, i) => ({
