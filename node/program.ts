@@ -83,7 +83,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .requiredOption('--model <cid>', 'CID of the manifest')
     .option(
       '--input <file>',
-      'JSON list with the numbers of each job, or integers of a text model (default: held-out digits)',
+      'JSON list with the numbers of each job, or integers of a text model; .npy with a job per row (default: held-out digits)',
     )
     .option('--count <n>', 'jobs', '10')
     .option('--skip <n>', 'inputs to leave out first', '0')
@@ -97,6 +97,47 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--replicas <n>', 'providers that all answer every job, canonically; most of them decide', '1')
     .option('--json', 'one JSON object a line', false)
     .action(async (options) => (await import('./commands/infer.ts')).infer(options))
+
+  joining(
+    program.command('batch <folder>').description('run a model on every .json and .npy file of a folder; resumable'),
+    join(home, 'client'),
+  )
+    .requiredOption('--model <cid>', 'CID of the manifest')
+    .requiredOption('--out <folder>', 'where results go, one JSON file each')
+    .option('--ceiling <tokens>', 'highest price per job', '0.1')
+    .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
+    .option('--providers <n>', 'providers at once', '3')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (folder, options) => (await import('./commands/batch.ts')).batch(folder, options))
+
+  joining(
+    program.command('models <cids...>').description('what providers ask for models, and who has them loaded'),
+    join(home, 'client'),
+  )
+    .option('--ceiling <tokens>', 'highest price per job', '0.1')
+    .option('--window <ms>', 'how long bids are gathered', '4000')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (cids, options) => (await import('./commands/models.ts')).models(cids, options))
+
+  joining(program.command('status').description('tokens, escrow and sessions of the account'), join(home, 'client'))
+    .option('--json', 'one JSON object', false)
+    .action(async (options) => (await import('./commands/status.ts')).status(options))
+
+  joining(
+    program.command('gateway').description('serve the Open Inference Protocol v2 to stock clients, as a light client'),
+    join(home, 'client'),
+  )
+    .requiredOption('--model <name=cid...>', 'models to offer, each with the CID of its manifest')
+    .option('--host <address>', 'address to listen on; other than loopback needs --token-file', '127.0.0.1')
+    .option('--port <n>', 'port to listen on; 0 picks one', '8000')
+    .option('--ceiling <tokens>', 'highest price per job', '0.1')
+    .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
+    .option('--providers <n>', 'providers with an open session per model', '2')
+    .option('--concurrency <n>', 'requests at once; more are answered 503', '64')
+    .option('--token-file <file>', 'API tokens, one a line')
+    .option('--cert <file>', 'TLS certificate (PEM)')
+    .option('--tls-key <file>', 'its key (PEM)')
+    .action(async (options) => (await import('./commands/gateway.ts')).gateway(options))
 
   const model = program.command('model').description('check and publish models')
   model

@@ -40,7 +40,9 @@ function filesOf(place: string): string[] {
 
 /** Sources whose build is shipped, as paths in the repository. */
 const sources = (): string[] =>
-  shipped.filter((file) => file.startsWith('.dist/')).map((file) => file.slice('.dist/'.length).replace(/\.js$/, '.ts'))
+  shipped
+    .filter((file) => file.startsWith('.dist/') && file.endsWith('.js'))
+    .map((file) => file.slice('.dist/'.length).replace(/\.js$/, '.ts'))
 
 /** First arguments of calls of `name` in a source, with the file's own string constants filled in. */
 function literals(file: string, name: 'assetPath' | 'siblingEntry'): string[] {
@@ -88,7 +90,7 @@ test('the tarball holds the build, its data and the law, and nothing else', () =
   const strangers = shipped.filter(
     (file) =>
       !(places.some((place) => file.startsWith(place)) || ['package.json', 'LICENSE', 'README.md'].includes(file)) ||
-      /\.(ts|py|map|tgz|log)$/.test(file) ||
+      (/\.(ts|py|map|tgz|log)$/.test(file) && !/^\.dist\/.*\.d\.ts$/.test(file)) ||
       /^\.dist\/(test|node\/build)\//.test(file),
   )
   assert.equal(strangers, [])
@@ -143,11 +145,50 @@ test('every asset that shipped code reads is in the tarball', () => {
 test('the command runs from the tarball', () => {
   const help = run(process.execPath, [bin, '--help'], folder)
   assert.is(help.status, 0, help.output)
-  for (const command of ['devnet', 'up', 'infer', 'model'])
+  for (const command of ['devnet', 'up', 'infer', 'batch', 'models', 'status', 'gateway', 'model'])
     assert.match(help.stdout, new RegExp(`^  ${command}\\b`, 'm'))
   const checked = run(process.execPath, [bin, 'model', 'check', 'digits'], folder)
   assert.is(checked.status, 0, checked.output)
   assert.match(checked.stdout, /operators: AveragePool, Conv ×2, Gemm, Relu ×2, Reshape\ncoverage: 100/)
+})
+
+test('the package is imported by its name, with types', () => {
+  // A package in node_modules, as npm would put it there.
+  const user = join(folder, 'user')
+  mkdirSync(join(user, 'node_modules'), { recursive: true })
+  for (const name of readdirSync(join(ROOT, 'node_modules')))
+    symlinkSync(join(ROOT, 'node_modules', name), join(user, 'node_modules', name), 'junction')
+  symlinkSync(unpacked, join(user, 'node_modules/sinter'), 'junction')
+  writeFileSync(join(user, 'package.json'), '{"type":"module"}')
+  writeFileSync(
+    join(user, 'use.js'),
+    "import { connect, InputError } from 'sinter'\nconsole.log(typeof connect, typeof InputError)\n",
+  )
+  const used = run(process.execPath, ['use.js'], user)
+  assert.is(used.stdout.trim(), 'function function', used.output)
+  writeFileSync(
+    join(user, 'use.ts'),
+    `import { type Consumer, connect } from 'sinter'
+export const open = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r', dataDir: 'd', password: 'p', bootstrap: [], ceiling: 1n })
+// @ts-expect-error a ceiling is an amount in base units
+export const wrong = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r', dataDir: 'd', bootstrap: [], ceiling: 1 })
+`,
+  )
+  const options = [
+    '--noEmit',
+    '--strict',
+    '--target',
+    'es2024',
+    '--module',
+    'nodenext',
+    '--lib',
+    'es2024,dom,esnext',
+    '--skipLibCheck',
+    '--types',
+    'node',
+  ]
+  const checked = run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, 'use.ts'], user)
+  assert.is(checked.status, 0, checked.output)
 })
 
 test('under an older Node the command goes on with the one that npm brought, and says so when there is none', () => {

@@ -10,6 +10,7 @@ import { assetPath } from '../../protocol/assets.ts'
  */
 const OUT = assetPath('.dist')
 const GENERATED = 'protocol/gen/sinter_pb.js'
+const TYPES = 'protocol/gen/sinter_pb.d.ts'
 
 function fail(message: string): never {
   console.error(`build: ${message}`)
@@ -40,6 +41,7 @@ function broken(file: string): string[] {
 rmSync(OUT, { recursive: true, force: true })
 compile()
 cpSync(assetPath(GENERATED), join(OUT, GENERATED))
+cpSync(assetPath(TYPES), join(OUT, TYPES))
 const files = scripts(OUT)
 const lost = files.flatMap((file) => broken(file).map((target) => `${relative(OUT, file)} imports ${target}`))
 if (lost.length > 0) fail(lost.join('\n'))

@@ -16,14 +16,13 @@ import {
   parseCount,
   parsePolicy,
   parseRpc,
-  readInput,
   readNetworkFile,
 } from './options.ts'
-import { samplesOfJson } from './samples.ts'
+import { samplesOf } from './samples.ts'
 
 export type InferOptions = JoinOptions & {
   model: string
-  /** A JSON file with a list of jobs (see `samplesOfJson`), or nothing for the held-out digits. */
+  /** Jobs in a file or folder (see `samplesOf`), or nothing for the held-out digits. */
   input?: string
   count: string
   skip: string
@@ -55,7 +54,7 @@ function jobsOf(options: InferOptions, { manifest, weights }: LoadedModel): Job[
     const { images, labels } = loadHeldOut()
     return images.slice(from, from + count).map((image, i) => ({ values: [image], label: labels[from + i]! }))
   }
-  const given = samplesOfJson(readInput(options.input), givenInputs(manifest), options.input)
+  const given = samplesOf(options.input, givenInputs(manifest))
   return given.slice(from, from + count).map((each) => ({ values: inputValues(manifest, weights, each), label: null }))
 }
 

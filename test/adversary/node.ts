@@ -5,10 +5,11 @@
 import { createProgram } from '../../node/program.ts'
 import { describeError } from '../../protocol/errors.ts'
 import { ATTACKS } from './attacks.ts'
+import { FAULTS } from './faults.ts'
 import { scheduled, type TrickName } from './tricks.ts'
 
 const { ATTACK = '', TRICKS } = process.env
-const parts = TRICKS === undefined ? ATTACKS[ATTACK] : scheduled(TRICKS.split(',') as TrickName[])
+const parts = TRICKS === undefined ? { ...ATTACKS, ...FAULTS }[ATTACK] : scheduled(TRICKS.split(',') as TrickName[])
 if (parts === undefined) throw new Error(`no attack ${ATTACK}`)
 try {
   await createProgram(parts).parseAsync()

@@ -84,7 +84,15 @@ function createWorld() {
     const id = idOf(name)
     const place = { root: id, total: 10n, block: 1n, ranges: [] }
     anchored.push({ id, provider: mine ? provider.address : `0x${'bb'.repeat(20)}`, ...place })
-    batches.set(id, { status, attempt: 0, sampleSlot: 1n, challengeSlot: 2n, committeeSlot: 3n, slashAt: 0n, auditUntil: 0n } as Batch)
+    batches.set(id, {
+      status,
+      attempt: 0,
+      sampleSlot: 1n,
+      challengeSlot: 2n,
+      committeeSlot: 3n,
+      slashAt: 0n,
+      auditUntil: 0n,
+    } as Batch)
     return id
   }
   return { driver, state, add, batches, done, looked }

@@ -1,0 +1,328 @@
+import { toHex } from '../../protocol/bytes.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import type { Address } from '../../protocol/signature.ts'
+import type { LoadedModel } from '../model/load.ts'
+import type { Log } from '../net/log.ts'
+import { createBudget } from './budget.ts'
+import type { LightClient } from './client.ts'
+import { classified } from './failures.ts'
+import { createPool, type Pool, type PoolInit } from './pool.ts'
+import { createReceiptBook, parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
+import { createScheduler, type RequestOptions, type Scheduler } from './scheduler.ts'
+import { createScores } from './score.ts'
+import { type BatchOptions, runBatch } from './shards.ts'
+import type { Answer } from './slot.ts'
+import { type Inputs, jobValues, type NamedTensors, namedTensors } from './values.ts'
+
+export type ConsumerOptions = {
+  /** Highest price of one job, base units (10^-18 tokens). */
+  ceiling: bigint
+  /** The most that all jobs of this connection may cost together, base units. @default no limit */
+  spendingLimit?: bigint
+  /** How providers are chosen and sessions kept. */
+  scheduler?: Omit<PoolInit, 'ceiling'>
+}
+
+export type InferOptions = RequestOptions
+
+/** One job's receipt. The chain's part is what the RPC endpoint says. */
+export type Receipt = {
+  /** `0x<session>-<seq>` */
+  readonly id: string
+  /** Base units, owed once both sides have signed. */
+  readonly price: bigint
+  readonly provider: Address
+  /** Where it stands now; asks nobody. */
+  status(): ReceiptStatus
+  /** Resolves when both sides have signed for the job. Throws a `ProviderError` with the code for which the receipt was refused. */
+  acknowledged(): Promise<void>
+}
+
+export type Inference = {
+  outputs: NamedTensors
+  /** From the request to the answer (ms), without waiting for a session. */
+  latencyMs: number
+  /** What the provider says the model took (ms). */
+  executionMs: number
+  receipt: Receipt
+}
+
+/** Counts of a batch so far. `cost` in base units: the prices of what is answered. */
+export type Progress = { done: number; failed: number; cost: bigint }
+
+/** One item of a batch in the order of completion; `index` is its place in the data set. */
+export type BatchRun = { index: number; progress: Progress } & (
+  | { ok: true; inference: Inference }
+  | { ok: false; error: SinterError }
+)
+
+/** What a provider asks. */
+export type Quote = {
+  provider: Address
+  price: bigint
+  expectedLatencyMs: number
+  warm: boolean
+  executionProvider: string
+}
+
+export type ModelInfo = {
+  id: string
+  name: string
+  /** Multiply-adds of one job. */
+  units: number
+  /** All float32; the shape of one job, without a batch axis. */
+  inputs: { name: string; shape: number[] }[]
+  outputs: { name: string; shape: number[] }[]
+}
+
+export type RunOptions = InferOptions & {
+  /** Which output becomes which input of the next step. @default outputs that have an input's name */
+  carry?: Readonly<Record<string, string>>
+  /** Inputs of a step that do not come from the step before, such as its part of the data. */
+  feed?(step: number): Readonly<Record<string, Inputs>> | Promise<Readonly<Record<string, Inputs>>>
+}
+
+/** A connection to a network as somebody who uses it. All errors are of the classes in failures.ts. */
+export type Consumer = {
+  readonly address: Address
+  /** Base units that jobs of this connection have cost. */
+  readonly spent: bigint
+  /** Fetches a model's manifest and weights by content and checks them. */
+  model(id: string): Promise<ModelInfo>
+  /** Opens the sessions that `infer` would open, so that the first request is a warm one. Returns how many are open. */
+  reserve(model: string): Promise<number>
+  /** One job. Slow providers are hedged and failed ones replaced. */
+  infer(model: string, inputs: Inputs, options?: InferOptions): Promise<Inference>
+  /**
+   * A data set over several providers; ends when every item has. An item may be a function that makes it when it is its turn, and
+   * one that is wrong fails alone. Leave the loop or abort to stop.
+   */
+  batch(
+    model: string,
+    dataset: Iterable<Inputs | (() => Inputs)> | AsyncIterable<Inputs | (() => Inputs)>,
+    options?: BatchOptions,
+  ): AsyncGenerator<BatchRun, void, undefined>
+  /** A graph whose outputs feed its next call; yields the answer of each step. */
+  run(
+    model: string,
+    state: Readonly<Record<string, Inputs>>,
+    steps: number,
+    options?: RunOptions,
+  ): AsyncGenerator<Inference, void, undefined>
+  /**
+   * What providers ask now, the cheapest first; nothing is bought. A provider loads the model before it bids, so a cold network
+   * needs a longer window.
+   * @param options.windowMs how long they are listened to. @default 2_000
+   * @param options.bids end as soon as so many are in
+   */
+  quote(model: string, options?: { windowMs?: number; bids?: number }): Promise<Quote[]>
+  /** The state of a receipt by its id; throws `RECEIPT_UNKNOWN` for one that this connection did not make. */
+  receipt(id: string): Receipt
+  /** Waits for open receipts (5 s), gives sessions back and leaves the network. */
+  stop(): Promise<void>
+}
+
+/** Receipts that can be asked for by id; older ones are forgotten. */
+const KEPT_RECEIPTS = 100_000
+
+function valuesOrError({ manifest }: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
+  try {
+    return jobValues(manifest, typeof inputs === 'function' ? inputs() : inputs)
+  } catch (error) {
+    return classified(error)
+  }
+}
+
+type Components = { client: LightClient; address: Address; now(): number; log: Log }
+
+export async function createConsumer(components: Components, options: ConsumerOptions): Promise<Consumer> {
+  const { client, address, now, log } = components
+  const budget = createBudget(options.spendingLimit ?? null)
+  const scores = createScores(now)
+  const book = createReceiptBook(address)
+  const receipts = new Map<string, Receipt>()
+  const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()
+  const { block } = await client.chain.head()
+  const watcher = client.chain.watchBatches((event) => book.apply(event), {
+    from: { next: block + 1n, marks: [] },
+    pollMs: 1_000,
+    onError: (error) => log.warn({ event: 'receipts.watch', error: describeError(error) }, 'the chain did not answer'),
+  })
+
+  function poolOf(model: LoadedModel): { pool: Pool; scheduler: Scheduler } {
+    const key = model.cid.toString()
+    const known = pools.get(key)
+    if (known !== undefined) return known
+    const pool = createPool({ client, model, scores, now, log }, { ...options.scheduler, ceiling: options.ceiling })
+    const made = { pool, scheduler: createScheduler({ pool, budget, scores }) }
+    pools.set(key, made)
+    return made
+  }
+
+  function inferenceOf(model: LoadedModel, answer: Answer): Inference {
+    const { seq, price, acknowledged, latencyMs, executionMs } = answer
+    const session = toHex(answer.session)
+    acknowledged.then(
+      () => book.acknowledged(session, seq),
+      () => book.refused(session, seq),
+    )
+    const receipt: Receipt = {
+      id: receiptId(answer.session, seq),
+      price,
+      provider: answer.provider.provider,
+      status: () => book.status(session, seq),
+      acknowledged: () =>
+        acknowledged.then(
+          () => {},
+          (error: unknown) => {
+            throw classified(error)
+          },
+        ),
+    }
+    receipts.set(receipt.id, receipt)
+    const [oldest] = receipts.keys()
+    if (receipts.size > KEPT_RECEIPTS && oldest !== undefined) receipts.delete(oldest)
+    return { outputs: namedTensors(model.manifest, answer.outputs), latencyMs, executionMs, receipt }
+  }
+
+  async function infer(id: string, inputs: Inputs, request?: InferOptions): Promise<Inference> {
+    try {
+      const model = await client.library.load(id)
+      const values = jobValues(model.manifest, inputs)
+      return inferenceOf(model, await poolOf(model).scheduler.infer(values, request))
+    } catch (error) {
+      throw classified(error)
+    }
+  }
+
+  async function* batch(
+    id: string,
+    dataset: Iterable<Inputs | (() => Inputs)> | AsyncIterable<Inputs | (() => Inputs)>,
+    request?: BatchOptions,
+  ): AsyncGenerator<BatchRun, void, undefined> {
+    try {
+      const model = await client.library.load(id)
+      const { pool } = poolOf(model)
+      const values = (async function* () {
+        for await (const inputs of dataset) yield valuesOrError(model, inputs)
+      })()
+      const progress: Progress = { done: 0, failed: 0, cost: 0n }
+      for await (const item of runBatch({ pool, budget, now }, values, request)) {
+        const { index } = item
+        if (item.ok) {
+          progress.done++
+          progress.cost += item.answer.price
+          yield { index, progress: { ...progress }, ok: true, inference: inferenceOf(model, item.answer) }
+        } else {
+          progress.failed++
+          yield { index, progress: { ...progress }, ok: false, error: classified(item.error) }
+        }
+      }
+    } catch (error) {
+      throw classified(error)
+    }
+  }
+
+  async function* run(
+    id: string,
+    state: Readonly<Record<string, Inputs>>,
+    steps: number,
+    { carry, feed, ...request }: RunOptions = {},
+  ): AsyncGenerator<Inference, void, undefined> {
+    const { inputs, outputs } = await consumer.model(id)
+    const own = outputs.map(({ name }) => name).filter((name) => inputs.some((input) => input.name === name))
+    const links = Object.entries(carry ?? Object.fromEntries(own.map((name) => [name, name])))
+    const sizes = (ends: { name: string; shape: number[] }[], name: string): string | undefined =>
+      ends.find((end) => end.name === name)?.shape.join()
+    const broken = links.find(
+      ([from, to]) => sizes(outputs, from) === undefined || sizes(outputs, from) !== sizes(inputs, to),
+    )
+    if (links.length === 0 || broken !== undefined)
+      throw classified(
+        new SinterError(
+          'GRAPH_CARRY',
+          `no output of ${id} feeds an input of the same shape${broken ? `: ${broken.join(' → ')}` : ''}`,
+        ),
+      )
+    let current: Record<string, Inputs> = { ...state }
+    for (let step = 0; step < steps; step++) {
+      const inference = await infer(id, { ...current, ...(await feed?.(step)) } as Inputs, request)
+      yield inference
+      current = { ...current, ...Object.fromEntries(links.map(([from, to]) => [to, inference.outputs[from]!.data])) }
+    }
+  }
+
+  const consumer: Consumer = {
+    address,
+    get spent() {
+      return budget.spent
+    },
+    async model(id) {
+      try {
+        const { name, units, inputs, outputs } = (await client.library.load(id)).manifest
+        const ends = (list: { name: string; shape: number[] }[]) =>
+          list.map((end) => ({ name: end.name, shape: end.shape }))
+        return { id, name, units, inputs: ends(inputs), outputs: ends(outputs) }
+      } catch (error) {
+        throw classified(error)
+      }
+    },
+    async reserve(id) {
+      try {
+        const { pool } = poolOf(await client.library.load(id))
+        await pool.take()
+        for (let more = 1; more < pool.size; more++)
+          await pool.take(new Set(pool.slots())).catch((error: unknown) => {
+            if (errorCode(error) !== 'NO_BIDS') throw error
+          })
+        return pool.slots().length
+      } catch (error) {
+        throw classified(error)
+      }
+    },
+    infer,
+    batch,
+    run,
+    async quote(id, { windowMs = 2_000, bids: most } = {}) {
+      let quotes: Quote[] = []
+      const enough = new SinterError('QUOTED', 'prices were asked for, nothing is bought')
+      try {
+        const model = await client.library.load(id)
+        await client.openSession({
+          model,
+          jobs: 1n,
+          priceCeiling: options.ceiling,
+          windowMs,
+          ...(most === undefined ? {} : { enough: (bids) => bids.length >= most }),
+          choose(bids) {
+            quotes = bids.map(({ provider, price, expectedLatencyMs, warm, executionProvider }) => ({
+              provider,
+              price,
+              expectedLatencyMs,
+              warm,
+              executionProvider,
+            }))
+            throw enough
+          },
+        })
+      } catch (error) {
+        if (error !== enough) throw classified(error)
+      }
+      return quotes.sort((a, b) =>
+        a.price < b.price ? -1 : a.price > b.price ? 1 : a.expectedLatencyMs - b.expectedLatencyMs,
+      )
+    },
+    receipt(id) {
+      const known = parseReceiptId(id) === null ? undefined : receipts.get(id)
+      if (known === undefined)
+        throw new SinterError('RECEIPT_UNKNOWN', `no receipt ${id.slice(0, 100)} was made over this connection`)
+      return known
+    },
+    async stop() {
+      await Promise.all([...pools.values()].map(({ pool }) => pool.close()))
+      await watcher.stop()
+      await client.stop()
+    },
+  }
+  return consumer
+}

@@ -1,0 +1,200 @@
+import { toHex } from '../../protocol/bytes.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import type { Receipt } from '../../protocol/rules/receipt.ts'
+import type { Address } from '../../protocol/signature.ts'
+import type { LoadedModel } from '../model/load.ts'
+import type { Log } from '../net/log.ts'
+import type { LightClient } from './client.ts'
+import type { ReceivedBid } from './offer.ts'
+import { effectivePrice, rankBids, type Scores } from './score.ts'
+import { createSlot, type Slot } from './slot.ts'
+
+export type PoolComponents = {
+  client: Pick<LightClient, 'openSession' | 'release'>
+  model: LoadedModel
+  scores: Scores
+  onReceipt?(receipt: Receipt): void
+  now(): number
+  log: Log
+}
+
+export type PoolInit = {
+  /** Highest price per job, base units. */
+  ceiling: bigint
+  /** Providers with an open session at once: the second serves hedges and fail-over without a new offer. @default 2 */
+  providers?: number
+  /** Jobs that a session's ceiling on chain pays for; it is renewed before it is used up. @default 256 */
+  sessionJobs?: number
+  /** How long bids are gathered at most (ms). @default 2_000 */
+  windowMs?: number
+  /** Bids from providers we would take after which gathering ends early. @default 3 */
+  bids?: number
+  /** Base units that a millisecond of waiting is worth in the ranking. @default a ten-thousandth of the ceiling */
+  latencyValue?: bigint
+  /** Milliseconds after which an opening is given up. @default 30_000 */
+  openMs?: number
+  /** Only bids for which this holds are taken. @default all */
+  accept?(bid: ReceivedBid): boolean
+  onBids?(bids: ReceivedBid[], chosen: ReceivedBid): void
+}
+
+/** Open sessions for one model, kept at `providers` while it is used. */
+export type Pool = {
+  readonly size: number
+  slots(): Slot[]
+  /**
+   * The slot with the lowest effective price that is not in `avoid`, one that keeps somebody waiting last; opens one when there is none, and opens what is missing in the
+   * background. Throws `NO_BIDS` and the other codes of `openSession`.
+   */
+  take(avoid?: ReadonlySet<Slot>): Promise<Slot>
+  close(): Promise<void>
+}
+
+/** Pause after an opening that failed before a spare is tried again (ms). */
+const SPARE_PAUSE_MS = 5_000
+/** Milliseconds that open jobs and receipts have to end when a session is closed. */
+const CLOSE_MS = 5_000
+
+export function createPool(components: PoolComponents, init: PoolInit): Pool {
+  const { client, model, scores, log, now } = components
+  const { ceiling, providers: size = 2, sessionJobs = 256, windowMs = 2_000, bids: wanted = 3, openMs = 30_000 } = init
+  const { latencyValue = ceiling / 10_000n, accept = () => true, onBids } = init
+  const slots = new Set<Slot>()
+  let closed = false
+  let everOpen = false
+  /** Requests that wait for an opening. */
+  let waiting = 0
+  let failedAt = Number.NEGATIVE_INFINITY
+  /** One at a time: each looks at the escrow's balance, and a provider gets one session. */
+  let opening: Promise<unknown> | null = null
+
+  function onDead(slot: Slot, error: SinterError): void {
+    slots.delete(slot)
+    const { provider } = slot.session.provider
+    log.warn(
+      { event: 'scheduler.dropped', provider, code: error.code, error: describeError(error) },
+      'provider dropped',
+    )
+    void retire(slot)
+  }
+
+  /** Closes a session and asks for what is left of its ceiling. */
+  async function retire(slot: Slot): Promise<void> {
+    try {
+      // Who hangs is not waited for: what lies in its session is asked back all the same.
+      await Promise.race([slot.close(), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())])
+      await client.release(toHex(slot.session.session))
+    } catch (error) {
+      log.warn({ event: 'scheduler.unreleased', error: describeError(error) }, 'a session could not be released')
+    }
+  }
+
+  async function openOne(): Promise<Slot> {
+    const held = new Set<Address>([...slots].map(({ session }) => session.provider.provider))
+    const eligible = (bids: ReceivedBid[]): ReceivedBid[] =>
+      bids.filter((bid) => !held.has(bid.provider) && !scores.resting(bid.provider) && accept(bid))
+    const session = client.openSession({
+      model,
+      jobs: BigInt(sessionJobs),
+      priceCeiling: ceiling,
+      windowMs,
+      // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
+      enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
+      choose(bids) {
+        const [best] = rankBids(eligible(bids), scores, latencyValue)
+        if (best === undefined)
+          throw new SinterError('NO_BIDS', `${bids.length} providers bid on the offer, and none that can be taken`)
+        return best
+      },
+      ...(onBids === undefined ? {} : { onBids }),
+    })
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new SinterError('OPEN_TIMEOUT', `no session within ${openMs} ms`)), openMs)
+    })
+    try {
+      const opened = await Promise.race([session, late])
+      const { onReceipt = () => {} } = components
+      const slot = createSlot({ scores, onDead, onReceipt, now }, opened, sessionJobs)
+      slots.add(slot)
+      everOpen = true
+      return slot
+    } catch (error) {
+      // One that comes after all is not left open.
+      if (errorCode(error) === 'OPEN_TIMEOUT')
+        session.then((each) => each.close().then(() => client.release(toHex(each.session)))).catch(() => {})
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  function open(): Promise<unknown> {
+    opening ??= openOne()
+      .catch((error: unknown) => {
+        failedAt = now()
+        throw error
+      })
+      .finally(() => {
+        opening = null
+      })
+    return opening
+  }
+
+  /** Renews what is used up and opens what is missing, without making anybody wait. */
+  function tend(): void {
+    for (const slot of slots)
+      if (slot.jobsLeft <= 0) {
+        slots.delete(slot)
+        void retire(slot)
+      }
+    if (closed || opening !== null || slots.size >= size || now() - failedAt < SPARE_PAUSE_MS) return
+    open().catch((error: unknown) =>
+      log.debug({ event: 'scheduler.no-spare', error: describeError(error) }, 'no spare provider'),
+    )
+  }
+
+  const usable = (avoid: ReadonlySet<Slot>): Slot[] =>
+    [...slots].filter((slot) => !slot.dead && slot.jobsLeft > 0 && !avoid.has(slot))
+
+  /** As bids are ranked, with what the slot has waiting. */
+  function cost(slot: Slot): number {
+    const { provider, price } = slot.session.provider
+    const expectedLatencyMs = slot.expectedMs()
+    return effectivePrice(
+      { provider, price, expectedLatencyMs },
+      { of: scores.of, latencyMs: () => null },
+      latencyValue,
+    )
+  }
+
+  return {
+    size,
+    slots: () => usable(new Set()),
+    async take(avoid = new Set()) {
+      for (let failures = 0; ; ) {
+        if (closed) throw new SinterError('CLIENT_STOPPED', 'the client has been stopped')
+        tend()
+        const [best] = usable(avoid).sort((a, b) => Number(a.stalled()) - Number(b.stalled()) || cost(a) - cost(b))
+        if (best !== undefined) return best
+        waiting++
+        try {
+          await open()
+        } catch (error) {
+          const code = errorCode(error)
+          // Another's opening that failed says nothing about ours; money does not come by itself.
+          if (++failures > 1 || code === 'BALANCE_TOO_LOW' || code === 'NO_BIDS') throw error
+        } finally {
+          waiting--
+        }
+      }
+    },
+    async close() {
+      closed = true
+      await opening?.catch(() => {})
+      const open = [...slots]
+      slots.clear()
+      await Promise.all(open.map(retire))
+    },
+  }
+}

@@ -1,0 +1,61 @@
+import type { Manifest } from '../../models/manifest.ts'
+import { elementCount } from '../../models/tiling.ts'
+import { SinterError } from '../../protocol/errors.ts'
+
+/** Numbers in row-major order: typed, flat or nested as deep as the shape, all of one job. */
+export type TensorLike = Float32Array | Nested
+export type Nested = readonly number[] | readonly Nested[]
+
+/** Inputs of one job by name, or the one input of a model that has one. */
+export type Inputs = Readonly<Record<string, TensorLike>> | TensorLike
+
+/** A tensor of an answer, row-major. */
+export type NamedTensors = Record<string, { shape: number[]; data: Float32Array }>
+
+/** Appends nested numbers to `out`, which must not grow beyond `most`. Throws `TENSOR_SHAPE`, `TENSOR_TYPE`. */
+function flatten(value: unknown, name: string, shape: readonly number[], out: number[], most: number): void {
+  if (!Array.isArray(value)) throw new SinterError('TENSOR_TYPE', `${name} must hold numbers`)
+  for (const each of value) {
+    if (typeof each === 'number') out.push(each)
+    else flatten(each, name, shape, out, most)
+    if (out.length > most)
+      throw new SinterError('TENSOR_SHAPE', `${name} has more than the ${most} values of [${shape}]`)
+  }
+}
+
+function toFloats(name: string, shape: number[], value: TensorLike | undefined): Float32Array {
+  const most = elementCount(shape)
+  let floats: Float32Array
+  if (value instanceof Float32Array) floats = value
+  else {
+    const flat: number[] = []
+    flatten(value, name, shape, flat, most)
+    floats = Float32Array.from(flat)
+  }
+  if (floats.length !== most)
+    throw new SinterError('TENSOR_SHAPE', `${name} must have the ${most} values of [${shape}], not ${floats.length}`)
+  if (floats.some(Number.isNaN)) throw new SinterError('INPUT_NAN', `${name} has values that are no numbers`)
+  return floats
+}
+
+/** Inputs in the manifest's order. Throws `TENSOR_SET`, `TENSOR_SHAPE`, `TENSOR_TYPE`, `INPUT_NAN`. */
+export function jobValues(manifest: Manifest, inputs: Inputs): Float32Array[] {
+  const ends = manifest.inputs
+  if (inputs instanceof Float32Array || Array.isArray(inputs)) {
+    if (ends.length !== 1)
+      throw new SinterError('TENSOR_SET', `${manifest.name} has ${ends.length} inputs: give them by name`)
+    return [toFloats(ends[0]!.name, ends[0]!.shape, inputs)]
+  }
+  const named = inputs as Record<string, TensorLike>
+  const strange = Object.keys(named).find((name) => !ends.some((end) => end.name === name))
+  if (strange !== undefined) throw new SinterError('TENSOR_SET', `${manifest.name} has no input ${strange}`)
+  return ends.map(({ name, shape }) => {
+    if (named[name] === undefined) throw new SinterError('TENSOR_SET', `the input ${name} is missing`)
+    return toFloats(name, shape, named[name])
+  })
+}
+
+/** Outputs of one job with the manifest's shapes. */
+export function namedTensors(manifest: Manifest, outputs: Record<string, Float32Array>): NamedTensors {
+  return Object.fromEntries(manifest.outputs.map(({ name, shape }) => [name, { shape, data: outputs[name]! }]))
+}

@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs'
+import { assetPath } from '../../protocol/assets.ts'
+import { SinterError } from '../../protocol/errors.ts'
+import { checkExposure } from '../gateway/access.ts'
+import { createGateway } from '../gateway/app.ts'
+import { serveHttp } from '../gateway/serve.ts'
+import { connect } from '../sdk.ts'
+import {
+  createLog,
+  type JoinOptions,
+  openIdentity,
+  parseAmount,
+  parseCount,
+  parseRpc,
+  readInput,
+  untilAsked,
+} from './options.ts'
+
+export type GatewayOptions = JoinOptions & {
+  model: string[]
+  host: string
+  port: string
+  ceiling: string
+  limit?: string
+  providers: string
+  concurrency: string
+  tokenFile?: string
+  cert?: string
+  tlsKey?: string
+  logLevel: string
+}
+
+/** `name=cid` pairs. Throws `OPTION`. */
+export function parseModels(pairs: string[]): Record<string, string> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf('=')
+      if (at < 1) throw new SinterError('OPTION', `a model is given as name=CID, not ${pair}`)
+      return [pair.slice(0, at), pair.slice(at + 1)]
+    }),
+  )
+}
+
+/** Serves the Open Inference Protocol until it is asked to stop. */
+export async function gateway(options: GatewayOptions): Promise<void> {
+  const log = createLog(options.logLevel, 'stderr')
+  const tokens =
+    options.tokenFile === undefined
+      ? []
+      : new TextDecoder()
+          .decode(readInput(options.tokenFile))
+          .split('\n')
+          .map((line) => line.trim())
+          .filter((line) => line.length > 0)
+  // Before anything is started: a gateway that must not run costs nothing.
+  checkExposure(options.host, tokens)
+  if ((options.cert === undefined) !== (options.tlsKey === undefined))
+    throw new SinterError('OPTION', 'TLS needs both --cert and --tls-key')
+  const models = parseModels(options.model)
+  const { version } = JSON.parse(readFileSync(assetPath('package.json'), 'utf8')) as { version: string }
+  const consumer = await connect({
+    network: options.network,
+    rpcUrl: parseRpc(options.rpc),
+    identity: await openIdentity(options),
+    dataDir: options.data,
+    bootstrap: options.bootstrap,
+    listen: options.listen,
+    devnet: options.devnet,
+    ceiling: parseAmount(options.ceiling),
+    ...(options.limit === undefined ? {} : { spendingLimit: parseAmount(options.limit) }),
+    scheduler: { providers: parseCount(options.providers) },
+    log,
+  })
+  try {
+    const { app, warm } = createGateway(
+      { consumer, log },
+      { models, tokens, concurrency: parseCount(options.concurrency), version },
+    )
+    const served = await serveHttp(app, {
+      host: options.host,
+      port: parseCount(options.port),
+      ...(options.cert === undefined
+        ? {}
+        : { tls: { cert: readInput(options.cert), key: readInput(options.tlsKey!) } }),
+    })
+    console.log(JSON.stringify({ event: 'gateway.listening', url: served.url, models: Object.keys(models) }))
+    warm().then(() => log.info({ event: 'gateway.warm' }, 'models have been looked for'))
+    await untilAsked()
+    await served.stop()
+  } finally {
+    await consumer.stop()
+  }
+}

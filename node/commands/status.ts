@@ -1,0 +1,45 @@
+import { toHex } from '../../protocol/bytes.ts'
+import { openChain } from '../chain/chain.ts'
+import { formatAmount, type JoinOptions } from './joined.ts'
+import { openIdentity, parseRpc, readNetworkFile } from './options.ts'
+
+export type StatusOptions = JoinOptions & { json: boolean; logLevel: string }
+
+/** What the chain says of this account: tokens, escrow and sessions. Joins no network. */
+export async function status(options: StatusOptions): Promise<void> {
+  const { address, privateKey } = await openIdentity(options)
+  const chain = await openChain({
+    network: readNetworkFile(options.network),
+    rpcUrl: parseRpc(options.rpc),
+    key: toHex(privateKey),
+  })
+  const [tokens, escrow, sessions] = await Promise.all([
+    chain.tokensOf(address),
+    chain.balanceOf(address),
+    chain.sessionsOf(address),
+  ])
+  const listed = sessions.map(({ id, session }) => ({
+    session: id,
+    provider: session.provider,
+    ceiling: formatAmount(session.ceiling),
+    anchored: formatAmount(session.anchored),
+    state: session.closed ? 'closed' : session.closesAt !== 0n ? 'closing' : 'open',
+  }))
+  const reserved = sessions.reduce(
+    (sum, { session }) => sum + (session.closed ? 0n : session.ceiling - session.anchored),
+    0n,
+  )
+  const facts = {
+    address,
+    tokens: formatAmount(tokens),
+    escrow: formatAmount(escrow),
+    reserved: formatAmount(reserved),
+  }
+  if (options.json) {
+    console.log(JSON.stringify({ event: 'status', ...facts, sessions: listed }))
+    return
+  }
+  console.log(`${address}: ${facts.tokens} SNTR, ${facts.escrow} in the escrow, ${facts.reserved} reserved by sessions`)
+  for (const { session, provider, ceiling, anchored, state } of listed)
+    console.log(`  ${session} with ${provider}: ${state}, ${anchored} of ${ceiling} SNTR anchored`)
+}

@@ -1,0 +1,259 @@
+import { type Context, Hono } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import type { Consumer, ModelInfo } from '../client/consumer.ts'
+import { InputError, MoneyError, UnavailableError } from '../client/failures.ts'
+import type { Log } from '../net/log.ts'
+import { createAccess } from './access.ts'
+import { joinOutput, splitJobs } from './batching.ts'
+import { headerLength, readBody } from './body.ts'
+import { openApi } from './openapi.ts'
+import { decodeInfer, encodeInfer } from './tensors.ts'
+
+export type GatewayInit = {
+  /** Names under which models are offered, with the CIDs of their manifests. */
+  models: Readonly<Record<string, string>>
+  /** API tokens; none lets programs on this machine in. @default none */
+  tokens?: string[]
+  /** Infer requests at once; more get 503 with Retry-After. @default 64 */
+  concurrency?: number
+  /** Bytes of a request, decompressed. @default 64 MiB */
+  maxBytes?: number
+  /** Rows of a request, each a job. @default 64 */
+  maxRows?: number
+  /** Milliseconds a request may take. @default 30_000 */
+  timeoutMs?: number
+  version: string
+}
+
+export type GatewayComponents = { consumer: Pick<Consumer, 'model' | 'infer' | 'receipt' | 'reserve'>; log: Log }
+
+/** Every model has one version: a new one is another manifest. */
+const VERSION = '1'
+const EXTENSIONS = ['binary_tensor_data', 'model_configuration', 'model_repository', 'statistics']
+
+type Stats = { success: number; fail: number; totalMs: number; computeMs: number; rows: number; lastMs: number }
+
+function statusOf(error: SinterError): ContentfulStatusCode {
+  if (error.code === 'GATEWAY_TOO_LARGE') return 413
+  if (error.code === 'GATEWAY_MODEL' || error.code === 'RECEIPT_UNKNOWN') return 404
+  if (error.code === 'GATEWAY_REQUEST' || error instanceof InputError) return 400
+  if (error instanceof UnavailableError || error instanceof MoneyError) return 503
+  if (error.code === 'GATEWAY_BUSY' || error.code === 'ABORTED' || error.code === 'CLIENT_STOPPED') return 503
+  return 500
+}
+
+/** The gateway as a web application. Its `warm` opens sessions for every model, so that `ready` becomes true. */
+export function createGateway(
+  { consumer, log }: GatewayComponents,
+  init: GatewayInit,
+): { app: Hono; warm(): Promise<void> } {
+  const { models, tokens = [], concurrency = 64, maxBytes = 2 ** 26, maxRows = 64, timeoutMs = 30_000, version } = init
+  for (const name of Object.keys(models))
+    if (!/^[A-Za-z0-9._-]{1,128}$/.test(name))
+      throw new SinterError('GATEWAY_MODEL', `${name} is no model name: letters, digits, dot, dash and underscore`)
+  const app = new Hono()
+  const allowed = createAccess(tokens)
+  const ready = new Set<string>()
+  const stats = new Map<string, Stats>()
+  let running = 0
+
+  function cidOf(c: Context): string {
+    const name = c.req.param('model') ?? ''
+    const asked = c.req.param('version') ?? VERSION
+    const cid = Object.hasOwn(models, name) ? models[name] : undefined
+    if (cid === undefined) throw new SinterError('GATEWAY_MODEL', `unknown model: '${name}'`)
+    if (asked !== VERSION) throw new SinterError('GATEWAY_MODEL', `model '${name}' has version ${VERSION} only`)
+    return cid
+  }
+  const nameOf = (c: Context): string => c.req.param('model') ?? ''
+  const batched = (shape: number[]): number[] => [-1, ...shape]
+
+  app.onError((error, c) => {
+    const known =
+      error instanceof SinterError ? error : new SinterError('UNEXPECTED', 'the gateway failed', { cause: error })
+    const status = statusOf(known)
+    if (status >= 500)
+      log.warn({ event: 'gateway.failed', code: known.code, error: describeError(error) }, 'request failed')
+    // Money does not come back by waiting; everything else that is 503 may.
+    if (status === 503 && !(known instanceof MoneyError)) c.header('Retry-After', '1')
+    return c.json({ error: known.message, code: known.code }, status)
+  })
+  app.notFound((c) => c.json({ error: 'not found' }, 404))
+
+  app.get('/v2/health/live', (c) => c.body(null, 200))
+  app.get('/v2/health/ready', (c) =>
+    Object.keys(models).every((name) => ready.has(name)) ? c.body(null, 200) : c.json({ error: 'not ready' }, 503),
+  )
+  app.use(async (c, next) => {
+    const refusal = allowed(c.req.raw.headers)
+    if (refusal === null) return next()
+    if (refusal.status === 401) c.header('WWW-Authenticate', 'Bearer')
+    return c.json({ error: refusal.error }, refusal.status)
+  })
+  app.get('/openapi.json', (c) => c.json(openApi(version)))
+  app.get('/v2', (c) => c.json({ name: 'sinter', version, extensions: EXTENSIONS }))
+  app.post('/v2/repository/index', (c) =>
+    c.json(
+      Object.keys(models).map((name) =>
+        ready.has(name)
+          ? { name, version: VERSION, state: 'READY', reason: '' }
+          : { name, version: VERSION, state: 'UNAVAILABLE', reason: 'no provider yet' },
+      ),
+    ),
+  )
+  for (const action of ['load', 'unload'])
+    app.post(`/v2/repository/models/:model/${action}`, (c) =>
+      c.json({ error: 'models are named when the gateway is started' }, 501),
+    )
+  app.get('/v2/receipts/:id', (c) => {
+    const { id, price, provider, status } = consumer.receipt(c.req.param('id'))
+    return c.json({ id, price: price.toString(), provider, ...status() })
+  })
+
+  const statsOf = (name: string) => {
+    const each = stats.get(name) ?? { success: 0, fail: 0, totalMs: 0, computeMs: 0, rows: 0, lastMs: 0 }
+    const of = (count: number, ms: number) => ({ count, ns: Math.round(1e6 * ms) })
+    return {
+      name,
+      version: VERSION,
+      last_inference: each.lastMs,
+      inference_count: each.rows,
+      execution_count: each.rows,
+      inference_stats: {
+        success: of(each.success, each.totalMs),
+        fail: of(each.fail, 0),
+        queue: of(each.success, each.totalMs - each.computeMs),
+        compute_input: of(each.success, 0),
+        compute_infer: of(each.success, each.computeMs),
+        compute_output: of(each.success, 0),
+      },
+      batch_stats: [],
+    }
+  }
+  app.get('/v2/models/stats', (c) => c.json({ model_stats: Object.keys(models).map(statsOf) }))
+
+  async function metadata(c: Context) {
+    const { inputs, outputs } = await consumer.model(cidOf(c))
+    const ends = (list: ModelInfo['inputs']) =>
+      list.map(({ name, shape }) => ({ name, datatype: 'FP32', shape: batched(shape) }))
+    return c.json({
+      name: nameOf(c),
+      versions: [VERSION],
+      platform: 'onnx_sinter',
+      inputs: ends(inputs),
+      outputs: ends(outputs),
+    })
+  }
+
+  async function config(c: Context) {
+    const { inputs, outputs } = await consumer.model(cidOf(c))
+    const ends = (list: ModelInfo['inputs']) =>
+      list.map(({ name, shape }) => ({ name, data_type: 'TYPE_FP32', dims: shape }))
+    return c.json({
+      name: nameOf(c),
+      platform: 'onnx_sinter',
+      backend: 'sinter',
+      version_policy: { latest: { num_versions: 1 } },
+      max_batch_size: maxRows,
+      input: ends(inputs),
+      output: ends(outputs),
+    })
+  }
+
+  async function infer(c: Context): Promise<Response> {
+    const cid = cidOf(c)
+    if (running >= concurrency)
+      throw new SinterError('GATEWAY_BUSY', `${concurrency} requests are under way: try again`)
+    const name = nameOf(c)
+    const record = stats.get(name) ?? { success: 0, fail: 0, totalMs: 0, computeMs: 0, rows: 0, lastMs: 0 }
+    stats.set(name, record)
+    running++
+    const started = performance.now()
+    try {
+      const length = headerLength(c.req.raw.headers)
+      const request = decodeInfer(await readBody(c.req.raw, maxBytes), length)
+      const model = await consumer.model(cid)
+      const { jobs, batched: rows } = splitJobs(model, request.inputs, maxRows)
+      const wanted = request.outputs ?? model.outputs.map((each) => ({ name: each.name, binary: request.binaryOutput }))
+      const ends = wanted.map((each) => {
+        const end = model.outputs.find((output) => output.name === each.name)
+        if (end === undefined)
+          throw new SinterError('GATEWAY_REQUEST', `unexpected inference output '${each.name}' for this model`)
+        return { ...end, binary: each.binary }
+      })
+      const { signal } = c.req.raw
+      const done = await Promise.all(jobs.map((job) => consumer.infer(cid, job, { timeoutMs, signal })))
+      const receipts = done.map(({ receipt }) => receipt.id).join(', ')
+      const price = done.reduce((sum, { receipt }) => sum + receipt.price, 0n).toString()
+      const { body, headerLength: jsonLength } = encodeInfer({
+        model: name,
+        version: VERSION,
+        id: request.id,
+        parameters: { receipt: receipts, price },
+        outputs: ends.map((end) => ({
+          name: end.name,
+          binary: end.binary,
+          ...joinOutput(
+            done.map(({ outputs }) => outputs[end.name]!.data),
+            end.shape,
+            rows,
+          ),
+        })),
+      })
+      record.success++
+      record.rows += jobs.length
+      record.totalMs += performance.now() - started
+      record.computeMs += done.reduce((sum, { executionMs }) => sum + executionMs, 0)
+      record.lastMs = Date.now()
+      ready.add(name)
+      return new Response(body as Uint8Array<ArrayBuffer>, {
+        headers: {
+          'Content-Type': jsonLength === null ? 'application/json' : 'application/octet-stream',
+          'Sinter-Receipt': receipts,
+          'Sinter-Price': price,
+          'Sinter-Provider': done.map(({ receipt }) => receipt.provider).join(', '),
+          ...(jsonLength === null ? {} : { 'Inference-Header-Content-Length': String(jsonLength) }),
+        },
+      })
+    } catch (error) {
+      record.fail++
+      throw error
+    } finally {
+      running--
+    }
+  }
+
+  for (const place of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
+    app.get(place, metadata)
+    app.get(`${place}/config`, config)
+    app.get(`${place}/ready`, (c) => {
+      cidOf(c)
+      return ready.has(nameOf(c)) ? c.body(null, 200) : c.json({ error: 'no provider yet' }, 503)
+    })
+    app.get(`${place}/stats`, (c) => {
+      cidOf(c)
+      return c.json({ model_stats: [statsOf(nameOf(c))] })
+    })
+    app.post(`${place}/infer`, infer)
+  }
+
+  return {
+    app,
+    async warm() {
+      await Promise.all(
+        Object.entries(models).map(async ([name, cid]) => {
+          try {
+            await consumer.reserve(cid)
+            ready.add(name)
+          } catch (error) {
+            log.warn(
+              { event: 'gateway.cold', model: name, code: errorCode(error), error: describeError(error) },
+              'no provider for a model yet',
+            )
+          }
+        }),
+      )
+    },
+  }
+}

@@ -1,0 +1,94 @@
+/** The public surface: `import { connect } from 'sinter'`. Everything else of the package is its own business. */
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { describeError, SinterError } from '../protocol/errors.ts'
+import type { NetworkFile } from '../protocol/network.ts'
+import { startClient } from './client/client.ts'
+import { type Consumer, type ConsumerOptions, createConsumer } from './client/consumer.ts'
+import { classified } from './client/failures.ts'
+import { readNetworkFile } from './commands/options.ts'
+import type { Identity } from './identity/identity.ts'
+import { loadIdentity } from './identity/keystore.ts'
+import type { Log } from './net/log.ts'
+
+export type {
+  BatchRun,
+  Consumer,
+  Inference,
+  InferOptions,
+  ModelInfo,
+  Progress,
+  Quote,
+  Receipt,
+} from './client/consumer.ts'
+export { AbortedError, InputError, MoneyError, ProviderError, UnavailableError } from './client/failures.ts'
+export type { ReceiptState, ReceiptStatus } from './client/receipts.ts'
+export type { Inputs, NamedTensors, TensorLike } from './client/values.ts'
+export { SinterError }
+
+export type ConnectOptions = ConsumerOptions & {
+  /** The network file: its path or its content. */
+  network: string | NetworkFile
+  /** JSON-RPC endpoint of the chain. It is believed about sessions, stakes and balances. */
+  rpcUrl: string | readonly string[]
+  /** Folder for the key and for blocks of models. */
+  dataDir: string
+  /** Password of `dataDir`/key.json, which is made on first use. Not needed with `identity`. */
+  password?: string
+  /** A key from elsewhere. */
+  identity?: Identity
+  /** Multiaddrs of known nodes; one is enough. */
+  bootstrap: string[]
+  /** Multiaddrs to listen on: providers send their bids there. @default ['/ip4/0.0.0.0/tcp/0'] */
+  listen?: string[]
+  /** A network on this machine only. @default false */
+  devnet?: boolean
+  /** Peers that must take offers before `connect` returns. @default 1 */
+  peers?: number
+  /** @default silent */
+  log?: Log
+}
+
+/**
+ * Joins a network as a consumer. Throws `UnavailableError` (`PEERS_TOO_FEW` when nobody is found within 20 s, `CHAIN_RPC`,
+ * `NETWORK_START`), and the codes of the network file and the key.
+ */
+export async function connect(options: ConnectOptions): Promise<Consumer> {
+  const { network, dataDir, devnet = false, peers = 1 } = options
+  const log = options.log ?? pino({ level: 'silent' })
+  try {
+    const file = typeof network === 'string' ? readNetworkFile(network) : network
+    if (options.identity === undefined && options.password === undefined)
+      throw new SinterError('OPTION', 'connect needs a password for the key in dataDir, or an identity')
+    const identity =
+      options.identity ??
+      (await loadIdentity({
+        path: join(dataDir, 'key.json'),
+        password: options.password!,
+        cost: devnet ? 'devnet' : 'standard',
+      }))
+    const client = await startClient({
+      network: file,
+      rpcUrl: options.rpcUrl,
+      identity,
+      dataDir,
+      listen: options.listen ?? [devnet ? '/ip4/127.0.0.1/tcp/0' : '/ip4/0.0.0.0/tcp/0'],
+      bootstrap: options.bootstrap,
+      devnet,
+      log,
+    })
+    try {
+      if (peers > 0) await client.network.waitForSubscribers('offers', peers, 20_000)
+      return await createConsumer({ client, address: identity.address, now: Date.now, log }, options)
+    } catch (error) {
+      await client
+        .stop()
+        .catch((cause: unknown) =>
+          log.warn({ event: 'client.unstopped', error: describeError(cause) }, 'client not stopped'),
+        )
+      throw error
+    }
+  } catch (error) {
+    throw classified(error)
+  }
+}

@@ -1,0 +1,81 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { devnetParams } from '../../node/chain/params.ts'
+import { type Account, type LocalNode, type Localnet, startLocalnet } from '../../node/devnet/localnet.ts'
+import { type ConnectOptions, type Consumer, connect } from '../../node/sdk.ts'
+
+/** A local network of real processes with a published model, for tests of what consumers use. */
+export type ConsumerWorld = {
+  net: Localnet
+  /** CID of the digits manifest. */
+  model: string
+  nodes: Map<string, LocalNode>
+  /** Arguments that join the network, for a command. */
+  join(account: Account): string[]
+  /** A connection with an account of its own that takes bids from the named nodes only. */
+  connect(providers: string[], options?: Partial<ConnectOptions>): Promise<Consumer>
+  stop(): Promise<void>
+}
+
+const adversary = fileURLToPath(new URL('../adversary/node.ts', import.meta.url))
+
+/** @param nodes names with prices in tokens; a `fault` is one of test/adversary/faults.ts */
+export async function openConsumerWorld(
+  nodes: Record<string, { price: string; fault?: string }>,
+): Promise<ConsumerWorld> {
+  const folder = mkdtempSync(join(tmpdir(), 'sinter-consumer-'))
+  // Nothing is settled while the tests run, so that proofs take no time from them.
+  const net = await startLocalnet({ folder, params: { ...devnetParams, draws: 2 }, tileDraws: 2 })
+  const world: ConsumerWorld = {
+    net,
+    model: '',
+    nodes: new Map(),
+    join: (account) => [
+      ...['--network', net.networkFile, '--rpc', net.anvil.rpcUrl, '--data', account.folder],
+      ...['--bootstrap', net.nodes[0]!.multiaddr, '--listen', '/ip4/127.0.0.1/tcp/0'],
+      ...['--password-file', join(folder, 'password'), '--devnet', '--log-level', 'silent'],
+    ],
+    async connect(providers, options = {}) {
+      const account = await net.newAccount(`client-${Math.random().toString(36).slice(2)}`)
+      const wanted = new Set(providers.map((name) => world.nodes.get(name)!.address))
+      return connect({
+        network: net.networkFile,
+        rpcUrl: net.anvil.rpcUrl,
+        dataDir: account.folder,
+        password: readFileSync(join(folder, 'password'), 'utf8').trim(),
+        bootstrap: [net.nodes[0]!.multiaddr],
+        devnet: true,
+        peers: Math.min(2, net.nodes.length),
+        ceiling: 10n ** 17n,
+        ...options,
+        scheduler: {
+          accept: ({ provider }) => wanted.has(provider),
+          bids: providers.length,
+          providers: providers.length,
+          sessionJobs: 200,
+          windowMs: 10_000,
+          ...options.scheduler,
+        },
+      })
+    },
+    async stop() {
+      await net.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+  try {
+    for (const [name, { price, fault }] of Object.entries(nodes)) {
+      const options = fault === undefined ? {} : { program: adversary, env: { ATTACK: fault } }
+      world.nodes.set(name, await net.startNode(name, { price, args: ['--quiet', '600'], ...options }))
+    }
+    const account = await net.newAccount('publisher')
+    const publisher = net.startCommand('publisher', account, ['model', 'publish', 'digits'], ['--json'])
+    world.model = (await publisher.wait('published', 60_000)).facts.manifest as string
+    return world
+  } catch (error) {
+    await world.stop()
+    throw error
+  }
+}

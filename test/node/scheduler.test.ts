@@ -1,0 +1,126 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { BATCH_STATUSES, type BatchStatus } from '../../node/chain/views.ts'
+import type { BatchEvent } from '../../node/chain/watch.ts'
+import { createBudget } from '../../node/client/budget.ts'
+import { createReceiptBook, parseReceiptId, receiptId } from '../../node/client/receipts.ts'
+import { createScores, effectivePrice, rankBids } from '../../node/client/score.ts'
+import { SinterError } from '../../protocol/errors.ts'
+
+const provider = (n: number) => `0x${String(n).repeat(40)}` as const
+
+test('ranking is the worked example of node/README.md', () => {
+  const scores = createScores(() => 0)
+  const value = 10n
+  const bids = [
+    { provider: provider(1), price: 10_000n, expectedLatencyMs: 20 },
+    { provider: provider(2), price: 8_000n, expectedLatencyMs: 400 },
+    { provider: provider(3), price: 9_000n, expectedLatencyMs: 20 },
+  ]
+  for (let i = 0; i < 7; i++) scores.answered(provider(3), 20)
+  scores.failed(provider(3), 'failed')
+  assert.is(effectivePrice(bids[0]!, scores, value), 10_200)
+  assert.is(effectivePrice(bids[1]!, scores, value), 12_000)
+  assert.is(effectivePrice(bids[2]!, scores, value), 13_800)
+  assert.equal(
+    rankBids(bids, scores, value).map((bid) => bid.provider),
+    [provider(1), provider(2), provider(3)],
+  )
+  // What was measured counts, not what was promised.
+  scores.answered(provider(2), 20)
+  assert.is(rankBids(bids, scores, value)[0]!.provider, provider(2))
+})
+
+test('a provider that failed rests, longer each time, and longest after an answer that is none', () => {
+  let now = 0
+  const scores = createScores(() => now)
+  scores.failed(provider(1), 'failed')
+  now = 29_999
+  assert.ok(scores.resting(provider(1)))
+  now = 30_000
+  assert.not.ok(scores.resting(provider(1)))
+  scores.failed(provider(1), 'failed')
+  now += 59_999
+  assert.ok(scores.resting(provider(1)))
+  now += 1
+  assert.not.ok(scores.resting(provider(1)))
+  scores.answered(provider(1), 5)
+  scores.failed(provider(1), 'invalid')
+  now += 599_999
+  assert.ok(scores.resting(provider(1)))
+  now += 1
+  assert.not.ok(scores.resting(provider(1)))
+})
+
+test('old failures fade', () => {
+  const scores = createScores(() => 0)
+  scores.failed(provider(1), 'failed')
+  const after = scores.of(provider(1))
+  for (let i = 0; i < 200; i++) scores.answered(provider(1), 1)
+  assert.ok(after < 0.21 && scores.of(provider(1)) > 0.98)
+})
+
+test('the budget lets the last fitting job through and no more', () => {
+  const budget = createBudget(10n)
+  budget.take(4n)
+  budget.take(6n)
+  assert.throws(
+    () => budget.take(1n),
+    (error: unknown) => error instanceof SinterError && error.code === 'SPENDING_LIMIT',
+  )
+  budget.giveBack(6n)
+  budget.take(6n)
+  assert.is(budget.spent, 10n)
+})
+
+const SESSION = `0x${'5e'.repeat(32)}` as const
+const BATCH = `0x${'ba'.repeat(32)}` as const
+const event = (name: string, args: object): BatchEvent =>
+  ({ name, args: { batchId: BATCH, ...args }, block: 1n, logIndex: 0, tx: BATCH }) as BatchEvent
+const range = { index: 2n, session: SESSION, consumer: provider(1), fromSeq: 3n, toSeq: 5n }
+const settled = (status: BatchStatus) => event('BatchSettled', { status: BATCH_STATUSES.indexOf(status) })
+
+test('a receipt goes from pending over verified to settled, each of the range and nothing else', () => {
+  const book = createReceiptBook(provider(1))
+  assert.equal(book.status(SESSION, 3n), { state: 'pending', acknowledged: false, batch: null })
+  book.acknowledged(SESSION, 5n)
+  assert.equal(book.status(SESSION, 3n), { state: 'pending', acknowledged: true, batch: null })
+  book.apply(event('RangeAnchored', range))
+  assert.equal(book.status(SESSION, 3n).batch, { id: BATCH, status: 'anchored' })
+  assert.is(book.status(SESSION, 2n).batch, null)
+  assert.is(book.status(SESSION, 6n).batch, null)
+  book.apply(event('TraceAnchored', {}))
+  book.apply(event('AttestationCommitted', {}))
+  assert.equal(book.status(SESSION, 5n), {
+    state: 'pending',
+    acknowledged: true,
+    batch: { id: BATCH, status: 'committed' },
+  })
+  book.apply(settled('paid'))
+  assert.is(book.status(SESSION, 5n).state, 'verified')
+  book.apply(event('RangeCollected', { index: 1n }))
+  assert.is(book.status(SESSION, 5n).state, 'verified')
+  book.apply(event('RangeCollected', { index: 2n }))
+  assert.is(book.status(SESSION, 5n).state, 'settled')
+})
+
+test('a receipt of a batch that fails is refused, and batches of others are not looked at', () => {
+  for (const status of ['slashed', 'untraced', 'abandoned'] as const) {
+    const book = createReceiptBook(provider(1))
+    book.apply(event('RangeAnchored', range))
+    book.apply(settled(status))
+    assert.is(book.status(SESSION, 4n).state, 'refused', status)
+  }
+  const other = createReceiptBook(provider(2))
+  other.apply(event('RangeAnchored', range))
+  assert.is(other.status(SESSION, 4n).batch, null)
+})
+
+test('receipt ids are read back, and nothing else is taken for one', () => {
+  const id = receiptId(new Uint8Array(32).fill(0x5e), 7n)
+  assert.equal(parseReceiptId(id), { session: SESSION, seq: 7n })
+  for (const wrong of ['', SESSION, `${SESSION}-0`, `${SESSION}-07`, `${SESSION.slice(0, -1)}-1`, `${SESSION}-1x`])
+    assert.is(parseReceiptId(wrong), null)
+})
+
+test.run()
