@@ -3,6 +3,7 @@ import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
+import { type Auditor, createAuditor } from './audit.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
 import { classified } from './failures.ts'
@@ -12,6 +13,7 @@ import { createScheduler, type RequestOptions, type Scheduler } from './schedule
 import { createScores } from './score.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
+import { createSpotChecks } from './spot-check.ts'
 import { type Inputs, jobValues, type NamedTensors, namedTensors } from './values.ts'
 
 export type ConsumerOptions = {
@@ -19,6 +21,11 @@ export type ConsumerOptions = {
   ceiling: bigint
   /** The most that all jobs of this connection may cost together, base units. @default no limit */
   spendingLimit?: bigint
+  /**
+   * Share of the jobs that a second provider is asked too, and paid for; answers further apart than 2τ are opened to the committee, which
+   * shows them to everybody. @default 0.01
+   */
+  audit?: number
   /** How providers are chosen and sessions kept. */
   scheduler?: Omit<PoolInit, 'ceiling'>
 }
@@ -141,6 +148,11 @@ export async function createConsumer(components: Components, options: ConsumerOp
   const scores = createScores(now)
   const book = createReceiptBook(address)
   const receipts = new Map<string, Receipt>()
+  let auditor: Promise<Auditor> | null = null
+  const checks = createSpotChecks(
+    { budget, auditor: () => (auditor ??= createAuditor({ chain: client.chain, log })), log },
+    options.audit ?? 0.01,
+  )
   const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()
   const { block } = await client.chain.head()
   const watcher = client.chain.watchBatches((event) => book.apply(event), {
@@ -189,7 +201,10 @@ export async function createConsumer(components: Components, options: ConsumerOp
     try {
       const model = await client.library.load(id)
       const values = jobValues(model.manifest, inputs)
-      return inferenceOf(model, await poolOf(model).scheduler.infer(values, request))
+      const { pool, scheduler } = poolOf(model)
+      const answer = await scheduler.infer(values, request)
+      checks.consider(pool, model, values, answer)
+      return inferenceOf(model, answer)
     } catch (error) {
       throw classified(error)
     }
@@ -203,8 +218,16 @@ export async function createConsumer(components: Components, options: ConsumerOp
     try {
       const model = await client.library.load(id)
       const { pool } = poolOf(model)
+      // What is under way, for the checks of its answers.
+      const sent = new Map<number, Float32Array[]>()
       const values = (async function* () {
-        for await (const inputs of dataset) yield valuesOrError(model, inputs)
+        let index = 0
+        for await (const inputs of dataset) {
+          const given = valuesOrError(model, inputs)
+          if (!(given instanceof SinterError)) sent.set(index, given)
+          index++
+          yield given
+        }
       })()
       const progress: Progress = { done: 0, failed: 0, cost: 0n }
       for await (const item of runBatch({ pool, budget, now }, values, request)) {
@@ -212,9 +235,12 @@ export async function createConsumer(components: Components, options: ConsumerOp
         if (item.ok) {
           progress.done++
           progress.cost += item.answer.price
+          checks.consider(pool, model, sent.get(index)!, item.answer)
+          sent.delete(index)
           yield { index, progress: { ...progress }, ok: true, inference: inferenceOf(model, item.answer) }
         } else {
           progress.failed++
+          sent.delete(index)
           yield { index, progress: { ...progress }, ok: false, error: classified(item.error) }
         }
       }
@@ -319,7 +345,9 @@ export async function createConsumer(components: Components, options: ConsumerOp
       return known
     },
     async stop() {
+      await checks.settled()
       await Promise.all([...pools.values()].map(({ pool }) => pool.close()))
+      await (await auditor?.catch(() => null))?.stop()
       await watcher.stop()
       await client.stop()
     },

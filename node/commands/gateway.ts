@@ -12,6 +12,7 @@ import {
   parseAmount,
   parseCount,
   parseRpc,
+  parseShare,
   readInput,
   untilAsked,
 } from './options.ts'
@@ -21,6 +22,8 @@ export type GatewayOptions = JoinOptions & {
   host: string
   port: string
   ceiling: string
+  /** Share of the requests that a second provider is asked too. */
+  audit: string
   limit?: string
   providers: string
   concurrency: string
@@ -67,6 +70,7 @@ export async function gateway(options: GatewayOptions): Promise<void> {
     listen: options.listen,
     devnet: options.devnet,
     ceiling: parseAmount(options.ceiling),
+    audit: parseShare(options.audit),
     ...(options.limit === undefined ? {} : { spendingLimit: parseAmount(options.limit) }),
     scheduler: { providers: parseCount(options.providers) },
     log,

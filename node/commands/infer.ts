@@ -16,6 +16,7 @@ import {
   parseCount,
   parsePolicy,
   parseRpc,
+  parseShare,
   readNetworkFile,
 } from './options.ts'
 import { samplesOf } from './samples.ts'
@@ -120,7 +121,7 @@ export async function infer(options: InferOptions): Promise<void> {
         say('bids', { bids: all, chosen: chosen.provider, price: formatAmount(chosen.price) }, line)
       },
     }
-    const checks = { audit: Number(options.audit), replicas: parseCount(options.replicas) }
+    const checks = { audit: parseShare(options.audit), replicas: parseCount(options.replicas) }
     const checked = await openChecked(client, request, checks, log)
     const { session } = checked
     const [first, ...others] = session.sessions

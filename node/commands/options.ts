@@ -32,6 +32,14 @@ export function parseCount(text: string): number {
   return value
 }
 
+/** A share from 0 to 1. Throws `OPTION`. */
+export function parseShare(text: string): number {
+  const share = Number(text)
+  if (!(share >= 0 && share <= 1) || text.trim() === '')
+    throw new SinterError('OPTION', `not a share from 0 to 1: ${text}`)
+  return share
+}
+
 /** A policy of drawn jobs by its name. Throws `OPTION`. */
 export function parsePolicy(text: string): Policy {
   const policy = POLICIES.find((known) => known === text)

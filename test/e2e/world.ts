@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { devnetParams } from '../../node/chain/params.ts'
+import { devnetParams, type NetworkParams } from '../../node/chain/params.ts'
 import type { BatchEvent, Watcher } from '../../node/chain/watch.ts'
 import { type LightClient, startClient } from '../../node/client/client.ts'
 import type { ActorEvent } from '../../node/devnet/actor.ts'
@@ -73,7 +73,7 @@ function openSpy(net: Localnet, gossiped: Uint8Array[]): Promise<Network> {
 
 export async function openWorld(
   nodes: (net: Localnet) => Promise<LocalNode[]>,
-  init: Pick<LocalnetInit, 'rpcFor'> = {},
+  { params, ...init }: Pick<LocalnetInit, 'rpcFor'> & { params?: Partial<NetworkParams> } = {},
 ): Promise<World> {
   const events: ActorEvent[] = []
   const gossiped: Uint8Array[] = []
@@ -82,7 +82,15 @@ export async function openWorld(
   const net = await startLocalnet({
     folder: mkdtempSync(join(tmpdir(), 'sinter-e2e-')),
     // Few draws and long windows: a shared machine proves slowly, and what is tested is the outcome.
-    params: { ...devnetParams, draws: 2, traceWindow: 180, attestWindow: 300, voteWindow: 120, unbondingDelay: 3_600 },
+    params: {
+      ...devnetParams,
+      draws: 2,
+      traceWindow: 180,
+      attestWindow: 300,
+      voteWindow: 120,
+      unbondingDelay: 3_600,
+      ...params,
+    },
     tileDraws: 2,
     ...init,
     onEvent(event) {

@@ -5,13 +5,18 @@ import { loadHeldOut } from '../../models/digits.ts'
 import { quantise } from '../../models/quantise.ts'
 import { tensorOf } from '../../models/tiling.ts'
 import { createAuditor, mismatch, type Suspect } from '../../node/client/audit.ts'
+import { createBudget } from '../../node/client/budget.ts'
 import { auditedSession, type CheckedSession, replicatedSession } from '../../node/client/checked.ts'
+import type { Pool } from '../../node/client/pool.ts'
+import { createScores } from '../../node/client/score.ts'
+import { createSlot } from '../../node/client/slot.ts'
+import { createSpotChecks } from '../../node/client/spot-check.ts'
 import { quantisedOutputs, toWire } from '../../node/jobs/tensors.ts'
 import type { Runtime, Served } from '../../node/model/runtime.ts'
 import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import { anchored, openWorld as openChainWorld } from './chain-world.ts'
-import { createWorld, digitsRuntime, log, model, type World } from './session-world.ts'
+import { createWorld, digitsRuntime, log, model, PRICE, type World } from './session-world.ts'
 
 const { images } = loadHeldOut()
 const { manifest } = model
@@ -103,6 +108,43 @@ test('a second provider that does not answer costs the first nothing', async () 
   assert.is((await (await session.infer([images[0]!])).acknowledged).seq, 1n)
   await close(session)
   assert.equal([session.compared(), opened.length], [0, 0])
+})
+
+test('the scheduler’s answers: a share is asked of a second provider, paid within the budget, and opened where they differ', async () => {
+  for (const off of [0, 3 * quanta]) {
+    const { worlds, sessions, close } = await sessionsWith([digitsRuntime, shifted(off)], false)
+    const { opened, components } = openedBy()
+    const parts = { scores: createScores(Date.now), onDead: () => {}, onReceipt: () => {}, now: Date.now }
+    const slots = sessions.map((session) => createSlot(parts, session, 8))
+    // Both worlds have the same provider's key: the pool says who is asked.
+    const pool = { slots: () => [], take: async () => slots[1]! } as unknown as Pool
+    const budget = createBudget(3n * PRICE)
+    const draws = [0, 0.5, 0.49, 0.2]
+    const checks = createSpotChecks(
+      { budget, auditor: async () => components.auditor, random: () => draws.shift()!, log },
+      0.5,
+    )
+    const ask = async (i: number) => {
+      const answer = await slots[0]!.run([images[i]!], { timeoutMs: 10_000, cancelled: () => false })
+      const { provider } = answer
+      checks.consider(pool, model, [images[i]!], {
+        ...answer,
+        provider: { ...provider, provider: `0x${'11'.repeat(20)}` },
+      })
+      await checks.settled()
+      await answer.acknowledged
+    }
+    for (let i = 0; i < 4; i++) await ask(i)
+    // Three are drawn, and the budget pays for as many.
+    assert.equal(checks.counts(), { compared: 3, disputed: off === 0 ? 0 : 3 })
+    assert.is(budget.spent, 3n * PRICE)
+    assert.is(opened.length, off === 0 ? 0 : 6)
+    draws.push(0)
+    await ask(4)
+    assert.is(checks.counts().compared, 3, 'no money, no check')
+    await close({ close: async () => void (await Promise.all(sessions.map((each) => each.close()))) } as CheckedSession)
+    assert.is((await worlds[1]!.ledger.session(worlds[1]!.session))!.acknowledged.seq, 3n)
+  }
 })
 
 test('replicas: the answer of most of them, bit for bit, and the odd one is opened', async () => {
