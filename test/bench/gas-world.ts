@@ -107,6 +107,8 @@ export async function measureSettlement(
     const done = await provider.anchorBatch(toHex(bytes(label)), ranges)
     const id = done.batchId
     const slots = [await record((await provider.batch(id)).sampleSlot)]
+    // Audits are named until then.
+    await anvil.mine(2, params.auditWindow + 1)
     const trace = await costs(await provider.anchorTrace(id, toHex(bytes('trace'))))
     slots.push(await record((await provider.batch(id)).challengeSlot))
     const commit = await costs(await provider.commitAttestation(id, toHex(bytes('attestation'))))

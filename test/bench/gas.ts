@@ -4,6 +4,7 @@
  */
 import { startAnvil } from '../../node/chain/anvil.ts'
 import { deployDrandBeacon, openDrandBeacon } from '../../node/chain/drand.ts'
+import { devnetParams } from '../../node/chain/params.ts'
 import { localRounds } from '../../protocol/drand.ts'
 import { type Costs, measureSettlement } from './gas-world.ts'
 
@@ -22,7 +23,7 @@ const PRICES = {
 }
 /** Jobs that one session brings into a batch, at most. */
 const JOBS_PER_RANGE = 100
-const MAX_RANGES = 64
+const MAX_RANGES = devnetParams.maxRanges
 
 const cents = (gwei: number): number => gwei * 1e-9 * PRICES.etherUsd * 100
 const l2Cents = ({ gas, bytes }: Costs): number => cents(gas * PRICES.l2Gwei + bytes * PRICES.blobGwei)
@@ -116,7 +117,7 @@ try {
   console.log(
     `a batch of 1000 costs ${(alone / perJob[1_000]!).toFixed(0)} times less per job than jobs settled one by one`,
   )
-  console.log('appeal: null, the contracts have no appeal yet; claim: pay out of the escrow, for nothing is minted yet')
+  console.log('appeal: null, the contracts have no appeal yet; claim: pay out of the escrow')
   console.log(
     JSON.stringify({
       register: large.register.gas,
