@@ -124,12 +124,9 @@ const wanted = process.argv.slice(2).filter((word) => !word.startsWith('--'))
 const files = testFiles(ROOT)
   .filter((path) => wanted.length === 0 || wanted.some((part) => relative(ROOT, path).startsWith(part)))
   .sort()
-// Whole networks take the machine for themselves, but for two that wait for blocks and windows most of the time and go together;
-// everything else runs one file per core.
-const networks = files.filter((path) => /^e2e\//.test(relative(ROOT, path)))
-const patient = networks.filter((path) => /^e2e\/(attacks|consumer)\./.test(relative(ROOT, path)))
-const alone = networks.filter((path) => !patient.includes(path))
-const shared = files.filter((path) => !networks.includes(path))
+// Whole networks take the machine for themselves; everything else runs one file per core.
+const alone = files.filter((path) => /^e2e\//.test(relative(ROOT, path)))
+const shared = files.filter((path) => !alone.includes(path))
 
 const outcomes: Outcome[] = []
 if (coverage) rmSync(COVERAGE, { recursive: true, force: true })
@@ -140,10 +137,7 @@ async function drain(queue: string[]): Promise<void> {
     outcomes.push(outcome)
   }
 }
-const pairwise = (queue: string[]): Promise<unknown> =>
-  Promise.all(Array.from({ length: Math.min(2, cpus().length) }, () => drain(queue)))
-await pairwise(shared)
-await pairwise(patient)
+await Promise.all(Array.from({ length: Math.min(2, cpus().length) }, () => drain(shared)))
 await drain(alone)
 
 const sum = (pick: (outcome: Outcome) => number): number =>

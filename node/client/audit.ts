@@ -7,6 +7,7 @@ import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { BatchEvent } from '../chain/watch.ts'
 import type { Log } from '../net/log.ts'
+import { ensureBalance } from './reserves.ts'
 
 /** A value in which two answers to one question are further apart than two honest ones can be, in quanta of the output. */
 export type Mismatch = { output: string; at: number; first: number; second: number; allowed: number }
@@ -47,7 +48,13 @@ export type Auditor = {
   stop(): Promise<void>
 }
 
-type Components = { chain: Pick<Chain, 'address' | 'head' | 'ranges' | 'audit' | 'watchBatches'>; log: Log }
+type Components = {
+  chain: Pick<
+    Chain,
+    'address' | 'params' | 'head' | 'ranges' | 'balanceOf' | 'tokensOf' | 'deposit' | 'audit' | 'watchBatches'
+  >
+  log: Log
+}
 
 /** Ranges of our own sessions that are remembered, in case one turns out to hold a suspect. */
 const KEPT_RANGES = 1_024
@@ -57,6 +64,7 @@ export async function createAuditor({ chain, log }: Components): Promise<Auditor
   const suspects = new Set<Suspect>()
   const ranges: Anchored[] = []
   const naming = new Set<Promise<void>>()
+  let funded: Promise<void> = Promise.resolve()
 
   const holds = (range: Anchored, { session, seq }: Suspect): boolean =>
     range.session === toHex(session) && seq >= range.fromSeq && seq <= range.toSeq
@@ -68,6 +76,7 @@ export async function createAuditor({ chain, log }: Components): Promise<Auditor
       const { start } = (await chain.ranges(batchId))[Number(index)]!
       // Where the receipt's part of the sum begins: behind those of its session that this range has before it.
       const point = start + suspect.cumulative - suspect.price - (cumulative - fee)
+      await funded
       await chain.audit(batchId, Number(index), point)
       log.info({ event: 'audit.named', ...facts }, 'the committee computes this job again')
     } catch (error) {
@@ -104,6 +113,10 @@ export async function createAuditor({ chain, log }: Components): Promise<Auditor
   return {
     open(suspect) {
       suspects.add(suspect)
+      // A client keeps no more in the escrow than its sessions need, and between anchor and trace there is no time to deposit.
+      const fees = BigInt(suspects.size + naming.size) * chain.params.auditFee
+      funded = funded.catch(() => {}).then(() => ensureBalance(chain, fees))
+      funded.catch(() => {})
       match()
     },
     waiting: () => suspects.size,

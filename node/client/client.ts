@@ -15,7 +15,7 @@ import { createNetwork, type Network } from '../net/libp2p.ts'
 import type { Log } from '../net/log.ts'
 import { createStreams } from '../net/streams.ts'
 import { chooseBid, createOfferDesk, type OfferTerms, type ReceivedBid } from './offer.ts'
-import { reclaimSessions, releaseSession } from './reserves.ts'
+import { ensureBalance, reclaimSessions, releaseSession } from './reserves.ts'
 import { type ConsumerSession, openConsumerSession } from './session.ts'
 
 export type ClientConfig = {
@@ -62,18 +62,6 @@ export type LightClient = {
   /** See `reclaimSessions`. */
   reclaim(): Promise<bigint>
   stop(): Promise<void>
-}
-
-/** Moves what is missing from the account into the escrow. */
-async function ensureBalance(chain: Chain, needed: bigint): Promise<void> {
-  const address = chain.address!
-  const balance = await chain.balanceOf(address)
-  if (balance >= needed) return
-  const missing = needed - balance
-  const tokens = await chain.tokensOf(address)
-  if (tokens < missing)
-    throw new SinterError('BALANCE_TOO_LOW', `the session needs ${missing} base units more than ${address} has`)
-  await chain.deposit(missing)
 }
 
 /** Starts a client: no stake, DHT client mode, nothing served but the model files it publishes itself. */

@@ -186,10 +186,12 @@ test('replicas: without a majority there is no answer, and all of them are opene
 })
 
 test('on the chain: a suspect is named in the batch that anchors it, at the point that its receipt owns', async () => {
-  const world = await openChainWorld()
+  const world = await openChainWorld(undefined, { auditWindow: 5 })
   try {
     const { consumer, provider } = world
     const auditor = await createAuditor({ chain: consumer.chain, log })
+    // Nothing lies in the escrow beside the session, as with a client that has opened one.
+    await consumer.chain.withdraw(await consumer.chain.balanceOf(consumer.chain.address!))
     const session = fromHex(world.session)
     const unit = 10n ** 15n
     const suspect = { session, seq: 2n, cumulative: 8n * unit + 2n, price: 5n * unit + 1n }

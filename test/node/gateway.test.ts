@@ -14,7 +14,7 @@ import { serveHttp } from '../../node/gateway/serve.ts'
 import { decodeInfer, encodeInfer } from '../../node/gateway/tensors.ts'
 import { SinterError } from '../../protocol/errors.ts'
 
-/** The gateway's wire: real HTTP and the real model, called here instead of over a network (test/e2e/consumer.test.ts has that). */
+/** The gateway's wire: real HTTP and the real model, called here instead of over a network (test/e2e/consumer.ts has that). */
 
 const { images, labels } = loadHeldOut()
 const digits = loadDigits()

@@ -1,4 +1,4 @@
-/** What consumers use, over a local network of real processes: connection, scheduler and faults of providers. */
+/** `npm run test:consumer`: what consumers use, over a local network of real processes: connection, scheduler and faults of providers. */
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

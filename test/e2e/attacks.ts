@@ -1,5 +1,5 @@
 /**
- * A local network of real processes in which two providers play another cheat in each batch, after one honest one, and at the end
+ * `npm run test:attacks`: a local network of real processes in which two providers play another cheat in each batch, after one honest one, and at the end
  * offer the chain receipts that no consumer acknowledged. The unit tests of test/adversary play the same cheats.
  */
 import { readFileSync } from 'node:fs'
@@ -25,7 +25,7 @@ const slashed = (trick: TrickName, fault?: RegExp): Expected => ({
 })
 
 /** Batch for batch. Silence comes last: the clock of the chain is set forward for it. */
-const ALL: Record<string, Expected[]> = {
+const PLAYED: Record<string, Expected[]> = {
   left: [
     { trick: 'honest', status: 'paid' },
     slashed('spliced-statements', /^(SEGMENT_COUNT|ACCUMULATOR|PROOF_PAIRING)/),
@@ -42,14 +42,6 @@ const ALL: Record<string, Expected[]> = {
     slashed('four-bit-weights', /^PROOF_PAIRING/),
   ],
 }
-/** One of each kind; all of them with `npm run test:attacks`. The unit tests always play all. */
-const FEW: TrickName[] = ['honest', 'spliced-statements', 'silence', 'cached-output']
-const PLAYED = Object.fromEntries(
-  Object.entries(ALL).map(([name, plays]) => [
-    name,
-    process.env.SINTER_ATTACKS === 'all' ? plays : plays.filter(({ trick }) => FEW.includes(trick)),
-  ]),
-)
 const STEP_MS = 300_000
 const { images } = loadHeldOut()
 const adversary = fileURLToPath(new URL('../adversary/node.ts', import.meta.url))
