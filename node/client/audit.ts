@@ -77,6 +77,8 @@ export async function createAuditor({ chain, log }: Components): Promise<Auditor
       // Where the receipt's part of the sum begins: behind those of its session that this range has before it.
       const point = start + suspect.cumulative - suspect.price - (cumulative - fee)
       await funded
+      // A session opened since may have taken it.
+      await ensureBalance(chain, chain.params.auditFee)
       await chain.audit(batchId, Number(index), point)
       log.info({ event: 'audit.named', ...facts }, 'the committee computes this job again')
     } catch (error) {
