@@ -87,15 +87,6 @@ export function auditedSession(
   }
 }
 
-/** Outputs as text, equal for equal bits. */
-const bitsOf = (outputs: InferResult['outputs']): string =>
-  Object.keys(outputs)
-    .sort()
-    .map((name) =>
-      Buffer.from(outputs[name]!.buffer, outputs[name]!.byteOffset, outputs[name]!.byteLength).toString('hex'),
-    )
-    .join('/')
-
 /**
  * The policy `replicated`: every job goes to all sessions, each served canonically, and the answer is the one that more than half of them
  * gave, bit for bit. The others are opened to the committee. Throws `REPLICAS` for sessions that are not canonical or fewer than two,
@@ -112,24 +103,25 @@ export function replicatedSession(sessions: ConsumerSession[], components: Check
   async function infer(inputs: Inputs, options: InferOptions): Promise<InferResult> {
     const settled = await Promise.allSettled(sessions.map((session) => session.infer(inputs, options)))
     const answers = settled.flatMap((each, i) =>
-      each.status === 'fulfilled'
-        ? [{ session: sessions[i]!, result: each.value, bits: bitsOf(each.value.outputs) }]
-        : [],
+      each.status === 'fulfilled' ? [{ session: sessions[i]!, result: each.value }] : [],
     )
     const failed = settled.find((each) => each.status === 'rejected')
     if (answers.length === 0) throw failed!.reason
     compared++
-    const group = (bits: string) => answers.filter((each) => each.bits === bits)
-    const best = answers.reduce((a, b) => (group(b.bits).length > group(a.bits).length ? b : a))
-    const others = answers.filter(({ bits }) => bits !== best.bits)
-    for (const { session } of others) {
-      const { outputs } = answers.find((each) => each.session === session)!.result
-      const found = mismatch(session.model.manifest, best.result.outputs, outputs, true)!
+    type Given = (typeof answers)[number]
+    // By the integers that a receipt commits to: floats that mean the same are the same answer.
+    const between = (a: Given, b: Given): Mismatch | null =>
+      mismatch(a.session.model.manifest, a.result.outputs, b.result.outputs, true)
+    const group = (of: Given): Given[] => answers.filter((each) => between(of, each) === null)
+    const best = answers.reduce((a, b) => (group(b).length > group(a).length ? b : a))
+    const others = answers.filter((each) => between(best, each) !== null)
+    for (const { session, result } of others) {
+      const found = between(best, { session, result })!
       const providers = providersOf(best.session, session)
       disputes.push({ providers, mismatch: found })
       log.warn({ event: 'audit.mismatch', providers, ...found }, 'two providers answered differently')
     }
-    const majority = 2 * group(best.bits).length > sessions.length
+    const majority = 2 * group(best).length > sessions.length
     // Without a majority each of them is a suspect.
     const suspects = (majority ? others : others.length > 0 ? answers : []).map(({ result }) => result)
     if (suspects.length > 0) {

@@ -166,6 +166,15 @@ test('replicas: the answer of most of them, bit for bit, and the odd one is open
   )
 })
 
+test('replicas: floats that mean the same integers are the same answer, and cost nobody an audit', async () => {
+  const { sessions, close } = await sessionsWith([digitsRuntime, shifted(0.25)], true)
+  const { opened, components } = openedBy()
+  const session = replicatedSession(sessions, components)
+  await (await session.infer([images[0]!])).acknowledged
+  await close(session)
+  assert.equal([session.compared(), session.disputes(), opened], [1, [], []])
+})
+
 test('replicas: without a majority there is no answer, and all of them are opened', async () => {
   const { sessions, close } = await sessionsWith([digitsRuntime, shifted(1)], true)
   const { opened, components } = openedBy()
