@@ -7,7 +7,7 @@ import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { BatchEvent } from '../chain/watch.ts'
 import type { Log } from '../net/log.ts'
-import { ensureBalance } from './reserves.ts'
+import type { Purse, SetAside } from './reserves.ts'
 
 /** A value in which two answers to one question are further apart than two honest ones can be, in quanta of the output. */
 export type Mismatch = { output: string; at: number; first: number; second: number; allowed: number }
@@ -49,10 +49,9 @@ export type Auditor = {
 }
 
 type Components = {
-  chain: Pick<
-    Chain,
-    'address' | 'params' | 'head' | 'ranges' | 'balanceOf' | 'tokensOf' | 'deposit' | 'audit' | 'watchBatches'
-  >
+  chain: Pick<Chain, 'address' | 'params' | 'head' | 'ranges' | 'audit' | 'watchBatches'>
+  /** The account's: a client keeps no more in the escrow than its sessions need, and between anchor and trace there is no time to deposit. */
+  purse: Purse
   log: Log
 }
 
@@ -60,39 +59,36 @@ type Components = {
 const KEPT_RANGES = 1_024
 
 /** Watches the chain for batches with receipts of this account's sessions. Throws the chain's codes. */
-export async function createAuditor({ chain, log }: Components): Promise<Auditor> {
-  const suspects = new Set<Suspect>()
+export async function createAuditor({ chain, purse, log }: Components): Promise<Auditor> {
+  const suspects = new Map<Suspect, SetAside>()
   const ranges: Anchored[] = []
   const naming = new Set<Promise<void>>()
-  let funded: Promise<void> = Promise.resolve()
 
   const holds = (range: Anchored, { session, seq }: Suspect): boolean =>
     range.session === toHex(session) && seq >= range.fromSeq && seq <= range.toSeq
 
-  async function name(range: Anchored, suspect: Suspect): Promise<void> {
-    const { batchId, index, cumulative, fee } = range
+  async function name(range: Anchored, suspect: Suspect, fee: SetAside): Promise<void> {
+    const { batchId, index, cumulative } = range
     const facts = { batch: batchId, session: range.session, seq: Number(suspect.seq) }
     try {
       const { start } = (await chain.ranges(batchId))[Number(index)]!
       // Where the receipt's part of the sum begins: behind those of its session that this range has before it.
-      const point = start + suspect.cumulative - suspect.price - (cumulative - fee)
-      await funded
-      // A session opened since may have taken it.
-      await ensureBalance(chain, chain.params.auditFee)
-      await chain.audit(batchId, Number(index), point)
+      const point = start + suspect.cumulative - suspect.price - (cumulative - range.fee)
+      await fee.spend(() => chain.audit(batchId, Number(index), point))
       log.info({ event: 'audit.named', ...facts }, 'the committee computes this job again')
     } catch (error) {
       const code = errorCode(error)
+      fee.release()
       log.warn({ event: 'audit.failed', ...facts, code, error: describeError(error) }, 'the job could not be opened')
     }
   }
 
   function match(): void {
-    for (const suspect of suspects) {
+    for (const [suspect, fee] of suspects) {
       const range = ranges.find((each) => holds(each, suspect))
       if (range === undefined) continue
       suspects.delete(suspect)
-      const work = name(range, suspect).finally(() => naming.delete(work))
+      const work = name(range, suspect, fee).finally(() => naming.delete(work))
       naming.add(work)
     }
   }
@@ -114,11 +110,8 @@ export async function createAuditor({ chain, log }: Components): Promise<Auditor
 
   return {
     open(suspect) {
-      suspects.add(suspect)
-      // A client keeps no more in the escrow than its sessions need, and between anchor and trace there is no time to deposit.
-      const fees = BigInt(suspects.size + naming.size) * chain.params.auditFee
-      funded = funded.catch(() => {}).then(() => ensureBalance(chain, fees))
-      funded.catch(() => {})
+      if (suspects.has(suspect)) return
+      suspects.set(suspect, purse.setAside(chain.params.auditFee))
       match()
     },
     waiting: () => suspects.size,

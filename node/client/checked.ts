@@ -172,7 +172,7 @@ const unchecked = (session: ConsumerSession): CheckedSession => ({
  * to the committee, for `timeoutMs` at most, and says whether it was. Throws `CHECKS` and the codes of `openSessions`.
  */
 export async function openChecked(
-  client: Pick<LightClient, 'openSessions' | 'chain'>,
+  client: Pick<LightClient, 'openSessions' | 'chain' | 'purse'>,
   request: SessionRequest,
   { audit, replicas }: Checks,
   log: Log,
@@ -184,7 +184,7 @@ export async function openChecked(
     const [session] = await client.openSessions(request, [jobs])
     return { session: unchecked(session!), settled: async () => true, stop: async () => {} }
   }
-  const auditor = await createAuditor({ chain: client.chain, log })
+  const auditor = await createAuditor({ chain: client.chain, purse: client.purse, log })
   try {
     const components = { auditor, log }
     const open = async (): Promise<CheckedSession> => {

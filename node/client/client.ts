@@ -15,7 +15,7 @@ import { createNetwork, type Network } from '../net/libp2p.ts'
 import type { Log } from '../net/log.ts'
 import { createStreams } from '../net/streams.ts'
 import { chooseBid, createOfferDesk, type OfferTerms, type ReceivedBid } from './offer.ts'
-import { ensureBalance, reclaimSessions, releaseSession } from './reserves.ts'
+import { createPurse, type Purse, reclaimSessions, releaseSession } from './reserves.ts'
 import { type ConsumerSession, openConsumerSession } from './session.ts'
 
 export type ClientConfig = {
@@ -48,6 +48,8 @@ export type SessionRequest = Omit<OfferTerms, 'model'> & {
 export type LightClient = {
   network: Network
   chain: Chain
+  /** What spends from the account's escrow balance spends through this. */
+  purse: Purse
   content: Content
   library: ModelLibrary
   /** Offer, bids, choice, session on chain, assignment. Throws `NO_BIDS`, `BALANCE_TOO_LOW`, the chain's and the provider's codes. */
@@ -98,6 +100,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   })
   const library = createModelLibrary((cid, options) => content.get(cid, options))
 
+  const purse = createPurse(chain)
   const release = (session: Hex): Promise<void> => releaseSession(chain, session)
 
   /** The ceiling must not lie with a provider that does not serve. */
@@ -112,9 +115,10 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   async function begin(request: Omit<SessionRequest, 'jobs'>, offer: Offer, bid: ReceivedBid, jobs: bigint) {
     const { model, lifeS = 3_600, policy = 'zk', canonical = false } = request
     const ceiling = bid.price * jobs
-    await ensureBalance(chain, ceiling)
     const { timestamp } = await chain.head()
-    const { session } = await chain.openSession(bid.provider, ceiling, timestamp + BigInt(lifeS))
+    const { session } = await purse.spend(ceiling, () =>
+      chain.openSession(bid.provider, ceiling, timestamp + BigInt(lifeS)),
+    )
     try {
       return await openConsumerSession(
         { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
@@ -166,6 +170,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   return {
     network,
     chain,
+    purse,
     content,
     library,
     openSession: async (request) => (await openSessions(request, [request.jobs]))[0]!,

@@ -150,7 +150,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
   const receipts = new Map<string, Receipt>()
   let auditor: Promise<Auditor> | null = null
   const checks = createSpotChecks(
-    { budget, auditor: () => (auditor ??= createAuditor({ chain: client.chain, log })), log },
+    { budget, auditor: () => (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log })), log },
     options.audit ?? 0.01,
   )
   const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()

@@ -2,11 +2,66 @@ import type { Hex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { Chain } from '../chain/chain.ts'
 
+/** The account's units in the escrow, spent by one step at a time: two steps at once would both count on the same units. */
+export type Purse = {
+  /**
+   * Makes sure that the escrow holds `amount` beside what is set aside, then runs the step that takes it. Throws `BALANCE_TOO_LOW` and
+   * what the step throws.
+   */
+  spend<T>(amount: bigint, step: () => Promise<T>): Promise<T>
+  /** Sets an amount aside for a step that has no time to deposit; a failure to deposit it comes up when it is spent. */
+  setAside(amount: bigint): SetAside
+}
+export type SetAside = {
+  /** Runs the step that takes the amount. */
+  spend<T>(step: () => Promise<T>): Promise<T>
+  /** It is no longer needed. */
+  release(): void
+}
+
+type Funds = Pick<Chain, 'address' | 'balanceOf' | 'tokensOf' | 'deposit'>
+
+/** The purse of the chain's account. An account has one, shared by all that spend from its escrow balance. */
+export function createPurse(chain: Funds): Purse {
+  let aside = 0n
+  let last: Promise<unknown> = Promise.resolve()
+
+  function inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const turn = last.catch(() => {}).then(step)
+    last = turn.catch(() => {})
+    return turn
+  }
+  const spend = <T>(amount: bigint, step: () => Promise<T>): Promise<T> =>
+    inTurn(async () => {
+      await ensureBalance(chain, amount + aside)
+      return step()
+    })
+
+  return {
+    spend,
+    setAside(amount) {
+      aside += amount
+      let held = true
+      const release = (): void => {
+        if (held) aside -= amount
+        held = false
+      }
+      inTurn(() => ensureBalance(chain, aside)).catch(() => {})
+      return {
+        release,
+        spend: (step) =>
+          inTurn(async () => {
+            release()
+            await ensureBalance(chain, amount + aside)
+            return step()
+          }),
+      }
+    },
+  }
+}
+
 /** Moves what is missing from the account into the escrow. Throws `BALANCE_TOO_LOW` and the chain's codes. */
-export async function ensureBalance(
-  chain: Pick<Chain, 'address' | 'balanceOf' | 'tokensOf' | 'deposit'>,
-  needed: bigint,
-): Promise<void> {
+async function ensureBalance(chain: Funds, needed: bigint): Promise<void> {
   const address = chain.address!
   const balance = await chain.balanceOf(address)
   if (balance >= needed) return

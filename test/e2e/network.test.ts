@@ -150,7 +150,11 @@ async function setUp(): Promise<void> {
   await world.client.network.waitForSubscribers('offers', 4, 30_000)
   const rebirth = killAfterAnchor()
   await buy('phoenix')
-  auditor = await createAuditor({ chain: world.client.chain, log: pino({ level: 'silent' }) })
+  auditor = await createAuditor({
+    chain: world.client.chain,
+    purse: world.client.purse,
+    log: pino({ level: 'silent' }),
+  })
   for (const [i, name] of CHEATS.entries()) await buy(name, 10 + 10 * i, name === 'made-up-outputs')
   await rebirth
   const first = await finished('replayed-attestation')

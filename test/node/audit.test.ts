@@ -8,6 +8,7 @@ import { createAuditor, mismatch, type Suspect } from '../../node/client/audit.t
 import { createBudget } from '../../node/client/budget.ts'
 import { auditedSession, type CheckedSession, replicatedSession } from '../../node/client/checked.ts'
 import type { Pool } from '../../node/client/pool.ts'
+import { createPurse } from '../../node/client/reserves.ts'
 import { createScores } from '../../node/client/score.ts'
 import { createSlot } from '../../node/client/slot.ts'
 import { createSpotChecks } from '../../node/client/spot-check.ts'
@@ -198,7 +199,7 @@ test('on the chain: a suspect is named in the batch that anchors it, at the poin
   const world = await openChainWorld(undefined, { auditWindow: 5 })
   try {
     const { consumer, provider } = world
-    const auditor = await createAuditor({ chain: consumer.chain, log })
+    const auditor = await createAuditor({ chain: consumer.chain, purse: createPurse(consumer.chain), log })
     // Nothing lies in the escrow beside the session, as with a client that has opened one.
     await consumer.chain.withdraw(await consumer.chain.balanceOf(consumer.chain.address!))
     const session = fromHex(world.session)
