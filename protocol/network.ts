@@ -25,6 +25,7 @@ export const networkSchema = z.strictObject({
     batches: address,
     prices: address,
     emissions: address,
+    referee: address,
     /** Reports measured capacity; a network without it steers and pays by none. */
     capacity: address.optional(),
     faucet: address.optional(),

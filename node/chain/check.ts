@@ -7,6 +7,7 @@ import {
   emissionsAbi,
   escrowAbi,
   pricesAbi,
+  refereeAbi,
   registryAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
@@ -26,7 +27,7 @@ type Fact = [what: string, found: unknown, stated: unknown]
  */
 export async function checkDeployment(network: NetworkFile, rpcUrl: string | readonly string[]): Promise<number> {
   const client = openClient(rpcUrl, 250, { chainId: network.chainId })
-  const { token, registry, escrow, beacon, batches, prices, emissions, capacity = NO_CAPACITY } = network.contracts
+  const { token, registry, escrow, beacon, batches, prices, emissions, referee, capacity = NO_CAPACITY } = network.contracts
   const stated = paramsFromJson(network.params)
   const ask = (address: Address, abi: Abi, functionName: string, args: unknown[] = []): Promise<unknown> =>
     client.readContract({ address, abi, functionName, args }).catch((error: unknown) => {
@@ -49,7 +50,8 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     const facts = { genesis, period, roundsPerSlot: slotLength, minDelay, publicKey: key }
     await compare(beacon, drandBeaconAbi, facts, 'beacon')
   }
-  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions }, 'batches')
+  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, referee }, 'batches')
+  await compare(referee, refereeAbi, { batches }, 'referee')
   await compare(emissions, emissionsAbi, { token, registry, prices, batches, capacity }, 'emissions')
   const { targetPpm, deltaBps } = stated
   await compare(prices, pricesAbi, { emissions, targetPpm, deltaBps }, 'prices')

@@ -12,6 +12,7 @@ import {
   faucetAbi,
   feedAbi,
   pricesAbi,
+  refereeAbi,
   registryAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
@@ -48,7 +49,7 @@ export type DeployOptions = {
 const DEFAULT_FAUCET_FUND = 10n ** 21n
 
 /** What `Batches` calls. */
-const LIBRARIES = ['Audits', 'Ballots', 'Forfeits']
+const LIBRARIES = ['Audits', 'Ballots', 'Forfeits', 'Payouts', 'Ranges']
 
 /** Bytecode of a contract in protocol/contracts/artifacts, with the addresses of the libraries that it calls. */
 export function bytecodeOf(name: string, libraries: Record<string, Address> = {}): Hex {
@@ -86,7 +87,13 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
-  const [batches, prices, emissions, drip] = [7, 8, 9, 10].map(at) as [Address, Address, Address, Address]
+  const [batches, prices, emissions, referee, drip] = [0, 1, 2, 3, 4].map((i) => at(4 + LIBRARIES.length + i)) as [
+    Address,
+    Address,
+    Address,
+    Address,
+    Address,
+  ]
   const p = params
 
   const deploy = async (
@@ -116,6 +123,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     pokeGrace: BigInt(p.pokeGrace),
     slashPending: BigInt(p.slashPending),
     abandonWindow: BigInt(p.abandonWindow),
+    appealWindow: BigInt(p.appealWindow),
   }
   // Sent in the order of their nonces, mined together.
   const blocks = await Promise.all([
@@ -132,7 +140,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     ]),
     deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow), stakeParams(p)]),
     ...LIBRARIES.map((library) => deploy(library, libraries[library]!, [], [])),
-    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, batchParams]),
+    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, referee, batchParams]),
     deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
     deploy('Emissions', emissions, emissionsAbi as Abi, [
       token,
@@ -142,6 +150,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       options.capacity ?? NO_CAPACITY,
       emissionParams(p),
     ]),
+    deploy('Referee', referee, refereeAbi as Abi, [batches]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -159,6 +168,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       batches,
       prices,
       emissions,
+      referee,
       ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
       ...(faucet ? { faucet: drip } : {}),
     },

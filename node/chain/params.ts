@@ -24,6 +24,8 @@ const COUNTS = [
   'pokeGrace',
   'slashPending',
   'abandonWindow',
+  'appealWindow',
+  'appealBondBps',
   'epochLength',
   'lambdaPpm',
   'workBps',
@@ -98,8 +100,10 @@ export const devnetParams: NetworkParams = {
   attestWindow: 300,
   voteWindow: 60,
   pokeGrace: 10,
-  slashPending: 15,
+  slashPending: 20,
   abandonWindow: 30,
+  appealWindow: 15,
+  appealBondBps: 1_000,
   genesis: 100_000_000n * SNTR,
   cap: 1_000_000_000n * SNTR,
   minStake: 1_000n * SNTR,
@@ -163,6 +167,7 @@ export const firstParams: NetworkParams = {
   pokeGrace: 600,
   slashPending: 7 * DAY,
   abandonWindow: HOUR,
+  appealWindow: 30 * HOUR,
 }
 
 /** The form a network file carries: amounts as decimal strings. */

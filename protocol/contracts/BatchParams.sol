@@ -27,6 +27,8 @@ abstract contract BatchParams is IBatches {
     uint64 internal immutable _pokeGrace;
     uint64 internal immutable _slashPending;
     uint64 internal immutable _abandonWindow;
+    uint64 internal immutable _appealWindow;
+    uint16 internal immutable _appealBondBps;
 
     constructor(Params memory p) {
         if (p.draws == 0) revert BadParams("draws");
@@ -42,6 +44,9 @@ abstract contract BatchParams is IBatches {
         if (p.slashBurnBps > BPS) revert BadParams("slashBurnBps");
         if (p.traceWindow <= p.auditWindow || p.attestWindow == 0) revert BadParams("traceWindow");
         if (p.pokeGrace >= p.voteWindow) revert BadParams("pokeGrace");
+        // Appeal and slash are never open in the same second.
+        if (p.appealWindow == 0 || p.appealWindow >= p.slashPending) revert BadParams("appealWindow");
+        if (p.appealBondBps == 0 || p.appealBondBps > BPS) revert BadParams("appealBondBps");
         _draws = p.draws;
         _committeeSize = p.committeeSize;
         _quorum = p.quorum;
@@ -62,6 +67,8 @@ abstract contract BatchParams is IBatches {
         _pokeGrace = p.pokeGrace;
         _slashPending = p.slashPending;
         _abandonWindow = p.abandonWindow;
+        _appealWindow = p.appealWindow;
+        _appealBondBps = p.appealBondBps;
     }
 
     /// @inheritdoc IBatches
@@ -86,6 +93,8 @@ abstract contract BatchParams is IBatches {
         p.pokeGrace = _pokeGrace;
         p.slashPending = _slashPending;
         p.abandonWindow = _abandonWindow;
+        p.appealWindow = _appealWindow;
+        p.appealBondBps = _appealBondBps;
     }
 
     /// @inheritdoc IBatches

@@ -7,6 +7,7 @@ import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {IReferee} from "./interfaces/IReferee.sol";
 import {Audits} from "./libraries/Audits.sol";
 
 /// @title What `Batches` keeps, what can be read of it, and the guards of its transitions
@@ -15,18 +16,22 @@ abstract contract BatchState is BatchParams {
     IEscrow public immutable escrow;
     IBeacon public immutable beacon;
     IEmissions public immutable emissions;
+    IReferee public immutable referee;
 
     mapping(bytes32 batchId => Batch) internal _batches;
     mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
     mapping(bytes32 batchId => Audit[]) internal _audits;
-    /// @dev Kept only while a slash is pending: its reward is theirs.
+    /// @dev Kept only while a slash is pending or appealed: its reward is theirs. Of all committees that said so.
     mapping(bytes32 batchId => address[]) internal _voters;
+    /// @dev Whose bonds are in the pot.
+    mapping(bytes32 batchId => Appeal[]) internal _appeals;
 
-    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, IEmissions emissions_) {
+    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, IEmissions emissions_, IReferee referee_) {
         registry = registry_;
         escrow = escrow_;
         beacon = beacon_;
         emissions = emissions_;
+        referee = referee_;
     }
 
     // ---- views
@@ -62,6 +67,16 @@ abstract contract BatchState is BatchParams {
     /// @inheritdoc IBatches
     function auditsOf(bytes32 batchId) external view returns (Audit[] memory) {
         return _audits[batchId];
+    }
+
+    /// @inheritdoc IBatches
+    function appealsOf(bytes32 batchId) external view returns (Appeal[] memory) {
+        return _appeals[batchId];
+    }
+
+    /// @inheritdoc IBatches
+    function appealBond(bytes32 batchId) public view returns (uint256) {
+        return (lockFor(_batches[batchId].total) * _appealBondBps / BPS + 1) << _appeals[batchId].length;
     }
 
     /// @inheritdoc IBatches

@@ -9,10 +9,12 @@ import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {IReferee} from "./interfaces/IReferee.sol";
 import {Audits} from "./libraries/Audits.sol";
 import {Ballots} from "./libraries/Ballots.sol";
-import {Economics} from "./libraries/Economics.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
+import {Payouts} from "./libraries/Payouts.sol";
+import {Ranges} from "./libraries/Ranges.sol";
 import {Verdicts} from "./libraries/Verdicts.sol";
 
 /// @title Batches, documented in {IBatches}
@@ -22,9 +24,10 @@ contract Batches is BatchState, EIP712 {
         IEscrow escrow_,
         IBeacon beacon_,
         IEmissions emissions_,
+        IReferee referee_,
         Params memory params_
     )
-        BatchState(registry_, escrow_, beacon_, emissions_)
+        BatchState(registry_, escrow_, beacon_, emissions_, referee_)
         BatchParams(params_)
         EIP712("Sinter", "1")
     {}
@@ -44,7 +47,7 @@ contract Batches is BatchState, EIP712 {
         // What the lock was sized for, whatever the other contract says.
         b.betaBps = betaBps < _betaMaxBps ? betaBps : _betaMaxBps;
         b.root = root;
-        uint128 total = _consume(batchId, b, ranges);
+        uint128 total = Ranges.consume(escrow, _ranges[batchId], b, batchId, ranges);
         b.sampleSlot = beacon.slotAfter(block.number);
         b.auditUntil = uint64(block.timestamp) + _auditWindow;
         uint256 lock = lockFor(total);
@@ -92,20 +95,17 @@ contract Batches is BatchState, EIP712 {
         Batch storage b = _in(batchId, Status.Committed);
         uint64 graceEnd = _recorded(b.committeeSlot) + _pokeGrace;
         if (msg.sender != b.provider && block.timestamp < graceEnd) revert ProvidersGrace(graceEnd);
-        (bytes32 verdicts, address[] memory voters) = _tally(batchId, b, votes);
+        (bytes32 verdicts, address[] memory voters, bool silent) = _tally(batchId, b, votes);
         b.verdicts = verdicts;
         bool forged = Verdicts.forged(verdicts, _drawCount(batchId));
         b.status = forged ? Status.SlashPending : Status.Paid;
         emit BatchSettled(batchId, b.status, verdicts, voters);
         if (forged) {
-            _voters[batchId] = voters;
-            _payVoters(batchId, voters, _prepaid(batchId));
+            b.silent = silent;
+            Payouts.append(_voters[batchId], voters);
             _scheduleSlash(batchId, b);
         } else {
-            uint256 votersPart = uint256(b.total) * _nuBps / BPS;
-            _payVoters(batchId, voters, votersPart + _prepaid(batchId));
-            _divide(batchId, b, b.total - votersPart, openings);
-            registry.unlock(batchId);
+            _accept(batchId, b, voters, openings);
         }
     }
 
@@ -115,9 +115,43 @@ contract Batches is BatchState, EIP712 {
         _requirePassed(_recorded(b.committeeSlot) + _voteWindow);
         uint256 eligible = _eligible(b);
         if (eligible <= _seats(b.attempt)) revert CommitteeExhausted(eligible);
-        b.attempt++;
-        b.committeeSlot = beacon.slotAfter(block.number);
-        emit CommitteeRedrawn(batchId, b.attempt, b.committeeSlot);
+        _nextCommittee(batchId, b);
+    }
+
+    /// @inheritdoc IBatches
+    function appeal(bytes32 batchId) external {
+        Batch storage b = _in(batchId, Status.SlashPending);
+        // Silence is a fact of the chain, not a verdict.
+        if (b.verdicts == 0) revert NotAppealable(batchId);
+        uint64 until = b.slashAt - _slashPending + _appealWindow;
+        if (block.timestamp > until) revert DeadlinePassed(until);
+        uint256 eligible = _eligible(b);
+        if (eligible <= _seats(b.attempt)) revert CommitteeExhausted(eligible);
+        uint256 bond = appealBond(batchId);
+        _appeals[batchId].push(Appeal(msg.sender, uint96(bond)));
+        emit Appealed(batchId, msg.sender, bond);
+        _nextCommittee(batchId, b);
+        escrow.prepay(batchId, msg.sender, bond);
+    }
+
+    /// @inheritdoc IBatches
+    function rebut(bytes32 batchId) external {
+        Batch storage b = _in(batchId, Status.SlashPending);
+        if (!b.silent) revert NotAppealable(batchId);
+        if (block.timestamp >= b.slashAt) revert DeadlinePassed(b.slashAt);
+        if (!referee.posted(batchId)) revert NotPosted(batchId);
+        (b.silent, b.rebutted, b.verdicts) = (false, true, 0);
+        delete _voters[batchId];
+        emit SilenceRebutted(batchId);
+        _nextCommittee(batchId, b);
+    }
+
+    /// @inheritdoc IBatches
+    function convict(bytes32 batchId) external {
+        if (msg.sender != address(referee)) revert NotReferee(msg.sender);
+        Batch storage b = _batches[batchId];
+        if (b.status != Status.Committed) _in(batchId, Status.SlashPending);
+        _slash(batchId, b);
     }
 
     /// @inheritdoc IBatches
@@ -136,7 +170,6 @@ contract Batches is BatchState, EIP712 {
             _requirePassed(_recorded(b.challengeSlot) + _attestWindow);
             b.status = Status.SlashPending;
             emit BatchExpired(batchId, Status.SlashPending);
-            _returnPrepaid(batchId, b);
             _scheduleSlash(batchId, b);
         } else {
             revert WrongStatus(batchId, b.status);
@@ -147,16 +180,7 @@ contract Batches is BatchState, EIP712 {
     function finalize(bytes32 batchId) external {
         Batch storage b = _in(batchId, Status.SlashPending);
         if (block.timestamp < b.slashAt) revert DeadlineNotReached(b.slashAt);
-        b.status = Status.Slashed;
-        address[] memory voters = _voters[batchId];
-        delete _voters[batchId];
-        uint256 lock = lockFor(b.total);
-        uint256 each = voters.length == 0 ? 0 : lock * (BPS - _slashBurnBps) / BPS / voters.length;
-        uint256 rewarded = each * voters.length;
-        registry.slash(batchId, lock - rewarded, rewarded);
-        registry.unlock(batchId);
-        _payEach(batchId, voters, each);
-        emit BatchSlashed(batchId, lock - rewarded, rewarded);
+        _slash(batchId, b);
     }
 
     /// @inheritdoc IBatches
@@ -165,9 +189,17 @@ contract Batches is BatchState, EIP712 {
         _requirePassed(_recorded(b.committeeSlot) + _voteWindow + _abandonWindow);
         uint256 eligible = _eligible(b);
         if (eligible > _seats(b.attempt)) revert CommitteeCanGrow(eligible);
+        if (b.verdicts != 0) {
+            // An appeal that nobody judged changes nothing, and its bond has paid for nothing.
+            b.status = Status.SlashPending;
+            Payouts.returnLastBond(escrow, batchId, _appeals[batchId]);
+            _scheduleSlash(batchId, b);
+            return;
+        }
         b.status = Status.Abandoned;
         emit BatchAbandoned(batchId);
         registry.unlock(batchId);
+        Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
         _returnPrepaid(batchId, b);
     }
 
@@ -175,60 +207,34 @@ contract Batches is BatchState, EIP712 {
     function collect(bytes32 batchId, uint256 index) external {
         Batch storage b = _batches[batchId];
         if (b.status < Status.Paid) revert WrongStatus(batchId, b.status);
-        if (index >= _ranges[batchId].length) revert UnknownRange(index);
-        RangeRecord storage r = _ranges[batchId][index];
-        if (r.collected) revert AlreadyCollected(index);
-        r.collected = true;
-        uint256 paid = 0;
-        uint256 refunded = r.fee;
-        if (b.status == Status.Paid) {
-            // Shares of the running sum: rounding never adds or loses a unit over all ranges.
-            paid = _share(b.providerPart, r, b.total);
-            refunded = r.refund + _discount(b, r);
-        }
-        emit RangeCollected(batchId, index, r.consumer, paid, refunded);
-        if (paid > 0) escrow.pay(batchId, registry.payoutOf(b.provider), paid);
-        if (refunded > 0) escrow.pay(batchId, r.consumer, refunded);
+        Ranges.collect(escrow, registry, _ranges[batchId], b, batchId, index);
     }
 
     // ---- parts
-
-    function _consume(bytes32 batchId, Batch storage b, IEscrow.Range[] calldata ranges) private returns (uint128) {
-        IEscrow.Consumed[] memory consumed = escrow.consume(batchId, msg.sender, ranges);
-        uint256 total = 0;
-        for (uint256 i = 0; i < consumed.length; i++) {
-            IEscrow.Consumed memory c = consumed[i];
-            _ranges[batchId].push(RangeRecord(c.consumer, false, c.discountBps, uint128(total), c.fee, 0));
-            total += c.fee;
-            if (total > type(uint128).max) revert TotalTooLarge();
-            IEscrow.Range calldata r = ranges[i];
-            emit RangeAnchored(
-                batchId, i, r.session, c.consumer, c.fromSeq, r.toSeq, r.cumulative, c.fee, r.receiptHash
-            );
-        }
-        b.total = uint128(total);
-        // Only now is the burn known of which each range has its share.
-        uint256 discounts = 0;
-        for (uint256 i = 0; i < consumed.length; i++) {
-            if (consumed[i].discountBps > 0) discounts += _discount(b, _ranges[batchId][i]);
-        }
-        b.discountPart = uint128(discounts);
-        return uint128(total);
-    }
 
     /// @dev Agreeing votes of enough members of the current committee.
     function _tally(bytes32 batchId, Batch storage b, SignedVote[] calldata votes)
         private
         view
-        returns (bytes32 verdicts, address[] memory voters)
+        returns (bytes32 verdicts, address[] memory voters, bool silent)
     {
         address[] memory seats = committee(batchId);
         if (votes.length == 0) revert NoQuorum(0, quorumOf(seats.length));
         Ballots.Question memory question =
-            Ballots.Question(_domainSeparatorV4(), batchId, b.attestation, b.attempt, _drawCount(batchId));
-        (verdicts, voters) = Ballots.tally(votes, seats, question);
+            Ballots.Question(_domainSeparatorV4(), batchId, b.attestation, b.attempt, b.rebutted, _drawCount(batchId));
+        (verdicts, voters, silent) = Ballots.tally(votes, seats, question);
         (uint256 given, uint256 needed) = _standing(b, seats, voters);
         if (given < needed) revert NoQuorum(given, needed);
+    }
+
+    /// @dev Whoever appealed an earlier verdict was right.
+    function _accept(bytes32 batchId, Batch storage b, address[] memory voters, Opening[] calldata openings) private {
+        delete _voters[batchId];
+        Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
+        uint256 votersPart = uint256(b.total) * _nuBps / BPS;
+        Payouts.payVoters(escrow, registry, batchId, voters, votersPart + _prepaid(batchId));
+        _divide(batchId, b, b.total - votersPart, openings);
+        registry.unlock(batchId);
     }
 
     /// @dev What the voters left of the fees: β burns, draws off tolerance forfeit, the rest is the provider's.
@@ -266,36 +272,34 @@ contract Batches is BatchState, EIP712 {
     {
         // Rounded up: a forfeit is never worth less than its odds.
         uint256 perDraw = (uint256(b.total) * _forfeitBps + BPS * _draws - 1) / (BPS * _draws);
-        Forfeits.Forfeit[] memory forfeits =
-            Forfeits.collect(openings, b.root, b.total, b.verdicts, samplePoints(batchId), perDraw);
-        for (uint256 i = 0; i < forfeits.length; i++) {
-            Forfeits.Forfeit memory f = forfeits[i];
-            uint256 index = openings[i].range;
-            if (index >= _ranges[batchId].length) revert UnknownRange(index);
-            RangeRecord storage r = _ranges[batchId][index];
-            // The tree lists the ranges' receipts in the ranges' order; a tree that does not is forged, not off tolerance.
-            if (f.start < r.start || uint256(f.start) + f.price > uint256(r.start) + r.fee) {
-                revert OpeningOutsideRange(i);
-            }
-            r.refund += f.price;
-            refunds += f.price;
-            burns += f.amount - f.price;
-            emit ToleranceForfeited(batchId, index, r.consumer, f.price, f.amount);
+        return Forfeits.charge(_ranges[batchId], b, openings, batchId, samplePoints(batchId), perDraw);
+    }
+
+    /// @dev The whole lock. Voters share what does not burn of it, the floor and the bonds of appeals that were lost.
+    function _slash(bytes32 batchId, Batch storage b) private {
+        b.status = Status.Slashed;
+        address[] memory voters = _voters[batchId];
+        delete _voters[batchId];
+        uint256 lock = lockFor(b.total);
+        uint256 rewarded = voters.length == 0 ? 0 : lock * (BPS - _slashBurnBps) / BPS;
+        registry.slash(batchId, lock - rewarded, rewarded);
+        registry.unlock(batchId);
+        emit BatchSlashed(batchId, lock - rewarded, rewarded);
+        if (voters.length == 0) {
+            Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
+            _returnPrepaid(batchId, b);
+        } else {
+            uint256 bonds = Payouts.takeBonds(_appeals[batchId]);
+            Payouts.payVoters(escrow, registry, batchId, voters, rewarded + bonds + _prepaid(batchId));
         }
     }
 
-    /// @dev Equal parts; what does not divide burns.
-    function _payVoters(bytes32 batchId, address[] memory voters, uint256 amount) private {
-        uint256 each = amount / voters.length;
-        uint256 burned = amount - each * voters.length;
-        _payEach(batchId, voters, each);
-        if (burned > 0) escrow.burn(batchId, burned);
-        emit VotersPaid(batchId, each, burned);
-    }
-
-    function _payEach(bytes32 batchId, address[] memory voters, uint256 each) private {
-        if (each == 0) return;
-        for (uint256 i = 0; i < voters.length; i++) escrow.pay(batchId, registry.payoutOf(voters[i]), each);
+    /// @dev One larger, drawn from a slot that nobody knows.
+    function _nextCommittee(bytes32 batchId, Batch storage b) private {
+        b.status = Status.Committed;
+        b.attempt++;
+        b.committeeSlot = beacon.slotAfter(block.number);
+        emit CommitteeRedrawn(batchId, b.attempt, b.committeeSlot);
     }
 
     function _scheduleSlash(bytes32 batchId, Batch storage b) private {
@@ -310,12 +314,7 @@ contract Batches is BatchState, EIP712 {
 
     /// @dev Where nobody verified, it goes back to where it came from.
     function _returnPrepaid(bytes32 batchId, Batch storage b) private {
-        if (_floor > 0) escrow.pay(batchId, b.provider, _floor);
-        if (_auditFee == 0) return;
-        Audit[] storage named = _audits[batchId];
-        for (uint256 i = 0; i < named.length; i++) {
-            escrow.pay(batchId, _ranges[batchId][named[i].range].consumer, _auditFee);
-        }
+        Payouts.returnPrepaid(escrow, batchId, b.provider, _floor, _auditFee, _audits[batchId], _ranges[batchId]);
     }
 
     function _providersTurn(bytes32 batchId, Status status) private view returns (Batch storage b) {
@@ -329,15 +328,5 @@ contract Batches is BatchState, EIP712 {
 
     function _burnOf(Batch storage b) private view returns (uint256) {
         return uint256(b.total) * b.betaBps / BPS;
-    }
-
-    /// @dev Taken off the range's share of β only: what is forfeited burns whole.
-    function _discount(Batch storage b, RangeRecord storage r) private view returns (uint256) {
-        return r.discountBps == 0 ? 0 : Economics.discountOf(_share(_burnOf(b), r, b.total), r.discountBps);
-    }
-
-    function _share(uint256 amount, RangeRecord storage r, uint256 total) private view returns (uint256) {
-        uint256 start = r.start;
-        return amount * (start + r.fee) / total - amount * start / total;
     }
 }

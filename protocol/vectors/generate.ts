@@ -197,6 +197,7 @@ function networks(): unknown {
       batches: contract('batches'),
       prices: contract('prices'),
       emissions: contract('emissions'),
+      referee: contract('referee'),
     },
     params: { draws: 4, minStake: '1000000000000000000000' },
     tileDraws: 8,

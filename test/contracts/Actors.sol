@@ -15,6 +15,7 @@ contract Actors is World {
     mapping(bytes32 batchId => IBatches.Sibling[2]) private _leaves;
     mapping(bytes32 batchId => uint256) private _collected;
     uint256 public unbonding;
+    uint256 public appeals;
     uint256[] private _unbonds;
     /// @dev Everybody who can hold tokens: an address costs a multiplication on the curve each time it is asked for.
     address[] internal holders;
@@ -146,6 +147,8 @@ contract Actors is World {
         } else if (b.status == IBatches.Status.Committed) {
             judge(batchId, b, choice % 5);
         } else if (b.status == IBatches.Status.SlashPending) {
+            if (b.verdicts != 0 && vm.getBlockTimestamp() <= deadline - 10 && choice % 3 != 0) appealNow(batchId, choice);
+            if (status(batchId) != IBatches.Status.SlashPending) return;
             if (!late) vm.warp(deadline);
             batches.finalize(batchId);
         } else if (_collected[batchId] == 0) {
@@ -163,6 +166,16 @@ contract Actors is World {
     function commitNow(bytes32 batchId, address by) private {
         vm.prank(by);
         batches.commitAttestation(batchId, "attestation");
+        recordSlot(batches.batchOf(batchId).committeeSlot);
+    }
+
+    /// @dev By the provider, or by a consumer who may be its Sybil. Where all nodes sit already there is no larger committee.
+    function appealNow(bytes32 batchId, uint256 choice) private {
+        address by = choice % 2 == 0 ? batches.batchOf(batchId).provider : vm.addr(CONSUMER + choice % 2);
+        if (escrow.balanceOf(by) < batches.appealBond(batchId) || batches.batchOf(batchId).attempt > 0) return;
+        vm.prank(by);
+        batches.appeal(batchId);
+        appeals++;
         recordSlot(batches.batchOf(batchId).committeeSlot);
     }
 

@@ -6,12 +6,14 @@ import {Emissions} from "../../protocol/contracts/Emissions.sol";
 import {Escrow} from "../../protocol/contracts/Escrow.sol";
 import {HeaderBeacon} from "../../protocol/contracts/HeaderBeacon.sol";
 import {NodeRegistry} from "../../protocol/contracts/NodeRegistry.sol";
+import {Referee} from "../../protocol/contracts/Referee.sol";
 import {PriceIndex} from "../../protocol/contracts/PriceIndex.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
 import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
+import {IReferee} from "../../protocol/contracts/interfaces/IReferee.sol";
 import {IPriceIndex} from "../../protocol/contracts/interfaces/IPriceIndex.sol";
 import {Harness, Vm} from "./Harness.sol";
 
@@ -33,6 +35,7 @@ abstract contract World is Harness {
     Batches internal batches;
     PriceIndex internal index;
     Emissions internal emissions;
+    Referee internal referee;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -75,6 +78,8 @@ abstract contract World is Harness {
         p.voteWindow = 60;
         p.pokeGrace = 10;
         p.slashPending = 30;
+        p.appealWindow = 20;
+        p.appealBondBps = 1_000;
         p.abandonWindow = 40;
     }
 
@@ -116,13 +121,16 @@ abstract contract World is Harness {
         address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
         address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
         address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
+        address refereeAt = vm.computeCreateAddress(address(this), nonce + 7);
         token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
         beacon = new HeaderBeacon(4, 1);
         registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, 1_000, 1_000 ether);
         escrow = new Escrow(token, address(registry), batchesAt, 300, stakeParams());
-        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), p);
+        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), IReferee(refereeAt), p);
         index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
         emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
+        referee = new Referee(batches);
+        assert(address(referee) == refereeAt);
         assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
     }
 

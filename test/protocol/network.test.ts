@@ -17,6 +17,7 @@ const file = {
     batches: contract('batches'),
     prices: contract('prices'),
     emissions: contract('emissions'),
+    referee: contract('referee'),
   },
   params: { draws: 4, minStake: '1000000000000000000000' },
   tileDraws: 8,

@@ -28,6 +28,8 @@ interface IBatches {
     /// @param pokeGrace first part of the vote window, in which only the provider may settle.
     /// @param slashPending time from a `forged` verdict to the slash.
     /// @param abandonWindow time from the end of the last possible vote window to abandonment.
+    /// @param appealWindow first part of `slashPending`, in which the verdict can be appealed. Shorter than it.
+    /// @param appealBondBps share of the lock that the first appeal of a batch lays down; each further one twice as much.
     struct Params {
         uint8 draws;
         uint16 committeeSize;
@@ -49,6 +51,8 @@ interface IBatches {
         uint64 pokeGrace;
         uint64 slashPending;
         uint64 abandonWindow;
+        uint64 appealWindow;
+        uint16 appealBondBps;
     }
 
     /// @notice The first five are on the way, the last four final.
@@ -71,6 +75,8 @@ interface IBatches {
     /// @param betaBps share of the fees that burns, as of the anchor.
     /// @param discountPart what all discounts take off the burn.
     /// @param auditUntil last second in which audits are named.
+    /// @param silent some vote of the verdict `forged` says that its voter was shown no attestation.
+    /// @param rebutted the attestation was posted after such a verdict: votes without a digest are refused.
     /// @param verdicts one byte per draw, then one per audit, set by the settling quorum.
     struct Batch {
         address provider;
@@ -78,6 +84,8 @@ interface IBatches {
         uint8 attempt;
         uint48 anchorBlock;
         uint16 betaBps;
+        bool silent;
+        bool rebutted;
         bytes32 root;
         uint128 total;
         uint128 providerPart;
@@ -112,8 +120,14 @@ interface IBatches {
         uint128 point;
     }
 
+    /// @notice A bond in the batch's pot, until the batch is final or its appeal is.
+    struct Appeal {
+        address appellant;
+        uint96 bond;
+    }
+
     /// @notice A committee member's vote; batch, attempt and attestation are the chain's own.
-    /// @param digest the voter's own digest of the coefficients (not judged here).
+    /// @param digest the voter's own digest of the coefficients (not judged here); zero says that it was shown no attestation.
     /// @param signature EIP-712 over Vote(batch, attempt, attestation, verdicts, digest).
     struct SignedVote {
         bytes32 verdicts;
@@ -168,6 +182,9 @@ interface IBatches {
     event ToleranceForfeited(
         bytes32 indexed batchId, uint256 indexed range, address indexed consumer, uint256 refunded, uint256 forfeited
     );
+    event Appealed(bytes32 indexed batchId, address indexed appellant, uint256 bond);
+    event BondReturned(bytes32 indexed batchId, address indexed appellant, uint256 bond);
+    event SilenceRebutted(bytes32 indexed batchId);
     event SlashScheduled(bytes32 indexed batchId, uint64 slashAt);
     event BatchSlashed(bytes32 indexed batchId, uint256 burned, uint256 rewarded);
     event BatchExpired(bytes32 indexed batchId, Status status);
@@ -189,6 +206,11 @@ interface IBatches {
     /// @notice Votes, or from the second committee on the base units of their stake.
     error NoQuorum(uint256 given, uint256 needed);
     error VerdictsDiffer(uint256 vote);
+    /// @notice There is no verdict, or for `rebut` none that says of silence.
+    error NotAppealable(bytes32 batchId);
+    error NotPosted(bytes32 batchId);
+    error NotReferee(address caller);
+    error SilenceWasRebutted(uint256 vote);
     error NotInCommittee(address signer);
     error VotedTwice(address signer);
     error BadVerdict(uint256 draw);
@@ -229,13 +251,25 @@ interface IBatches {
     /// @notice Draws a larger committee after a vote window without settlement.
     function redraw(bytes32 batchId) external;
 
+    /// @notice Lays down `appealBond` out of the caller's escrow balance against the verdict `forged`, and draws a larger committee. The bond
+    /// comes back when a later verdict is another, or when nobody judges the appeal; it goes to the voters when the batch is slashed.
+    function appeal(bytes32 batchId) external;
+
+    /// @notice Voids a verdict in which some vote says that there was no attestation, now that it has been posted (`IReferee.post`).
+    /// Another committee is drawn, larger where there are nodes for it, and no such vote is taken any more.
+    function rebut(bytes32 batchId) external;
+
+    /// @notice Slashes a batch of which a fault was proven on chain; by the referee.
+    function convict(bytes32 batchId) external;
+
     /// @notice Ends a batch whose provider let a deadline pass: `Untraced`, or `SlashPending` after silence.
     function expire(bytes32 batchId) external;
 
     /// @notice Carries out a pending slash.
     function finalize(bytes32 batchId) external;
 
-    /// @notice Ends a batch that no committee, up to all eligible nodes, would judge: refunds consumers, returns lock and floor.
+    /// @notice Ends a batch that no committee, up to all eligible nodes, would judge: refunds consumers, returns lock and floor. On
+    /// appeal the verdict stands instead, and the slash is pending again.
     function abandon(bytes32 batchId) external;
 
     /// @notice Moves one range's money, once, after a final status: to the provider's owner, or back to the consumer.
@@ -260,6 +294,12 @@ interface IBatches {
 
     /// @notice Points of [0, total) that the sample beacon draws, one per draw, then those of the audits.
     function samplePoints(bytes32 batchId) external view returns (uint256[] memory points);
+
+    /// @notice Appeals whose bonds the pot holds.
+    function appealsOf(bytes32 batchId) external view returns (Appeal[] memory);
+
+    /// @notice Base units that the next appeal lays down.
+    function appealBond(bytes32 batchId) external view returns (uint256);
 
     /// @notice Members of the current committee. Reverts until its slot is recorded.
     function committee(bytes32 batchId) external view returns (address[] memory members);

@@ -14,12 +14,14 @@ library Ballots {
 
     /// @notice What all votes are about.
     /// @param domain EIP-712 domain separator of `Batches`.
+    /// @param rebutted the attestation stands on the chain: a vote that says it has none is refused.
     /// @param draws verdicts in a vote.
     struct Question {
         bytes32 domain;
         bytes32 batchId;
         bytes32 attestation;
         uint8 attempt;
+        bool rebutted;
         uint256 draws;
     }
 
@@ -27,10 +29,13 @@ library Ballots {
     /// is gone: a provider that hands its attestation to half of the committee, so that one half finds the forgery and the other half
     /// nothing, must not divide it.
     /// @param seats the committee.
+    /// @return verdicts those of the first vote.
+    /// @return voters who gave them.
+    /// @return silent some vote has no digest: its voter says that it was shown no attestation.
     function tally(IBatches.SignedVote[] calldata votes, address[] calldata seats, Question calldata question)
         external
         pure
-        returns (bytes32 verdicts, address[] memory voters)
+        returns (bytes32 verdicts, address[] memory voters, bool silent)
     {
         verdicts = votes[0].verdicts;
         Verdicts.check(verdicts, question.draws);
@@ -41,6 +46,10 @@ library Ballots {
             if (own != verdicts) {
                 if (!forged || !Verdicts.forged(own, question.draws)) revert IBatches.VerdictsDiffer(i);
                 Verdicts.check(own, question.draws);
+            }
+            if (votes[i].digest == 0) {
+                if (question.rebutted) revert IBatches.SilenceWasRebutted(i);
+                silent = true;
             }
             voters[i] = _signer(question, votes[i]);
             _takeSeat(seats, voters, i);

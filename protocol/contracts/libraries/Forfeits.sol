@@ -6,7 +6,7 @@ import {SumTree} from "./SumTree.sol";
 import {Verdicts} from "./Verdicts.sol";
 
 /// @title What draws off tolerance cost
-/// @dev `collect` is linked, not inlined: `Batches` has no room for its code.
+/// @dev `charge` is linked, not inlined: `Batches` has no room for its code.
 /// @notice A receipt drawn m times forfeits max(price, m · 1.5·F/k): its price goes back to its consumer, the rest burns.
 library Forfeits {
     /// @notice Forfeit of one receipt.
@@ -28,8 +28,36 @@ library Forfeits {
         uint256 refundFromLock;
     }
 
-    /// @notice Verifies the openings and matches them with the draws.
+    /// @notice Takes the forfeits of a paid batch off its ranges.
     /// @param perDraw forfeit of one draw, 1.5·F/k.
+    /// @return refunds what goes back to consumers.
+    /// @return burns what burns besides.
+    function charge(
+        IBatches.RangeRecord[] storage ranges,
+        IBatches.Batch storage b,
+        IBatches.Opening[] calldata openings,
+        bytes32 batchId,
+        uint256[] calldata points,
+        uint256 perDraw
+    ) external returns (uint256 refunds, uint256 burns) {
+        Forfeit[] memory forfeits = collect(openings, b.root, b.total, b.verdicts, points, perDraw);
+        for (uint256 i = 0; i < forfeits.length; i++) {
+            Forfeit memory f = forfeits[i];
+            uint256 index = openings[i].range;
+            if (index >= ranges.length) revert IBatches.UnknownRange(index);
+            IBatches.RangeRecord storage r = ranges[index];
+            // The tree lists the ranges' receipts in the ranges' order; a tree that does not is forged, not off tolerance.
+            if (f.start < r.start || uint256(f.start) + f.price > uint256(r.start) + r.fee) {
+                revert IBatches.OpeningOutsideRange(i);
+            }
+            r.refund += f.price;
+            refunds += f.price;
+            burns += f.amount - f.price;
+            emit IBatches.ToleranceForfeited(batchId, index, r.consumer, f.price, f.amount);
+        }
+    }
+
+    /// @notice Verifies the openings and matches them with the draws.
     /// @dev Two openings with one start would be the same leaf; the second could then match no draw, so `UnusedOpening`
     /// rules it out.
     function collect(
@@ -39,7 +67,7 @@ library Forfeits {
         bytes32 verdicts,
         uint256[] calldata points,
         uint256 perDraw
-    ) external pure returns (Forfeit[] memory forfeits) {
+    ) internal pure returns (Forfeit[] memory forfeits) {
         forfeits = new Forfeit[](openings.length);
         for (uint256 i = 0; i < openings.length; i++) {
             (bool ok, uint128 start) = SumTree.open(root, total, openings[i]);

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.28;
+
+import {IBatches} from "../interfaces/IBatches.sol";
+import {IEscrow} from "../interfaces/IEscrow.sol";
+import {INodeRegistry} from "../interfaces/INodeRegistry.sol";
+
+/// @title What leaves a batch's pot for voters, and what goes back to those who paid in advance
+/// @dev Linked, not inlined: `Batches` has no room for its code. Runs as `Batches`, the only one who may pay out of a pot.
+library Payouts {
+    /// @notice Equal parts; what does not divide burns.
+    function payVoters(
+        IEscrow escrow,
+        INodeRegistry registry,
+        bytes32 batchId,
+        address[] calldata voters,
+        uint256 amount
+    ) external {
+        uint256 each = amount / voters.length;
+        uint256 burned = amount - each * voters.length;
+        if (each > 0) {
+            for (uint256 i = 0; i < voters.length; i++) escrow.pay(batchId, registry.payoutOf(voters[i]), each);
+        }
+        if (burned > 0) escrow.burn(batchId, burned);
+        emit IBatches.VotersPaid(batchId, each, burned);
+    }
+
+    /// @notice The provider's floor and the consumers' audits.
+    function returnPrepaid(
+        IEscrow escrow,
+        bytes32 batchId,
+        address provider,
+        uint256 floor,
+        uint256 auditFee,
+        IBatches.Audit[] storage audits,
+        IBatches.RangeRecord[] storage ranges
+    ) external {
+        if (floor > 0) escrow.pay(batchId, provider, floor);
+        if (auditFee == 0) return;
+        for (uint256 i = 0; i < audits.length; i++) {
+            escrow.pay(batchId, ranges[audits[i].range].consumer, auditFee);
+        }
+    }
+
+    /// @notice All bonds to those who laid them down.
+    function returnBonds(IEscrow escrow, bytes32 batchId, IBatches.Appeal[] storage appeals) external {
+        while (appeals.length > 0) _returnLast(escrow, batchId, appeals);
+    }
+
+    /// @notice The bond of the latest appeal.
+    function returnLastBond(IEscrow escrow, bytes32 batchId, IBatches.Appeal[] storage appeals) external {
+        _returnLast(escrow, batchId, appeals);
+    }
+
+    /// @notice Sum of the bonds, which belong to nobody then.
+    function takeBonds(IBatches.Appeal[] storage appeals) external returns (uint256 bonds) {
+        for (; appeals.length > 0; appeals.pop()) bonds += appeals[appeals.length - 1].bond;
+    }
+
+    /// @notice Adds to a list of voters.
+    function append(address[] storage list, address[] calldata voters) external {
+        for (uint256 i = 0; i < voters.length; i++) list.push(voters[i]);
+    }
+
+    function _returnLast(IEscrow escrow, bytes32 batchId, IBatches.Appeal[] storage appeals) private {
+        IBatches.Appeal memory last = appeals[appeals.length - 1];
+        appeals.pop();
+        emit IBatches.BondReturned(batchId, last.appellant, last.bond);
+        escrow.pay(batchId, last.appellant, last.bond);
+    }
+}
