@@ -27,7 +27,17 @@ type Fact = [what: string, found: unknown, stated: unknown]
  */
 export async function checkDeployment(network: NetworkFile, rpcUrl: string | readonly string[]): Promise<number> {
   const client = openClient(rpcUrl, 250, { chainId: network.chainId })
-  const { token, registry, escrow, beacon, batches, prices, emissions, referee, capacity = NO_CAPACITY } = network.contracts
+  const {
+    token,
+    registry,
+    escrow,
+    beacon,
+    batches,
+    prices,
+    emissions,
+    referee,
+    capacity = NO_CAPACITY,
+  } = network.contracts
   const stated = paramsFromJson(network.params)
   const ask = (address: Address, abi: Abi, functionName: string, args: unknown[] = []): Promise<unknown> =>
     client.readContract({ address, abi, functionName, args }).catch((error: unknown) => {
