@@ -13,6 +13,7 @@ import {
   feedAbi,
   pricesAbi,
   registryAbi,
+  seatsAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
@@ -86,7 +87,8 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
-  const [batches, prices, emissions, drip] = [7, 8, 9, 10].map(at) as [Address, Address, Address, Address]
+  const [batches, prices, emissions, seats] = [7, 8, 9, 10].map(at) as [Address, Address, Address, Address]
+  const drip = at(11)
   const p = params
 
   const deploy = async (
@@ -127,12 +129,13 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       token,
       escrow,
       batches,
+      seats,
       BigInt(p.unbondingDelay),
       p.minStake,
     ]),
     deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow), stakeParams(p)]),
     ...LIBRARIES.map((library) => deploy(library, libraries[library]!, [], [])),
-    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, batchParams]),
+    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, seats, batchParams]),
     deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
     deploy('Emissions', emissions, emissionsAbi as Abi, [
       token,
@@ -142,6 +145,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       options.capacity ?? NO_CAPACITY,
       emissionParams(p),
     ]),
+    deploy('Seats', seats, seatsAbi as Abi, [registry, batches, p.seatStake, BigInt(p.seatWindow), []]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -157,6 +161,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       escrow,
       beacon,
       batches,
+      seats,
       prices,
       emissions,
       ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
@@ -186,7 +191,7 @@ export async function deployFeed(rpcUrl: string, key: Hex, description: string, 
 
 /** What no single contract can check. Throws `NETWORK_PARAMS`. */
 function checkParams(p: NetworkParams): void {
-  const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow
+  const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow + p.seatWindow
   if (p.unbondingDelay <= longest) {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
   }

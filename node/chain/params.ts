@@ -24,6 +24,7 @@ const COUNTS = [
   'pokeGrace',
   'slashPending',
   'abandonWindow',
+  'seatWindow',
   'epochLength',
   'lambdaPpm',
   'workBps',
@@ -56,6 +57,7 @@ const AMOUNTS = [
   'minLock',
   'verificationFloor',
   'auditFee',
+  'seatStake',
   'faucetTokens',
   'faucetEther',
   'emission0',
@@ -100,12 +102,14 @@ export const devnetParams: NetworkParams = {
   pokeGrace: 10,
   slashPending: 15,
   abandonWindow: 30,
+  seatWindow: 30,
   genesis: 100_000_000n * SNTR,
   cap: 1_000_000_000n * SNTR,
   minStake: 1_000n * SNTR,
   minLock: 10n * SNTR,
   verificationFloor: SNTR / 10n,
   auditFee: SNTR / 100n,
+  seatStake: 10n * SNTR,
   faucetTokens: 10_000n * SNTR,
   faucetEther: SNTR,
   // The economy of protocol/spec/economics.md, with an epoch of a minute.
@@ -163,6 +167,7 @@ export const firstParams: NetworkParams = {
   pokeGrace: 600,
   slashPending: 7 * DAY,
   abandonWindow: HOUR,
+  seatWindow: 48 * HOUR,
 }
 
 /** The form a network file carries: amounts as decimal strings. */

@@ -9,6 +9,7 @@ import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {ISeats} from "./interfaces/ISeats.sol";
 import {Audits} from "./libraries/Audits.sol";
 import {Ballots} from "./libraries/Ballots.sol";
 import {Economics} from "./libraries/Economics.sol";
@@ -22,9 +23,10 @@ contract Batches is BatchState, EIP712 {
         IEscrow escrow_,
         IBeacon beacon_,
         IEmissions emissions_,
+        ISeats seats_,
         Params memory params_
     )
-        BatchState(registry_, escrow_, beacon_, emissions_)
+        BatchState(registry_, escrow_, beacon_, emissions_, seats_)
         BatchParams(params_)
         EIP712("Sinter", "1")
     {}
@@ -97,6 +99,7 @@ contract Batches is BatchState, EIP712 {
         bool forged = Verdicts.forged(verdicts, _drawCount(batchId));
         b.status = forged ? Status.SlashPending : Status.Paid;
         emit BatchSettled(batchId, b.status, verdicts, voters);
+        seats.take(batchId, voters, forged ? uint64(block.timestamp) + _slashPending : 0);
         if (forged) {
             _voters[batchId] = voters;
             _payVoters(batchId, voters, _prepaid(batchId));
@@ -216,18 +219,20 @@ contract Batches is BatchState, EIP712 {
         return uint128(total);
     }
 
-    /// @dev Agreeing votes of enough members of the current committee.
+    /// @dev Agreeing votes of enough members of the current committee who have something to lose. Others are left out rather than
+    /// refused: else a voter whose stake is gone by then would take the quorum with it.
     function _tally(bytes32 batchId, Batch storage b, SignedVote[] calldata votes)
         private
         view
         returns (bytes32 verdicts, address[] memory voters)
     {
-        address[] memory seats = committee(batchId);
-        if (votes.length == 0) revert NoQuorum(0, quorumOf(seats.length));
+        address[] memory members = committee(batchId);
+        if (votes.length == 0) revert NoQuorum(0, quorumOf(members.length));
         Ballots.Question memory question =
             Ballots.Question(_domainSeparatorV4(), batchId, b.attestation, b.attempt, _drawCount(batchId));
-        (verdicts, voters) = Ballots.tally(votes, seats, question);
-        (uint256 given, uint256 needed) = _standing(b, seats, voters);
+        (verdicts, voters) = Ballots.tally(votes, members, question);
+        voters = seats.covered(voters);
+        (uint256 given, uint256 needed) = _standing(b, members, voters);
         if (given < needed) revert NoQuorum(given, needed);
     }
 
