@@ -23,6 +23,7 @@ export const networkSchema = z.strictObject({
     escrow: address,
     beacon: address,
     batches: address,
+    seats: address,
     prices: address,
     emissions: address,
     referee: address,

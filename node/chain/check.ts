@@ -9,6 +9,7 @@ import {
   pricesAbi,
   refereeAbi,
   registryAbi,
+  seatsAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -17,6 +18,7 @@ import { drandOf } from './beacon.ts'
 import { openClient } from './client.ts'
 import { classPrices, emissionParams, NO_CAPACITY, stakeParams } from './economy.ts'
 import { chainError } from './errors.ts'
+import { pinnedKeys } from './keys.ts'
 import { paramsFromJson } from './params.ts'
 
 type Fact = [what: string, found: unknown, stated: unknown]
@@ -33,6 +35,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     escrow,
     beacon,
     batches,
+    seats,
     prices,
     emissions,
     referee,
@@ -50,7 +53,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
   }
   const { unbondingDelay, minStake, closeWindow, slotLength, minDelay, cap } = stated
   await compare(token, tokenAbi, { cap, minter: emissions }, 'token')
-  await compare(registry, registryAbi, { token, escrow, batches, unbondingDelay, minStake }, 'registry')
+  await compare(registry, registryAbi, { token, escrow, batches, seats, unbondingDelay, minStake }, 'registry')
   await compare(escrow, escrowAbi, { token, registry, batches, closeWindow }, 'escrow')
   const drand = drandOf(network)
   if (drand === null) await compare(beacon, beaconAbi, { slotLength, minDelay }, 'beacon')
@@ -60,8 +63,10 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     const facts = { genesis, period, roundsPerSlot: slotLength, minDelay, publicKey: key }
     await compare(beacon, drandBeaconAbi, facts, 'beacon')
   }
-  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, referee }, 'batches')
-  await compare(referee, refereeAbi, { batches }, 'referee')
+  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, seats, referee }, 'batches')
+  await compare(referee, refereeAbi, { batches, beacon, seats }, 'referee')
+  const { seatStake, seatWindow } = stated
+  await compare(seats, seatsAbi, { registry, batches, seatStake, seatWindow }, 'seats')
   await compare(emissions, emissionsAbi, { token, registry, prices, batches, capacity }, 'emissions')
   const { targetPpm, deltaBps } = stated
   await compare(prices, pricesAbi, { emissions, targetPpm, deltaBps }, 'prices')
@@ -70,6 +75,9 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     for (const [field, value] of Object.entries(found))
       facts.push([`${of}.${name}.${field}`, value, (values as Record<string, unknown>)[field]])
   }
+  const keys = await pinnedKeys()
+  for (const [i, key] of keys.entries())
+    facts.push([`referee.keyOf(${i})`, await ask(referee, refereeAbi as Abi, 'keyOf', [BigInt(i)]), key])
   await params(batches, batchesAbi, 'params', stated, 'batches')
   await params(escrow, escrowAbi, 'stakeParams', stakeParams(stated), 'escrow')
   await params(emissions, emissionsAbi, 'params', emissionParams(stated), 'emissions')

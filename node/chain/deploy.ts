@@ -14,6 +14,7 @@ import {
   pricesAbi,
   refereeAbi,
   registryAbi,
+  seatsAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
@@ -22,6 +23,7 @@ import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
 import { drandToJson } from './beacon.ts'
 import { openClient } from './client.ts'
 import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams } from './economy.ts'
+import { pinnedKeys } from './keys.ts'
 import { type NetworkParams, paramsToJson } from './params.ts'
 import { openTransactor } from './transact.ts'
 
@@ -87,14 +89,11 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
-  const [batches, prices, emissions, referee, drip] = [0, 1, 2, 3, 4].map((i) => at(4 + LIBRARIES.length + i)) as [
-    Address,
-    Address,
-    Address,
-    Address,
-    Address,
-  ]
+  const [batches, prices, emissions, seats, referee, drip] = [0, 1, 2, 3, 4, 5].map((i) =>
+    at(4 + LIBRARIES.length + i),
+  ) as [Address, Address, Address, Address, Address, Address]
   const p = params
+  const keys = await pinnedKeys()
 
   const deploy = async (
     contract: string,
@@ -135,12 +134,13 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       token,
       escrow,
       batches,
+      seats,
       BigInt(p.unbondingDelay),
       p.minStake,
     ]),
     deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow), stakeParams(p)]),
     ...LIBRARIES.map((library) => deploy(library, libraries[library]!, [], [])),
-    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, referee, batchParams]),
+    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, seats, referee, batchParams]),
     deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
     deploy('Emissions', emissions, emissionsAbi as Abi, [
       token,
@@ -150,7 +150,8 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       options.capacity ?? NO_CAPACITY,
       emissionParams(p),
     ]),
-    deploy('Referee', referee, refereeAbi as Abi, [batches]),
+    deploy('Seats', seats, seatsAbi as Abi, [registry, batches, p.seatStake, BigInt(p.seatWindow), [referee]]),
+    deploy('Referee', referee, refereeAbi as Abi, [batches, beacon, seats, keys]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -166,6 +167,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       escrow,
       beacon,
       batches,
+      seats,
       prices,
       emissions,
       referee,
@@ -196,7 +198,7 @@ export async function deployFeed(rpcUrl: string, key: Hex, description: string, 
 
 /** What no single contract can check. Throws `NETWORK_PARAMS`. */
 function checkParams(p: NetworkParams): void {
-  const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow
+  const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow + p.seatWindow
   if (p.unbondingDelay <= longest) {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
   }

@@ -16,12 +16,23 @@ import {
   escrowAbi,
   faucetAbi,
   registryAbi,
+  seatsAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 
 /** Contracts call each other, so a revert may carry any one's error. */
-const ERRORS: Abi = [tokenAbi, registryAbi, escrowAbi, beaconAbi, drandBeaconAbi, batchesAbi, emissionsAbi, faucetAbi]
+const ERRORS: Abi = [
+  tokenAbi,
+  registryAbi,
+  escrowAbi,
+  beaconAbi,
+  drandBeaconAbi,
+  batchesAbi,
+  seatsAbi,
+  emissionsAbi,
+  faucetAbi,
+]
   .flat()
   .filter((entry) => entry.type === 'error')
 

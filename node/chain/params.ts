@@ -26,6 +26,7 @@ const COUNTS = [
   'abandonWindow',
   'appealWindow',
   'appealBondBps',
+  'seatWindow',
   'epochLength',
   'lambdaPpm',
   'workBps',
@@ -58,6 +59,7 @@ const AMOUNTS = [
   'minLock',
   'verificationFloor',
   'auditFee',
+  'seatStake',
   'faucetTokens',
   'faucetEther',
   'emission0',
@@ -104,12 +106,14 @@ export const devnetParams: NetworkParams = {
   abandonWindow: 30,
   appealWindow: 15,
   appealBondBps: 1_000,
+  seatWindow: 30,
   genesis: 100_000_000n * SNTR,
   cap: 1_000_000_000n * SNTR,
   minStake: 1_000n * SNTR,
   minLock: 10n * SNTR,
   verificationFloor: SNTR / 10n,
   auditFee: SNTR / 100n,
+  seatStake: 10n * SNTR,
   faucetTokens: 10_000n * SNTR,
   faucetEther: SNTR,
   // The economy of protocol/spec/economics.md, with an epoch of a minute.
@@ -168,6 +172,7 @@ export const firstParams: NetworkParams = {
   slashPending: 7 * DAY,
   abandonWindow: HOUR,
   appealWindow: 30 * HOUR,
+  seatWindow: 48 * HOUR,
 }
 
 /** The form a network file carries: amounts as decimal strings. */

@@ -12,6 +12,7 @@ export type TableName =
   | 'batches'
   | 'attestations'
   | 'votes'
+  | 'benches'
   | 'transactions'
   | 'cursor'
   | 'meta'
@@ -22,6 +23,7 @@ const SYNC: Record<TableName, boolean> = {
   batches: true,
   attestations: true,
   votes: true,
+  benches: true,
   transactions: true,
   cursor: false,
   meta: true,
@@ -133,6 +135,7 @@ export async function openStore(folder: string): Promise<Store> {
     batches: make('batches'),
     attestations: make('attestations'),
     votes: make('votes'),
+    benches: make('benches'),
     transactions: make('transactions'),
     cursor: make('cursor'),
     meta: make('meta'),

@@ -8,6 +8,7 @@ import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
+import {ISeats} from "./interfaces/ISeats.sol";
 import {Audits} from "./libraries/Audits.sol";
 
 /// @title What `Batches` keeps, what can be read of it, and the guards of its transitions
@@ -17,6 +18,7 @@ abstract contract BatchState is BatchParams {
     IBeacon public immutable beacon;
     IEmissions public immutable emissions;
     IReferee public immutable referee;
+    ISeats public immutable seats;
 
     mapping(bytes32 batchId => Batch) internal _batches;
     mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
@@ -26,12 +28,20 @@ abstract contract BatchState is BatchParams {
     /// @dev Whose bonds are in the pot.
     mapping(bytes32 batchId => Appeal[]) internal _appeals;
 
-    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, IEmissions emissions_, IReferee referee_) {
+    constructor(
+        INodeRegistry registry_,
+        IEscrow escrow_,
+        IBeacon beacon_,
+        IEmissions emissions_,
+        ISeats seats_,
+        IReferee referee_
+    ) {
         registry = registry_;
         escrow = escrow_;
         beacon = beacon_;
         emissions = emissions_;
         referee = referee_;
+        seats = seats_;
     }
 
     // ---- views
@@ -90,7 +100,7 @@ abstract contract BatchState is BatchParams {
 
     /// @inheritdoc IBatches
     function standing(bytes32 batchId, address[] calldata voters) external view returns (uint256, uint256) {
-        return _standing(_batches[batchId], committee(batchId), voters);
+        return _standing(_batches[batchId], committee(batchId), seats.covered(voters));
     }
 
     /// @inheritdoc IBatches
@@ -130,15 +140,15 @@ abstract contract BatchState is BatchParams {
 
     /// @dev The first committee is small against the network, so that stake decides who sits, and counts heads. A larger one
     /// runs out of stake to draw and fills with whoever is left: there stake counts, or many nodes with little of it would rule.
-    function _standing(Batch storage b, address[] memory seats, address[] memory voters)
+    function _standing(Batch storage b, address[] memory members, address[] memory voters)
         internal
         view
         returns (uint256 given, uint256 needed)
     {
-        if (b.attempt == 0) return (voters.length, quorumOf(seats.length));
+        if (b.attempt == 0) return (voters.length, quorumOf(members.length));
         if (voters.length < _quorum) return (voters.length, _quorum);
         given = _stakeOf(b, voters);
-        needed = (_stakeOf(b, seats) * _quorum + _committeeSize - 1) / _committeeSize;
+        needed = (_stakeOf(b, members) * _quorum + _committeeSize - 1) / _committeeSize;
     }
 
     function _stakeOf(Batch storage b, address[] memory nodes) private view returns (uint256 stake) {

@@ -10,6 +10,7 @@ import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
+import {ISeats} from "./interfaces/ISeats.sol";
 import {Audits} from "./libraries/Audits.sol";
 import {Ballots} from "./libraries/Ballots.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
@@ -24,10 +25,11 @@ contract Batches is BatchState, EIP712 {
         IEscrow escrow_,
         IBeacon beacon_,
         IEmissions emissions_,
+        ISeats seats_,
         IReferee referee_,
         Params memory params_
     )
-        BatchState(registry_, escrow_, beacon_, emissions_, referee_)
+        BatchState(registry_, escrow_, beacon_, emissions_, seats_, referee_)
         BatchParams(params_)
         EIP712("Sinter", "1")
     {}
@@ -96,10 +98,13 @@ contract Batches is BatchState, EIP712 {
         uint64 graceEnd = _recorded(b.committeeSlot) + _pokeGrace;
         if (msg.sender != b.provider && block.timestamp < graceEnd) revert ProvidersGrace(graceEnd);
         (bytes32 verdicts, address[] memory voters, bool silent) = _tally(batchId, b, votes);
+        // Whoever was heard before holds the bench that has the batch's id.
+        bytes32 bench = b.verdicts == 0 && !b.rebutted ? batchId : keccak256(abi.encode(batchId, b.attempt));
         b.verdicts = verdicts;
         bool forged = Verdicts.forged(verdicts, _drawCount(batchId));
         b.status = forged ? Status.SlashPending : Status.Paid;
         emit BatchSettled(batchId, b.status, verdicts, voters);
+        seats.take(bench, voters, forged ? uint64(block.timestamp) + _slashPending : 0);
         if (forged) {
             b.silent = silent;
             Payouts.append(_voters[batchId], voters);
@@ -170,6 +175,7 @@ contract Batches is BatchState, EIP712 {
             _requirePassed(_recorded(b.challengeSlot) + _attestWindow);
             b.status = Status.SlashPending;
             emit BatchExpired(batchId, Status.SlashPending);
+            _returnPrepaid(batchId, b);
             _scheduleSlash(batchId, b);
         } else {
             revert WrongStatus(batchId, b.status);
@@ -212,18 +218,20 @@ contract Batches is BatchState, EIP712 {
 
     // ---- parts
 
-    /// @dev Agreeing votes of enough members of the current committee.
+    /// @dev Agreeing votes of enough members of the current committee who have something to lose. Others are left out rather than
+    /// refused: else a voter whose stake is gone by then would take the quorum with it.
     function _tally(bytes32 batchId, Batch storage b, SignedVote[] calldata votes)
         private
         view
         returns (bytes32 verdicts, address[] memory voters, bool silent)
     {
-        address[] memory seats = committee(batchId);
-        if (votes.length == 0) revert NoQuorum(0, quorumOf(seats.length));
+        address[] memory members = committee(batchId);
+        if (votes.length == 0) revert NoQuorum(0, quorumOf(members.length));
         Ballots.Question memory question =
             Ballots.Question(_domainSeparatorV4(), batchId, b.attestation, b.attempt, b.rebutted, _drawCount(batchId));
-        (verdicts, voters, silent) = Ballots.tally(votes, seats, question);
-        (uint256 given, uint256 needed) = _standing(b, seats, voters);
+        (verdicts, voters, silent) = Ballots.tally(votes, members, question);
+        voters = seats.covered(voters);
+        (uint256 given, uint256 needed) = _standing(b, members, voters);
         if (given < needed) revert NoQuorum(given, needed);
     }
 
@@ -287,7 +295,8 @@ contract Batches is BatchState, EIP712 {
         emit BatchSlashed(batchId, lock - rewarded, rewarded);
         if (voters.length == 0) {
             Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
-            _returnPrepaid(batchId, b);
+            // After silence it went back at once.
+            if (b.attestation != 0) _returnPrepaid(batchId, b);
         } else {
             uint256 bonds = Payouts.takeBonds(_appeals[batchId]);
             Payouts.payVoters(escrow, registry, batchId, voters, rewarded + bonds + _prepaid(batchId));

@@ -3,8 +3,13 @@ pragma solidity ^0.8.28;
 
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 import {IBatches} from "./interfaces/IBatches.sol";
+import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
+import {ISeats} from "./interfaces/ISeats.sol";
+import {Claims} from "./libraries/Claims.sol";
+import {Groth16} from "./libraries/Groth16.sol";
 import {Sha256Tree} from "./libraries/Sha256Tree.sol";
+import {SumTree} from "./libraries/SumTree.sol";
 
 /// @title Referee, documented in {IReferee}
 contract Referee is IReferee {
@@ -12,15 +17,24 @@ contract Referee is IReferee {
 
     /// @dev A chunk and its path in one transaction stay far below what pools forward (128 KiB).
     uint256 public constant CHUNK_BYTES = 16_384;
+    uint8 private constant CIRCUITS = 4;
 
     IBatches public immutable batches;
+    IBeacon public immutable beacon;
+    ISeats public immutable seats;
 
+    mapping(bytes32 batchId => Fault) public faultOf;
+    /// @dev keccak256 of each circuit's key, words concatenated: relation, pointwise, product, extremum.
+    bytes32[CIRCUITS] public keyOf;
     mapping(bytes32 batchId => BitMaps.BitMap) private _chunks;
     /// @dev Chunks that are missing + 1; 0 before the first.
     mapping(bytes32 batchId => uint256) private _left;
 
-    constructor(IBatches batches_) {
+    constructor(IBatches batches_, IBeacon beacon_, ISeats seats_, bytes32[CIRCUITS] memory keys) {
         batches = batches_;
+        beacon = beacon_;
+        seats = seats_;
+        keyOf = keys;
     }
 
     /// @inheritdoc IReferee
@@ -40,6 +54,78 @@ contract Referee is IReferee {
     }
 
     /// @inheritdoc IReferee
+    function provePlace(bytes32 batchId, Parts calldata parts, Leaf calldata leaf, Place calldata claim) external {
+        IBatches.Batch memory b = _claimed(batchId, parts, leaf, Claims.place(claim));
+        (bool ok, uint128 start) =
+            SumTree.fold(b.root, b.total, claim.receiptHash, claim.price, claim.index, claim.path);
+        if (ok && _drawn(batchId, start, claim.price)) revert NoFault();
+        _convict(batchId, b, Fault.Place);
+    }
+
+    /// @inheritdoc IReferee
+    function proveTrace(bytes32 batchId, Parts calldata parts, Leaf calldata leaf, InTrace calldata claim) external {
+        IBatches.Batch memory b = _claimed(batchId, parts, leaf, Claims.inTrace(claim));
+        if (claim.path.length % 32 == 0) {
+            bytes32 job = Claims.jobRoot(claim.receiptHash, claim.manifest, claim.tensors);
+            if (Sha256Tree.holds(b.traceRoot, job, claim.job, claim.jobs, Sha256Tree.split(claim.path))) revert NoFault();
+        }
+        _convict(batchId, b, Fault.Trace);
+    }
+
+    /// @inheritdoc IReferee
+    function proveProof(
+        bytes32 batchId,
+        Parts calldata parts,
+        Leaf calldata leaf,
+        Proof calldata claim,
+        uint8 circuit,
+        uint256[] calldata signals,
+        uint256[] calldata key
+    ) external {
+        IBatches.Batch memory b =
+            _claimed(batchId, parts, leaf, Claims.proof(claim, Claims.signalsHash(circuit, signals)));
+        // A circuit that there is not has no proofs.
+        if (circuit < CIRCUITS) {
+            if (keccak256(abi.encodePacked(key)) != keyOf[circuit]) revert NotKey(circuit);
+            if (Groth16.verify(key, signals, claim.proof)) revert NoFault();
+        }
+        _convict(batchId, b, Fault.Proof);
+    }
+
+    /// @inheritdoc IReferee
+    function proveBinding(
+        bytes32 batchId,
+        Parts calldata parts,
+        Leaf calldata leaf,
+        Proof calldata claim,
+        uint8 circuit,
+        uint256[] calldata signals,
+        Leaf calldata traceLeaf,
+        InTrace calldata trace
+    ) external {
+        IBatches.Batch memory b =
+            _claimed(batchId, parts, leaf, Claims.proof(claim, Claims.signalsHash(circuit, signals)));
+        _claimed(batchId, parts, traceLeaf, Claims.inTrace(trace));
+        if (trace.job != claim.job) revert NotClaimed(traceLeaf.index);
+        bytes32 seed = Claims.seed(batches, batchId, b, beacon.value(b.challengeSlot), trace);
+        uint256 place = bindingPlace(circuit);
+        if (place < signals.length && signals[place] == Claims.binding(seed, claim.statement, claim.segment)) revert NoFault();
+        _convict(batchId, b, Fault.Binding);
+    }
+
+    /// @inheritdoc IReferee
+    function unseat(bytes32 batchId, address[] calldata voters) external {
+        IBatches.Batch memory b = batches.batchOf(batchId);
+        if (faultOf[batchId] == Fault.None || b.status != IBatches.Status.Paid) revert NotRefuted(batchId);
+        // The verdict that paid is the last. An earlier one was another, and the chain has not refuted it.
+        bytes32 bench = keccak256(abi.encode(batchId, b.attempt));
+        if (seats.benchOf(bench).until == 0) bench = batchId;
+        for (uint256 i = 0; i < voters.length; i++) {
+            if (!seats.slashed(bench, i)) seats.slashSeat(bench, voters, i, address(0), 0);
+        }
+    }
+
+    /// @inheritdoc IReferee
     function posted(bytes32 batchId) external view returns (bool) {
         return _left[batchId] == 1;
     }
@@ -49,20 +135,43 @@ contract Referee is IReferee {
         return _chunks[batchId].get(index);
     }
 
-    /// @dev The parts are those of the digest that the batch's provider committed to.
-    function _committed(bytes32 batchId, Parts calldata p) private view returns (IBatches.Batch memory b) {
-        b = batches.batchOf(batchId);
-        bytes32 digest = _hash(
-            "attestation",
-            abi.encodePacked(
-                uint32(4), p.length, uint32(32), p.chunks, uint32(4), p.claimCount, uint32(32), p.claims
-            )
-        );
-        if (b.attestation == 0 || b.attestation != digest) revert NotCommitted(batchId);
+    /// @notice Where `binding` stands among a circuit's signals (circuits.md); beyond all of them for a circuit that there is not.
+    function bindingPlace(uint8 circuit) public pure returns (uint256) {
+        if (circuit == 0) return 12;
+        if (circuit == 1) return 6;
+        return circuit < CIRCUITS ? 3 : type(uint256).max;
     }
 
-    /// @dev H of gossip.md, its parts framed already.
-    function _hash(bytes memory domain, bytes memory framed) private pure returns (bytes32) {
-        return sha256(abi.encodePacked("sinter/1/", domain, uint8(0), framed));
+    /// @dev A point of the sample, or an audit, lies in the receipt's interval.
+    function _drawn(bytes32 batchId, uint128 start, uint128 price) private view returns (bool) {
+        uint256[] memory points = batches.samplePoints(batchId);
+        for (uint256 i = 0; i < points.length; i++) {
+            if (points[i] >= start && points[i] - start < price) return true;
+        }
+        return false;
+    }
+
+    /// @dev The parts are those of the digest that the batch's provider committed to.
+    function _committed(bytes32 batchId, Parts calldata parts) private view returns (IBatches.Batch memory b) {
+        b = batches.batchOf(batchId);
+        if (b.attestation == 0 || b.attestation != Claims.digest(parts)) revert NotCommitted(batchId);
+    }
+
+    /// @dev The claim is one that the provider committed to.
+    function _claimed(bytes32 batchId, Parts calldata parts, Leaf calldata leaf, bytes32 claim)
+        private
+        view
+        returns (IBatches.Batch memory b)
+    {
+        b = _committed(batchId, parts);
+        if (!Sha256Tree.holds(parts.claims, claim, leaf.index, parts.claimCount, leaf.path)) revert NotClaimed(leaf.index);
+    }
+
+    /// @dev Also of a batch that is final: its voters answer for what they said of it.
+    function _convict(bytes32 batchId, IBatches.Batch memory b, Fault fault) private {
+        if (faultOf[batchId] != Fault.None) revert FaultProvenBefore(batchId);
+        faultOf[batchId] = fault;
+        emit FaultProven(batchId, fault, msg.sender);
+        if (b.status == IBatches.Status.Committed || b.status == IBatches.Status.SlashPending) batches.convict(batchId);
     }
 }

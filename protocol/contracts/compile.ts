@@ -35,6 +35,7 @@ const DEPLOYED: Record<string, string> = {
   HeaderBeacon: 'beaconAbi',
   DrandBeacon: 'drandBeaconAbi',
   Batches: 'batchesAbi',
+  Seats: 'seatsAbi',
   PriceIndex: 'pricesAbi',
   Emissions: 'emissionsAbi',
   Referee: 'refereeAbi',

@@ -196,6 +196,7 @@ function networks(): unknown {
       beacon: contract('beacon'),
       batches: contract('batches'),
       prices: contract('prices'),
+      seats: contract('seats'),
       emissions: contract('emissions'),
       referee: contract('referee'),
     },

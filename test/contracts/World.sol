@@ -8,6 +8,7 @@ import {HeaderBeacon} from "../../protocol/contracts/HeaderBeacon.sol";
 import {NodeRegistry} from "../../protocol/contracts/NodeRegistry.sol";
 import {Referee} from "../../protocol/contracts/Referee.sol";
 import {PriceIndex} from "../../protocol/contracts/PriceIndex.sol";
+import {Seats} from "../../protocol/contracts/Seats.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
@@ -15,6 +16,7 @@ import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
 import {IReferee} from "../../protocol/contracts/interfaces/IReferee.sol";
 import {IPriceIndex} from "../../protocol/contracts/interfaces/IPriceIndex.sol";
+import {ISeats} from "../../protocol/contracts/interfaces/ISeats.sol";
 import {Harness, Vm} from "./Harness.sol";
 
 /// @dev All contracts, six nodes (key 1 to 6, owner key + 100), two consumers (keys 21 and 22), and the steps of a batch.
@@ -36,6 +38,7 @@ abstract contract World is Harness {
     PriceIndex internal index;
     Emissions internal emissions;
     Referee internal referee;
+    Seats internal seats;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -116,20 +119,41 @@ abstract contract World is Harness {
         list[1] = IPriceIndex.ClassPrice(keccak256("gpu"), 0.0002 ether, 0.0001 ether);
     }
 
+    uint128 internal constant SEAT = 10 ether;
+
+    /// @dev Who may slash seats.
+    function judges() internal view virtual returns (address[] memory list) {
+        list = new address[](1);
+        list[0] = address(this);
+    }
+
+    /// @dev Of circuits that this chain knows; these tests have one of their own.
+    function keys() internal view virtual returns (bytes32[4] memory) {}
+
+    function judgesWith(address last) private view returns (address[] memory list) {
+        address[] memory first = judges();
+        list = new address[](first.length + 1);
+        for (uint256 i = 0; i < first.length; i++) list[i] = first[i];
+        list[first.length] = last;
+    }
+
     function deploy(IBatches.Params memory p) internal {
         uint256 nonce = vm.getNonce(address(this));
         address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
         address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
         address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
-        address refereeAt = vm.computeCreateAddress(address(this), nonce + 7);
+        address refereeAt = vm.computeCreateAddress(address(this), nonce + 8);
+        address seatsAt = vm.computeCreateAddress(address(this), nonce + 7);
         token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
         beacon = new HeaderBeacon(4, 1);
-        registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, 1_000, 1_000 ether);
+        registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, seatsAt, 1_000, 1_000 ether);
         escrow = new Escrow(token, address(registry), batchesAt, 300, stakeParams());
-        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), IReferee(refereeAt), p);
+        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), ISeats(seatsAt), IReferee(refereeAt), p);
         index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
         emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
-        referee = new Referee(batches);
+        seats = new Seats(registry, batchesAt, SEAT, 60, judgesWith(refereeAt));
+        assert(address(seats) == seatsAt);
+        referee = new Referee(batches, beacon, seats, keys());
         assert(address(referee) == refereeAt);
         assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
     }

@@ -16,6 +16,7 @@ const file = {
     beacon: contract('beacon'),
     batches: contract('batches'),
     prices: contract('prices'),
+    seats: contract('seats'),
     emissions: contract('emissions'),
     referee: contract('referee'),
   },

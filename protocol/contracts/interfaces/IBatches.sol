@@ -304,7 +304,7 @@ interface IBatches {
     /// @notice Members of the current committee. Reverts until its slot is recorded.
     function committee(bytes32 batchId) external view returns (address[] memory members);
 
-    /// @notice What agreeing votes of distinct committee members count, and what settles: votes in the first committee; in later ones
+    /// @notice What agreeing votes of distinct committee members count (those whose free stake covers a seat), and what settles: votes in the first committee; in later ones
     /// base units of stake as of the anchor, and at least `quorum` votes.
     function standing(bytes32 batchId, address[] calldata voters) external view returns (uint256 given, uint256 needed);
 

@@ -24,4 +24,10 @@ library Sha256Tree {
     function depthOf(uint256 count) internal pure returns (uint256 depth) {
         while (1 << depth < count) depth++;
     }
+
+    /// @notice A path whose siblings stand one after the other.
+    function split(bytes calldata joined) internal pure returns (bytes32[] memory path) {
+        path = new bytes32[](joined.length / 32);
+        for (uint256 i = 0; i < path.length; i++) path[i] = bytes32(joined[32 * i:32 * i + 32]);
+    }
 }

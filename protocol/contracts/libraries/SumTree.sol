@@ -37,6 +37,32 @@ library SumTree {
         return (hash == root && sum == total, uint128(before));
     }
 
+    /// @notice The same of a path as attestations claim it: for each level from the leaf up hash and u128 sum, 48 bytes.
+    function fold(bytes32 root, uint128 total, bytes32 receiptHash, uint128 price, uint256 index, bytes calldata path)
+        internal
+        pure
+        returns (bool ok, uint128 start)
+    {
+        uint256 depth = path.length / 48;
+        if (path.length % 48 != 0 || depth > MAX_DEPTH || index >> depth != 0 || price == 0) return (false, 0);
+        bytes32 hash = keccak256(abi.encodePacked(uint8(0), receiptHash, price));
+        uint256 sum = price;
+        uint256 before = 0;
+        for (uint256 level = 0; level < depth; level++) {
+            bytes32 other = bytes32(path[48 * level:48 * level + 32]);
+            uint128 otherSum = uint128(bytes16(path[48 * level + 32:48 * level + 48]));
+            if ((index >> level) & 1 == 1) {
+                hash = _node(other, otherSum, hash, uint128(sum));
+                before += otherSum;
+            } else {
+                hash = _node(hash, uint128(sum), other, otherSum);
+            }
+            sum += otherSum;
+            if (sum > type(uint128).max) return (false, 0);
+        }
+        return (hash == root && sum == total, uint128(before));
+    }
+
     function _node(bytes32 left, uint128 leftSum, bytes32 right, uint128 rightSum) private pure returns (bytes32) {
         return keccak256(abi.encodePacked(uint8(1), left, leftSum, right, rightSum));
     }
