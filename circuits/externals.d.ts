@@ -76,10 +76,6 @@ declare module 'snarkjs' {
 }
 
 declare module 'circomlibjs' {
-  export type Poseidon = {
-    /** `inputs`: 1 to 16 elements of 32 bytes each. */
-    (inputs: Uint8Array): Uint8Array
-    F: { toMontgomery(a: Uint8Array): Uint8Array; fromMontgomery(a: Uint8Array): Uint8Array }
-  }
-  export function buildPoseidon(): Promise<Poseidon>
+  /** `code` is the whole WebAssembly module of the field and the hash. */
+  export function buildPoseidon(): Promise<{ F: { tm: { code: Uint8Array<ArrayBuffer> } } }>
 }

@@ -171,7 +171,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       warn: (message) => log.warn({ event: 'prover.external' }, message),
     })
     cleanup.push(() => pool.close())
-    const tracer = createTracer({ workers: Math.max(1, Math.floor(availableParallelism() / 2)) })
+    // Each commits on all cores; more than one so that small jobs do not wait for a large one.
+    const tracer = createTracer({ workers: Math.max(1, Math.min(4, Math.floor(availableParallelism() / 4))) })
     cleanup.push(() => tracer.close())
 
     const book = createBatchBook()
