@@ -56,6 +56,8 @@ export type NodeConfig = {
   devnet: boolean
   executionProvider: ExecutionProvider
   hardwareClass: string
+  /** Where this node is, such as `eu-west`: told in its bids. @default no say */
+  region?: string
   /** Base units asked per job. */
   price: bigint
   /** Stake to register with if the operator is not registered yet; 0 for a node that only follows. */

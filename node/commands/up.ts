@@ -21,6 +21,7 @@ export type UpOptions = JoinOptions & {
   stake: string
   floorDeposit: string
   hardwareClass: string
+  region?: string
   ep: ExecutionProvider
   memory: string
   provers?: string
@@ -57,6 +58,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       devnet: options.devnet,
       executionProvider: options.ep,
       hardwareClass: options.hardwareClass,
+      ...(options.region === undefined ? {} : { region: options.region }),
       price: parseAmount(options.price),
       stake: parseAmount(options.stake),
       floorDeposit: parseAmount(options.floorDeposit),

@@ -26,6 +26,7 @@ function offerOf(change: Partial<Offer> = {}): Offer {
     consumerKey: consumer.publicKey,
     manifest: model.cid,
     hardwareClass: 'any',
+    region: '',
     memoryMib: 0,
     priceCeiling: 2n * PRICE,
     jobs: 1n,
