@@ -62,7 +62,12 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .addOption(
       new Option('--ep <provider>', 'ONNX Runtime execution provider').choices(EXECUTION_PROVIDERS).default('cpu'),
     )
+    .option('--devices <list>', 'GPUs or MIG slices to use: numbers or ids of `nvidia-smi -L`, with commas between')
+    .option('--sessions <n>', 'sessions of each model per device', '1')
     .option('--memory <mib>', 'memory one model may use', '2048')
+    .option('--models-memory <mib>', 'memory all loaded models may use (default: three quarters of this machine’s)')
+    .option('--vram <mib>', 'memory of each device that loaded models may use (default: no limit but --max-models)')
+    .option('--max-models <n>', 'models loaded at once; those used last stay', '4')
     .option('--provers <n>', 'proofs made at once (default: half of the cores)')
     .option(
       '--rapidsnark <path>',

@@ -41,6 +41,7 @@ const executor: Executor = {
   inputNames: onnx.inputNames,
   outputNames: onnx.outputNames,
   run: (inputs) => onnx.run(inputs),
+  settled: async () => {},
   close: async () => {},
   pid: null,
 }
