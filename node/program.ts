@@ -133,7 +133,9 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     program.command('gateway').description('serve the Open Inference Protocol v2 to stock clients, as a light client'),
     join(home, 'client'),
   )
-    .requiredOption('--model <name=cid...>', 'models to offer, each with the CID of its manifest')
+    .option('--model <name=cid...>', 'models to offer, each with the CID of its manifest')
+    .option('--embedding <name=cid...>', 'embedding models to offer at /v1/embeddings')
+    .option('--tokenizer <name=file...>', 'tokenizer.json of each embedding model')
     .option('--host <address>', 'address to listen on; other than loopback needs --token-file', '127.0.0.1')
     .option('--port <n>', 'port to listen on; 0 picks one', '8000')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')

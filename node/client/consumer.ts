@@ -1,3 +1,4 @@
+import { givenInputs } from '../../models/lookup.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
@@ -8,11 +9,11 @@ import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
 import { classified } from './failures.ts'
 import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
-import { openerOf } from './opener.ts'
+import type { Memory } from './memory.ts'
+import { openerOf, turns } from './opener.ts'
 import { createPool, type Pool, type PoolInit } from './pool.ts'
 import { createReceiptBook, parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
 import { createScheduler, type RequestOptions, type Scheduler } from './scheduler.ts'
-import { createScores } from './score.ts'
 import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
@@ -33,6 +34,7 @@ export type ConsumerOptions = {
   scheduler?: Omit<PoolInit, 'ceiling'>
 }
 
+/** How one job is carried out. */
 export type InferOptions = RequestOptions
 
 /** One job's receipt. The chain's part is what the RPC endpoint says. */
@@ -80,15 +82,15 @@ export type ModelInfo = {
   name: string
   /** Multiply-adds of one job. */
   units: number
-  /** All float32; the shape of one job, without a batch axis. */
-  inputs: { name: string; shape: number[] }[]
+  /** The shape of one job, without a batch axis; float32, or integers below `rows` that are looked up here (null: floats). */
+  inputs: { name: string; shape: number[]; rows: number | null }[]
   outputs: { name: string; shape: number[] }[]
 }
 
 export type RunOptions = IterateOptions & {
   /** Which output becomes which input of the next step. @default outputs with an input's name, or with that and `_out` */
   carry?: Readonly<Record<string, string>>
-  /** Inputs of a step that do not come from the step before, such as its part of the data. */
+  /** Inputs of a step that do not come from the step before, such as its part of the data; or a state in place of the last one. */
   feed?(step: number): Readonly<Record<string, Inputs>> | Promise<Readonly<Record<string, Inputs>>>
 }
 
@@ -146,23 +148,24 @@ export type Consumer = {
 /** Receipts that can be asked for by id; older ones are forgotten. */
 const KEPT_RECEIPTS = 100_000
 
-function valuesOrError({ manifest }: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
+function valuesOrError(model: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
   try {
-    return jobValues(manifest, typeof inputs === 'function' ? inputs() : inputs)
+    return jobValues(model, typeof inputs === 'function' ? inputs() : inputs)
   } catch (error) {
     return classified(error)
   }
 }
 
-type Components = { client: LightClient; address: Address; now(): number; log: Log }
+type Components = { client: LightClient; address: Address; memory: Memory; now(): number; log: Log }
 
 export async function createConsumer(components: Components, options: ConsumerOptions): Promise<Consumer> {
-  const { client, address, now, log } = components
+  const { client, address, memory, now, log } = components
+  const { scores } = memory
   const budget = createBudget(options.spendingLimit ?? null)
-  const scores = createScores(now)
   const book = createReceiptBook(address)
   const receipts = new Map<string, Receipt>()
   let auditor: Promise<Auditor> | null = null
+  const inTurn = turns()
   const openAuditor = (): Promise<Auditor> =>
     (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log }))
   const checks = createSpotChecks({ budget, auditor: openAuditor, log }, options.audit ?? 0.01)
@@ -216,7 +219,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
   async function infer(id: string, inputs: Inputs, request?: InferOptions): Promise<Inference> {
     try {
       const model = await client.library.load(id)
-      const values = jobValues(model.manifest, inputs)
+      const values = jobValues(model, inputs)
       const { pool, scheduler } = poolOf(model)
       const answer = await scheduler.infer(values, request)
       checks.consider(pool, model, values, answer)
@@ -274,13 +277,13 @@ export async function createConsumer(components: Components, options: ConsumerOp
     try {
       const model = await client.library.load(id)
       const links = linksOf(model.manifest, carry ?? null)
-      const open = openerOf({ client, scores, model }, options, request)
+      const open = openerOf({ client, scores, model, inTurn }, options, request)
       const release = ({ session }: ConsumerSession): Promise<void> => client.release(toHex(session))
       const replicas = createReplicas({ model, budget, open, release, auditor: openAuditor, log }, links, request)
       let current: Record<string, Inputs> = { ...state }
       try {
         for (let step = 0; step < steps; step++) {
-          const values = jobValues(model.manifest, { ...current, ...(await feed?.(step)) } as Inputs)
+          const values = jobValues(model, { ...current, ...(await feed?.(step)) } as Inputs)
           const { shares, disputed } = await replicas.step(values, steps - step)
           const inferences = shares.map((share) => inferenceOf(model, share))
           const [first] = inferences as [Inference, ...Inference[]]
@@ -303,10 +306,10 @@ export async function createConsumer(components: Components, options: ConsumerOp
     },
     async model(id) {
       try {
-        const { name, units, inputs, outputs } = (await client.library.load(id)).manifest
-        const ends = (list: { name: string; shape: number[] }[]) =>
-          list.map((end) => ({ name: end.name, shape: end.shape }))
-        return { id, name, units, inputs: ends(inputs), outputs: ends(outputs) }
+        const { manifest } = await client.library.load(id)
+        const { name, units } = manifest
+        const outputs = manifest.outputs.map((end) => ({ name: end.name, shape: end.shape }))
+        return { id, name, units, inputs: givenInputs(manifest), outputs }
       } catch (error) {
         throw classified(error)
       }
@@ -368,6 +371,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
       await (await auditor?.catch(() => null))?.stop()
       await watcher.stop()
       await client.stop()
+      await memory.close()
     },
   }
   return consumer
