@@ -46,9 +46,13 @@ export const openingOf = ({ jobKey, inputs, served }: ServedJob) => ({
 
 /** The job that an opening shows, after checking that it is one of this model and stands in place of proofs. */
 function openJob({ manifest }: LoadedModel, { hash: receiptHash }: Receipt, job: JobAttestation): ServedJob {
-  const { opening, trees, leaves, statements, concede } = job
+  const { opening, trees, leaves, statements, concede, tensors } = job
   if (opening === undefined) return fail('OPENING', 'nothing is shown')
-  check(trees.length + leaves.length + statements.length === 0 && !concede, 'OPENING', 'proofs beside what is shown')
+  check(
+    trees.length + leaves.length + statements.length + tensors.length === 0 && !concede,
+    'OPENING',
+    'proofs beside what is shown',
+  )
   const fits = (values: JobOpening['inputs'], ends: { shape: number[] }[]): boolean =>
     values.length === ends.length && values.every((bytes, i) => bytes.length === 2 * elementCount(ends[i]!.shape))
   check(opening.jobKey.length === 32, 'OPENING', 'the job key')

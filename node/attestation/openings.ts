@@ -54,6 +54,8 @@ export function openTrees(
     manifest.outputs.map(({ tensor }) => recordOf(tensor, TREE.served)),
   )
   check(equalBytes(output, receipt.outputRoot), 'OUTPUT_ROOT')
+  // What the chain would hold the prover to.
+  check(equalBytes(job.tensors, tensors), 'TREE_PATH', 'tensors')
   return records
 }
 

@@ -8,8 +8,9 @@ import {
 } from '../../circuits/signals.ts'
 import type { Verifier } from '../../circuits/verify.ts'
 import { foldStaged } from '../../models/statements.ts'
-import { bytesToBigint } from '../../protocol/bytes.ts'
+import { bytesToBigint, equalBytes } from '../../protocol/bytes.ts'
 import type { JobChallenge } from '../../protocol/challenge.ts'
+import { signalsHash } from '../../protocol/claims.ts'
 import { FIELD_PRIME } from '../../protocol/field.ts'
 import type { JobAttestation, StatementProof } from '../../protocol/gen/sinter_pb.js'
 import type { LeafRef, PointwiseStatement, StagedStatement, Statement } from '../../protocol/statement.ts'
@@ -17,7 +18,8 @@ import { check, type Fault, fail } from './faults.ts'
 import { segmentsOf, stagesOf } from './segments.ts'
 import { endMasks, powersOf } from './stage.ts'
 
-type Claim = { kind: CircuitKind; signals: bigint[]; proof: Uint8Array; where: string }
+/** `stated` is what the prover says that the proof is for. */
+type Claim = { kind: CircuitKind; signals: bigint[]; proof: Uint8Array; where: string; stated: Uint8Array }
 
 /** What the public signals are made of besides the statement: opened leaves, the challenge, and Poseidon for the last link. */
 export type ClaimContext = {
@@ -75,7 +77,7 @@ function chainClaims(
   let accIn = ZERO_CHAIN
   const link = (i: number) => {
     const where = `statement ${index} segment ${i}`
-    const { proof, accumulator, stage } = given.segments[i]!
+    const { proof, accumulator, stage, signals: stated } = given.segments[i]!
     if (i >= staged.length) check(stage.length === 0, 'STAGE', where)
     const last = i === count - 1
     if (last) check(accumulator.length === 0, 'ACCUMULATOR', where)
@@ -83,7 +85,7 @@ function chainClaims(
     const accOut = last ? chain(relation.c, 0n) : scalar(accumulator, 'ACCUMULATOR', where)
     const links = { accIn, accOut, binding: challenge.binding(index, i) }
     accIn = accOut
-    return { links, proof, where }
+    return { links, proof, where, stated }
   }
   return [
     ...staged.map(({ com, first, ends }, i): Claim => {
@@ -113,7 +115,7 @@ function pointwiseClaims(
 ): Claim[] {
   const where = `statement ${index}`
   check(given.segments.length === 1, 'SEGMENT_COUNT', where)
-  const { proof, accumulator, stage } = given.segments[0]!
+  const { proof, accumulator, stage, signals: stated } = given.segments[0]!
   check(stage.length === 0, 'STAGE', where)
   check(accumulator.length === 0, 'ACCUMULATOR', where)
   const { a, b, hi, mode, mask, tol, knots } = statement
@@ -127,7 +129,7 @@ function pointwiseClaims(
     knots,
     binding: context.challenge.binding(index, 0),
   })
-  return [{ kind: 'pointwise', signals, proof, where }]
+  return [{ kind: 'pointwise', signals, proof, where, stated }]
 }
 
 /** Steps 4 and 5 of DESIGN §5.6 for one job: every statement the challenge asks for, every segment. Returns how many proofs. */
@@ -149,5 +151,8 @@ export async function checkProofs(
   )
   const result = await verifier.verifyAll(claims)
   if (!result.ok) fail(PROOF_FAULT[result.code] ?? 'PROOF_PAIRING', `${claims[result.index]!.where}: ${result.code}`)
+  // What the chain would hold the prover to.
+  for (const { kind, signals, where, stated } of claims)
+    check(equalBytes(stated, signalsHash(kind, signals)), 'PROOF_SIGNALS', where)
   return claims.length
 }

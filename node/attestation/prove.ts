@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Committer } from '../../circuits/commit.ts'
 import type { ProverPool } from '../../circuits/pool.ts'
-import type { LeafOpening } from '../../circuits/prove.ts'
+import type { LeafOpening, ProvedRelation } from '../../circuits/prove.ts'
+import type { CircuitKind } from '../../circuits/signals.ts'
 import { foldStaged, formValue } from '../../models/statements.ts'
 import { bigintToBytes, bytesToBigint } from '../../protocol/bytes.ts'
 import type { JobChallenge } from '../../protocol/challenge.ts'
+import { signalsHash } from '../../protocol/claims.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { mod } from '../../protocol/field.ts'
 import type { JobAttestationSchema } from '../../protocol/gen/sinter_pb.js'
@@ -29,9 +31,9 @@ const EMPTY_LEAF: LeafOpening = { limbs: new Uint16Array(LEAF_LIMBS), salt: 0n }
 /** The part of a JobAttestation that comes from the trace and the challenge. */
 export type JobProof = Pick<
   MessageInitShape<typeof JobAttestationSchema>,
-  'trees' | 'leaves' | 'statements' | 'concede' | 'opening'
+  'trees' | 'leaves' | 'statements' | 'concede' | 'opening' | 'tensors'
 >
-export type Segment = { proof: Uint8Array; accumulator: Uint8Array; stage: Uint8Array }
+export type Segment = { proof: Uint8Array; accumulator: Uint8Array; stage: Uint8Array; signals: Uint8Array }
 
 const NONE = new Uint8Array()
 
@@ -121,7 +123,7 @@ async function proveChain(
     sum = mod(sum + add)
     return { accIn, blindIn: i === 0 ? 0n : blinds[i - 1]!, blindOut: blinds[i]!, binding: challenge.binding(index, i) }
   }
-  const work: (() => Promise<{ proof: Uint8Array; accOut: bigint; stage: Uint8Array }>)[] = []
+  const work: (() => Promise<{ kind: CircuitKind; made: ProvedRelation; stage: Uint8Array }>)[] = []
   for (const [i, staged] of stages.entries()) {
     const { values, blind, commitment, ends } = staged
     const powers = powersOf(gamma, staged.first, values.length)
@@ -129,8 +131,8 @@ async function proveChain(
     const common = { ...link(i, stagedSum(kind, staged, powers)), values, blind, gamma, first: powers[0]! }
     work.push(async () =>
       kind === 'product'
-        ? { ...(await pool.prove('product', common, signal)), stage: commitment }
-        : { ...(await pool.prove('extremum', { ...common, ends: endMasks(ends) }, signal)), stage: commitment },
+        ? { kind, made: await pool.prove(kind, common, signal), stage: commitment }
+        : { kind, made: await pool.prove(kind, { ...common, ends: endMasks(ends) }, signal), stage: commitment },
     )
   }
   for (const [i, terms] of segments.entries()) {
@@ -139,17 +141,18 @@ async function proveChain(
       leaves: terms.map((term) => leaf(term.leaf)),
       u: terms.flatMap(({ u }) => u),
     }
-    work.push(async () => ({ ...(await pool.prove('relation', input, signal)), stage: NONE }))
+    work.push(async () => ({ kind: 'relation', made: await pool.prove('relation', input, signal), stage: NONE }))
   }
   if (sum !== mod(relation.c))
     throw new SinterError('WITNESS_UNSATISFIED', `the ${statement.kind} of op ${statement.op} does not hold`)
   return Promise.all(
     work.map(async (prove, i) => {
-      const made = await prove()
+      const { kind, made, stage } = await prove()
       return {
         proof: made.proof,
         accumulator: i === last ? NONE : bigintToBytes(made.accOut, 32),
-        stage: made.stage,
+        stage,
+        signals: signalsHash(kind, made.publicSignals),
       }
     }),
   )
@@ -168,8 +171,8 @@ async function provePointwise(statement: PointwiseStatement, index: number, prov
     mask,
     binding: challenge.binding(index, 0),
   }
-  const { proof } = await pool.prove('pointwise', input, signal)
-  return [{ proof, accumulator: NONE, stage: NONE }]
+  const { proof, publicSignals } = await pool.prove('pointwise', input, signal)
+  return [{ proof, accumulator: NONE, stage: NONE, signals: signalsHash('pointwise', publicSignals) }]
 }
 
 /** Proofs of one statement, segment by segment. Throws `WITNESS_UNSATISFIED` when the trace does not satisfy it. */
@@ -179,10 +182,11 @@ export function proveStatement(statement: Statement, index: number, prover: Prov
     : proveChain(statement, index, prover)
 }
 
-/** Trees and leaves of a plan with their paths, in the order in which they travel. */
-export function openPlan(job: CommittedJob, plan: JobPlan): Required<Pick<JobProof, 'trees' | 'leaves'>> {
+/** Trees and leaves of a plan with their paths, in the order in which they travel, and the root of all trees. */
+export function openPlan(job: CommittedJob, plan: JobPlan): Required<Pick<JobProof, 'trees' | 'leaves' | 'tensors'>> {
   const treeOf = (ref: LeafRef): CommittedTree => job.trees.find(({ spec }) => sameTree(spec, ref))!
   return {
+    tensors: job.tensors.root,
     trees: plan.trees.map((spec) => {
       const index = job.trees.findIndex((each) => sameTree(each.spec, spec))
       return { root: job.trees[index]!.tree.root, path: job.tensors.path(index) }

@@ -5,6 +5,7 @@ import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { Store } from '../store/store.ts'
+import { type Appeals, openAppeals } from './appeals.ts'
 import { beaconClock } from './beacon.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
@@ -46,7 +47,8 @@ export type AwaitSlotOptions = { patienceMs?: number; signal?: AbortSignal }
 
 /** The network's contracts as functions. Hashes and ids are `0x` hex, addresses lower case, amounts base units. */
 export type Chain = Views &
-  Steps & {
+  Steps &
+  Appeals & {
     network: NetworkFile
     params: NetworkParams
     /** Whether slots are rounds of drand, which forks of the chain do not change. */
@@ -98,6 +100,7 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
   return {
     ...views,
     ...steps,
+    ...openAppeals(client, network, transactor),
     network,
     params,
     drand: clock.drand !== null,

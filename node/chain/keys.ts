@@ -3,9 +3,7 @@ import { readVerifyingKey } from '../../circuits/artifacts.ts'
 import type { VerifyingKey } from '../../circuits/groth16.ts'
 import { CIRCUIT_KINDS } from '../../circuits/signals.ts'
 import { bigintToBytes, concat, toHex } from '../../protocol/bytes.ts'
-
-/** Circuits by their number at the referee, which the hash of a proof's signals begins with. */
-export const CIRCUIT_NUMBERS = { relation: 0, pointwise: 1, product: 2, extremum: 3 } as const
+import { CIRCUIT_NUMBERS } from '../../protocol/claims.ts'
 
 /** A key in words, as `Groth16.sol` takes it: α, β, γ, δ, then the points of its signals; imaginary parts first. */
 export function keyWords({ vk_alpha_1, vk_beta_2, vk_gamma_2, vk_delta_2, IC }: VerifyingKey): bigint[] {

@@ -46,6 +46,10 @@ export type Batch = {
   committeeSlot: bigint
   /** Last second in which audits are named. */
   auditUntil: bigint
+  /** Some vote of the verdict `forged` says that there was no attestation. */
+  silent: boolean
+  /** Such a verdict was voided by posting it. */
+  rebutted: boolean
   traceRoot: Hex
   attestation: Hex
   verdicts: Hex

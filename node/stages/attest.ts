@@ -172,7 +172,7 @@ export function createAttester(components: AttestComponents): Attester {
       // On disk before its digest is on chain: a digest whose attestation is lost would be silence.
       if (known === undefined) await made.put(batch, bytes)
       proven.delete(batch)
-      await chain.commitAttestation(batch, toHex(attestationDigest(payloadOf(bytes))))
+      await chain.commitAttestation(batch, toHex(attestationDigest(payloadOf(bytes), networkId)))
       log.info({ event: 'attestation.committed', batch }, 'attestation committed')
       return bytes
     },

@@ -1,5 +1,5 @@
 import { bytesToBigint, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
-import type { Opened } from '../../protocol/envelope.ts'
+import type { Opened, Payload } from '../../protocol/envelope.ts'
 import { describeError, errorCode } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
 import type { Address } from '../../protocol/signature.ts'
@@ -11,6 +11,7 @@ import type { Attester } from './attest.ts'
 import type { BallotBox, RevealedVote } from './ballot.ts'
 import type { Batcher } from './batch.ts'
 import type { AnchoredBatch, BatchBook } from './book.ts'
+import { createContester, postedMessage } from './contest.ts'
 import { factsOf, sampleOf } from './facts.ts'
 import { type BatchView, type Move, nextMove } from './move.ts'
 import { toleranceOpenings } from './settle.ts'
@@ -60,6 +61,8 @@ const AT_ONCE = 16
 
 export function createDriver(components: DriverComponents): Driver {
   const { address, networkId, chain, book, ballots, batcher, attester, voter, log } = components
+  const { sealed } = attester
+  const contester = createContester({ address, networkId, chain, sealed, check: voter.check, log })
   const exhausted = new Set<Hex>()
   const finalSince = new Map<Hex, bigint>()
   const published = new Set<Hex>()
@@ -93,6 +96,7 @@ export function createDriver(components: DriverComponents): Driver {
       pokeGraceS: chain.params.pokeGrace,
       abandonWindowS: chain.params.abandonWindow,
       seated: members.includes(address),
+      condemned: batch.status === 'slashPending' && BigInt(batch.verdicts) > 0n,
       quorum: voters.length > 0 && (await chain.quorate(anchored.id, voters)),
       exhausted: exhausted.has(anchored.id),
       uncollected: ranges.filter(({ collected }) => !collected).length,
@@ -104,10 +108,21 @@ export function createDriver(components: DriverComponents): Driver {
   async function vote(anchored: AnchoredBatch, batch: Batch, members: Address[]): Promise<void> {
     const facts = await factsOf(chain, anchored, batch)
     if (facts === null) return
-    const attestation = components.attestation(anchored.id)
-    if (attestation === null) await components.fetchAttestation(anchored)
+    if (components.attestation(anchored.id) === null) await components.fetchAttestation(anchored)
     const panel = { attempt: batch.attempt, members: members.length, attestationDigest: fromHex(batch.attestation) }
-    await voter.attend(facts, panel, components.attestation(anchored.id)?.message ?? null)
+    const message = components.attestation(anchored.id)?.message ?? (await posted(anchored, batch))
+    await voter.attend(facts, panel, message)
+  }
+
+  /** What stands on chain of an attestation that nobody has handed out. */
+  async function posted(anchored: AnchoredBatch, batch: Batch): Promise<Payload<'attestation'> | null> {
+    const payload = await chain.postedAttestation(anchored.id, batch.anchorBlock)
+    return payload === null ? null : postedMessage(payload, networkId, batch.attestation)
+  }
+
+  async function contest(anchored: AnchoredBatch, batch: Batch): Promise<void> {
+    const facts = await factsOf(chain, anchored, batch)
+    if (facts !== null) await contester.contest(anchored.id, batch, facts, (await chain.head()).timestamp)
   }
 
   async function attest(anchored: AnchoredBatch, batch: Batch): Promise<void> {
@@ -192,6 +207,8 @@ export function createDriver(components: DriverComponents): Driver {
         return redraw(id)
       case 'abandon':
         return abandon(id)
+      case 'contest':
+        return contest(anchored, batch)
       case 'finalize':
         await chain.finalize(id)
         return

@@ -21,6 +21,8 @@ export type BatchView = {
   /** Time after the last vote window before a batch can be abandoned. */
   abandonWindowS: number
   seated: boolean
+  /** A committee has condemned the batch: its provider may answer until the slash is due. @default false */
+  condemned?: boolean
   /** The revealed votes that agree settle. */
   quorum: boolean
   /** Committees cannot grow any more. */
@@ -34,7 +36,20 @@ export type BatchView = {
 export type Move =
   | { do: 'wait' }
   | { do: 'record'; slot: bigint }
-  | { do: 'trace' | 'attest' | 'vote' | 'settle' | 'expire' | 'redraw' | 'abandon' | 'finalize' | 'collect' | 'finish' }
+  | {
+      do:
+        | 'trace'
+        | 'attest'
+        | 'vote'
+        | 'settle'
+        | 'expire'
+        | 'redraw'
+        | 'abandon'
+        | 'finalize'
+        | 'contest'
+        | 'collect'
+        | 'finish'
+    }
 
 const wait: Move = { do: 'wait' }
 
@@ -95,6 +110,7 @@ export function nextMove(view: BatchView): Move {
       return slot ?? committed(view)
     }
     case 'slashPending':
+      if (mine && view.condemned && now < batch.slashAt) return { do: 'contest' }
       return now > batch.slashAt && mayPoke(view, batch.slashAt) ? { do: 'finalize' } : wait
     case 'paid':
     case 'untraced':

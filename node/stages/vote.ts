@@ -6,7 +6,7 @@ import { toHex } from '../../protocol/bytes.ts'
 import { type SigningDomain, signTyped, type VoteFields, voteDigest } from '../../protocol/eip712.ts'
 import { type Payload, seal } from '../../protocol/envelope.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
-import { packVerdicts, voteCommitment } from '../../protocol/vote.ts'
+import { type DrawVerdict, packVerdicts, voteCommitment } from '../../protocol/vote.ts'
 import { FaultFound, type Finding } from '../attestation/faults.ts'
 import type { BatchFacts } from '../attestation/place.ts'
 import { type VerifyContext, verifyAttestation } from '../attestation/verify.ts'
@@ -62,6 +62,8 @@ export type Voter = {
    * none has arrived. Repeatable.
    */
   attend(facts: BatchFacts, panel: Panel, attestation: Payload<'attestation'> | null): Promise<void>
+  /** Verdicts that this node would give, without a vote. */
+  check(facts: BatchFacts, attestation: Payload<'attestation'>): Promise<DrawVerdict[]>
 }
 
 /**
@@ -131,7 +133,13 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
       return { ...base, verdicts: packVerdicts(facts.points.map(() => 'forged')), digest: new Uint8Array(32) }
     }
     const started = performance.now()
-    const result = await verifyAttestation(facts, attestation, {
+    const result = await verify(facts, attestation, late)
+    report(facts, result.findings, result.proofs, result.leaves, (performance.now() - started) / 1000)
+    return { ...base, verdicts: packVerdicts(result.verdicts), digest: result.digest }
+  }
+
+  const verify = (facts: BatchFacts, attestation: Payload<'attestation'>, late: boolean) =>
+    verifyAttestation(facts, attestation, {
       networkId,
       tileDraws: components.tileDraws,
       vouchers: components.vouchers,
@@ -141,9 +149,6 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
       ...(components.commit === undefined ? {} : { commit: components.commit }),
       voter: identity.address,
     })
-    report(facts, result.findings, result.proofs, result.leaves, (performance.now() - started) / 1000)
-    return { ...base, verdicts: packVerdicts(result.verdicts), digest: result.digest }
-  }
 
   function report(facts: BatchFacts, findings: Finding[], proofs: number, leaves: number, seconds: number): void {
     const faults = findings
@@ -217,6 +222,7 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
   }
 
   return {
+    check: async (facts, attestation) => (await verify(facts, attestation, false)).verdicts,
     async attend(facts, panel, attestation) {
       const key = storeKey(toHex(facts.challenge.batch), panel.attempt)
       if (working.has(key)) return

@@ -50,7 +50,7 @@ contract Referee is IReferee {
         uint256 left = _left[batchId];
         left = (left == 0 ? count + 1 : left) - 1;
         _left[batchId] = left;
-        emit ChunkPosted(batchId, index, left - 1);
+        emit ChunkPosted(batchId, index, left - 1, chunk);
     }
 
     /// @inheritdoc IReferee

@@ -403,7 +403,7 @@ export const refereeAbi = [
   {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"NotCommitted","type":"error"},
   {"inputs":[{"internalType":"uint8","name":"circuit","type":"uint8"}],"name":"NotKey","type":"error"},
   {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"NotRefuted","type":"error"},
-  {"anonymous":false,"inputs":[{"indexed":true,"internalType":"bytes32","name":"batchId","type":"bytes32"},{"indexed":false,"internalType":"uint256","name":"index","type":"uint256"},{"indexed":false,"internalType":"uint256","name":"left","type":"uint256"}],"name":"ChunkPosted","type":"event"},
+  {"anonymous":false,"inputs":[{"indexed":true,"internalType":"bytes32","name":"batchId","type":"bytes32"},{"indexed":false,"internalType":"uint256","name":"index","type":"uint256"},{"indexed":false,"internalType":"uint256","name":"left","type":"uint256"},{"indexed":false,"internalType":"bytes","name":"chunk","type":"bytes"}],"name":"ChunkPosted","type":"event"},
   {"anonymous":false,"inputs":[{"indexed":true,"internalType":"bytes32","name":"batchId","type":"bytes32"},{"indexed":false,"internalType":"enum IReferee.Fault","name":"fault","type":"uint8"},{"indexed":true,"internalType":"address","name":"by","type":"address"}],"name":"FaultProven","type":"event"},
   {"inputs":[],"name":"CHUNK_BYTES","outputs":[{"internalType":"uint256","name":"","type":"uint256"}],"stateMutability":"view","type":"function"},
   {"inputs":[],"name":"batches","outputs":[{"internalType":"contract IBatches","name":"","type":"address"}],"stateMutability":"view","type":"function"},

@@ -757,6 +757,13 @@ export declare type SegmentProof = Message<"sinter.v1.SegmentProof"> & {
    * @generated from field: bytes stage = 3;
    */
   stage: Uint8Array;
+
+  /**
+   * SHA-256 over the circuit's number and all public signals, 32 bytes each: what the proof is claimed to be for
+   *
+   * @generated from field: bytes signals = 4;
+   */
+  signals: Uint8Array;
 };
 
 /**
@@ -870,11 +877,18 @@ export declare type JobAttestation = Message<"sinter.v1.JobAttestation"> & {
   concede: boolean;
 
   /**
-   * under the policy "open", in place of trees, leaves and statements
+   * under the policy "open", in place of trees, leaves, statements and tensors
    *
    * @generated from field: sinter.v1.JobOpening opening = 10;
    */
   opening?: JobOpening | undefined;
+
+  /**
+   * root over the records of all trees, 32 bytes
+   *
+   * @generated from field: bytes tensors = 11;
+   */
+  tensors: Uint8Array;
 };
 
 /**
@@ -884,7 +898,7 @@ export declare type JobAttestation = Message<"sinter.v1.JobAttestation"> & {
 export declare const JobAttestationSchema: GenMessage<JobAttestation>;
 
 /**
- * Provider, in an Envelope, gossiped on attestations. Its payload's SHA-256 is the digest committed on chain.
+ * Provider, in an Envelope, gossiped on attestations. Its digest (attestation.md §7) is committed on chain.
  *
  * @generated from message sinter.v1.Attestation
  */

@@ -1,6 +1,6 @@
 import { equalBytes } from '../bytes.ts'
+import { attestationParts } from '../claims.ts'
 import { type Opened, open } from '../envelope.ts'
-import { sha256 } from '../hash.ts'
 import { MAX_ATTESTATION_BYTES } from '../limits.ts'
 import type { Address } from '../signature.ts'
 import { ignore, reject } from '../verdict.ts'
@@ -14,7 +14,8 @@ export type AttestationContext = {
 }
 
 /** What the provider commits on chain before its committee is drawn. */
-export const attestationDigest = (payload: Uint8Array): Uint8Array => sha256(payload)
+export const attestationDigest = (payload: Uint8Array, networkId: Uint8Array): Uint8Array =>
+  attestationParts(payload, networkId).digest
 
 /**
  * Judges a gossiped attestation as far as forwarding goes: it is the one that its provider committed to on chain, so each
@@ -40,6 +41,7 @@ export async function judgeAttestation(
   if (batch.digest === null) return ignore('ATTESTATION_EARLY')
   // [REJECT] The signer is the batch's provider, and the payload the one it committed.
   if (opened.signer !== batch.provider) return reject('ATTESTATION_SIGNER')
-  if (!equalBytes(attestationDigest(opened.payload), batch.digest)) return reject('ATTESTATION_DIGEST')
+  if (!equalBytes(attestationDigest(opened.payload, context.networkId), batch.digest))
+    return reject('ATTESTATION_DIGEST')
   return accepted(opened)
 }

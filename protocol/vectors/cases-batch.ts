@@ -35,7 +35,7 @@ function attestations(): Case[] {
   const known = (digest: Hex | null, who: Person = provider): Record<string, unknown> => ({
     batches: [{ id: hex('batch'), provider: who.address, digest }],
   })
-  const context = known(toHex(attestationDigest(sealed.envelope.payload)))
+  const context = known(toHex(attestationDigest(sealed.envelope.payload, NETWORK_ID)))
   const by = (key: Uint8Array, index: number, network = NETWORK_ID): Hex =>
     toHex(seal('attestation', network, key, attestation(index)).bytes)
   return [

@@ -88,7 +88,7 @@ function forger(forge: Forgery): Partial<NodeParts> {
               : statement
           const none = new Uint8Array()
           return await proveStatement(stand, index, truthful).catch(() => [
-            { proof: new Uint8Array(256), accumulator: none, stage: none },
+            { proof: new Uint8Array(256), accumulator: none, stage: none, signals: none },
           ])
         }
       }
@@ -131,7 +131,7 @@ const replayedAttestation: Partial<NodeParts> = {
           jobs: opened.message.jobs,
         })
         const payload = decode(EnvelopeSchema, bytes)!.payload
-        await chain.commitAttestation(batch, toHex(attestationDigest(payload)))
+        await chain.commitAttestation(batch, toHex(attestationDigest(payload, networkId)))
         replays.set(batch, bytes)
         return bytes
       },

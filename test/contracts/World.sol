@@ -233,12 +233,20 @@ abstract contract World is Harness {
         range.signature = signed(consumerKey, block.chainid, address(escrow), content);
     }
 
-    function vote(bytes32 batchId, uint256 key, bytes32 verdicts) internal view returns (IBatches.SignedVote memory v) {
+    function vote(bytes32 batchId, uint256 key, bytes32 verdicts) internal view returns (IBatches.SignedVote memory) {
+        return voteWith(batchId, key, verdicts, bytes32(key));
+    }
+
+    function voteWith(bytes32 batchId, uint256 key, bytes32 verdicts, bytes32 digest)
+        internal
+        view
+        returns (IBatches.SignedVote memory v)
+    {
         IBatches.Batch memory b = batches.batchOf(batchId);
         bytes32 typeHash =
             keccak256("Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)");
         v.verdicts = verdicts;
-        v.digest = bytes32(key);
+        v.digest = digest;
         bytes32 content = keccak256(abi.encode(typeHash, batchId, b.attempt, b.attestation, verdicts, v.digest));
         v.signature = signed(key, block.chainid, address(batches), content);
     }

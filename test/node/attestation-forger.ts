@@ -82,7 +82,7 @@ export function forger(forge: Forgery): Forger {
         } catch {
           refused.push(statement.op)
           const none = new Uint8Array()
-          const stand = { proof: new Uint8Array(256).fill(1), accumulator: none, stage: none }
+          const stand = { proof: new Uint8Array(256).fill(1), accumulator: none, stage: none, signals: none }
           return proveStatement(statement, index, truthful).catch(() => [stand])
         }
       }

@@ -271,10 +271,11 @@ test('a remainder chosen late: the leaves of another trace stand under no anchor
         challenge,
         leaf: await openingsOf(late, plan.statements),
       }
+      const none = new Uint8Array()
       const proofs = await Promise.all(
         plan.statements.map((statement, i) =>
           proveStatement(statement, i, prover).catch((): Segment[] => [
-            { proof: new Uint8Array(256), accumulator: new Uint8Array(), stage: new Uint8Array() },
+            { proof: new Uint8Array(256), accumulator: none, stage: none, signals: none },
           ]),
         ),
       )
@@ -285,6 +286,7 @@ test('a remainder chosen late: the leaves of another trace stand under no anchor
   const under = copyOf(attested.message)
   under.jobs.forEach((job, i) => {
     job.trees = honest.message.jobs[i]!.trees
+    job.tensors = honest.message.jobs[i]!.tensors
     job.tracePath = honest.message.jobs[i]!.tracePath
   })
   assert.equal(await faultsOf({ facts: honest.facts, message: under }, world), ['LEAF_PATH', 'LEAF_PATH'])

@@ -119,7 +119,7 @@ test('a re-randomised proof proves the same, and names nothing', async () => {
     networkId: NETWORK,
     batch: async () => ({
       provider: PROVIDER.address,
-      digest: attestationDigest(encode(AttestationSchema, honest.message)),
+      digest: attestationDigest(encode(AttestationSchema, honest.message), NETWORK),
     }),
     seen: () => false,
   })

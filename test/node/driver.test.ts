@@ -68,7 +68,7 @@ function createWorld() {
       sealed: async () => Uint8Array.of(1),
       forget: async () => {},
     },
-    voter: { attend: async () => {} },
+    voter: { attend: async () => {}, check: async () => [] },
     gossip: {
       async publish() {
         await state.publish()
@@ -92,7 +92,8 @@ function createWorld() {
       committeeSlot: 3n,
       slashAt: 0n,
       auditUntil: 0n,
-    } as Batch)
+      verdicts: '0x00',
+    } as unknown as Batch)
     return id
   }
   return { driver, state, add, batches, done, looked }

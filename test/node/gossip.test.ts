@@ -58,7 +58,16 @@ function createWorld() {
   const sealed = seal('attestation', NETWORK, provider.privateKey, { batch, jobs: [] }).bytes
   const opened = open('attestation', NETWORK, sealed)
   if (typeof opened === 'string') throw new Error(opened)
-  return { ...made, batch, offers, calls, state, ballots, sealed, digest: toHex(attestationDigest(opened.payload)) }
+  return {
+    ...made,
+    batch,
+    offers,
+    calls,
+    state,
+    ballots,
+    sealed,
+    digest: toHex(attestationDigest(opened.payload, NETWORK)),
+  }
 }
 
 const voteBy = (who: typeof voter, batch: Uint8Array, attempt = 0): Uint8Array =>

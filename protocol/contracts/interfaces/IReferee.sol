@@ -60,7 +60,8 @@ interface IReferee {
         bytes proof;
     }
 
-    event ChunkPosted(bytes32 indexed batchId, uint256 index, uint256 left);
+    /// @dev The bytes are here besides, for whoever reads them: what they add is less than the floor of what call data costs.
+    event ChunkPosted(bytes32 indexed batchId, uint256 index, uint256 left, bytes chunk);
     event FaultProven(bytes32 indexed batchId, Fault fault, address indexed by);
 
     error NotCommitted(bytes32 batchId);

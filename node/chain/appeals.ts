@@ -1,0 +1,80 @@
+import { type Abi, encodeFunctionData, type Hex, type PublicClient } from 'viem'
+import { concat, equalBytes, fromHex, toHex } from '../../protocol/bytes.ts'
+import { attestationParts, chunkOf } from '../../protocol/claims.ts'
+import { batchesAbi, refereeAbi } from '../../protocol/contracts/abi.ts'
+import { SinterError } from '../../protocol/errors.ts'
+import type { NetworkFile } from '../../protocol/network.ts'
+import { chainError } from './errors.ts'
+import type { Done } from './steps.ts'
+import type { Transactor } from './transact.ts'
+
+/** What a provider does against a verdict, and what everybody can read of it. All throw `CHAIN_…` errors (see errors.ts). */
+export type Appeals = {
+  /** Base units that the next appeal of a batch lays down. */
+  appealBond(batchId: Hex): Promise<bigint>
+  /** Against a verdict `forged`: a larger committee, for a bond out of this account's escrow balance. */
+  appeal(batchId: Hex): Promise<Done>
+  /** Puts every chunk of an attestation on chain that is not there yet. `payload` is its canonical encoding. */
+  postAttestation(batchId: Hex, payload: Uint8Array, networkId: Uint8Array): Promise<void>
+  /** Voids a verdict that alleges silence, once the attestation was posted. */
+  rebut(batchId: Hex): Promise<Done>
+  posted(batchId: Hex): Promise<boolean>
+  /** The payload that was posted of a batch, from the chain's events; null while a chunk is missing. */
+  postedAttestation(batchId: Hex, sinceBlock: number): Promise<Uint8Array | null>
+}
+
+export function openAppeals(client: PublicClient, network: NetworkFile, transactor: Transactor | null): Appeals {
+  const batches = { address: network.contracts.batches, abi: batchesAbi } as const
+  const referee = { address: network.contracts.referee, abi: refereeAbi } as const
+
+  async function ask<T>(name: string, answer: Promise<T>): Promise<T> {
+    return answer.catch((error: unknown) => {
+      throw chainError(error, name)
+    })
+  }
+  async function send(contract: { address: Hex; abi: Abi }, functionName: string, args: unknown[]): Promise<Done> {
+    if (transactor === null) throw new SinterError('CHAIN_READ_ONLY', 'this chain was opened without a key')
+    const data = encodeFunctionData({ abi: contract.abi, functionName, args })
+    // Late, each of them costs a lock.
+    const receipt = await transactor.send({ to: contract.address, data, action: functionName, urgent: true })
+    return { tx: receipt.transactionHash, block: receipt.blockNumber, gasUsed: receipt.gasUsed }
+  }
+  const read = client.readContract
+  const posted = (id: Hex): Promise<boolean> => ask('posted', read({ ...referee, functionName: 'posted', args: [id] }))
+
+  return {
+    appealBond: (id) => ask('appealBond', read({ ...batches, functionName: 'appealBond', args: [id] })),
+    appeal: (id) => send(batches as never, 'appeal', [id]),
+    async postAttestation(batchId, payload, networkId) {
+      const { length, chunks, claims, tree } = attestationParts(payload, networkId)
+      const parts = { length, chunks: toHex(chunks.root), claimCount: claims.length, claims: toHex(tree.root) }
+      for (let index = 0; index < chunks.count; index++) {
+        const args = [batchId, BigInt(index)] as const
+        if (await ask('chunkPosted', read({ ...referee, functionName: 'chunkPosted', args }))) continue
+        const path = chunks.path(index).map(toHex)
+        await send(referee as never, 'post', [batchId, parts, BigInt(index), toHex(chunkOf(payload, index)), path])
+      }
+    },
+    rebut: (id) => send(batches as never, 'rebut', [id]),
+    posted,
+    async postedAttestation(batchId, sinceBlock) {
+      if (!(await posted(batchId))) return null
+      const logs = await ask(
+        'postedAttestation',
+        client.getContractEvents({
+          ...referee,
+          eventName: 'ChunkPosted',
+          args: { batchId },
+          fromBlock: BigInt(sinceBlock),
+          strict: true,
+        }),
+      )
+      const sorted = logs.map(({ args }) => args).sort((a, b) => Number(a.index - b.index))
+      return concat(...sorted.map(({ chunk }) => fromHex(chunk)))
+    },
+  }
+}
+
+/** Whether the parts of a payload are those of the digest that was committed. */
+export const isCommitted = (payload: Uint8Array, networkId: Uint8Array, digest: Hex): boolean =>
+  equalBytes(attestationParts(payload, networkId).digest, fromHex(digest))

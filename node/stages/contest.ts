@@ -1,0 +1,104 @@
+import type { Hex } from '../../protocol/bytes.ts'
+import { decode } from '../../protocol/codec.ts'
+import type { Payload } from '../../protocol/envelope.ts'
+import { errorCode } from '../../protocol/errors.ts'
+import { AttestationSchema, EnvelopeSchema } from '../../protocol/gen/sinter_pb.js'
+import type { DrawVerdict } from '../../protocol/vote.ts'
+import type { BatchFacts } from '../attestation/place.ts'
+import { isCommitted } from '../chain/appeals.ts'
+import type { Chain } from '../chain/chain.ts'
+import type { Batch } from '../chain/views.ts'
+import type { Log } from '../net/log.ts'
+
+export type ContestComponents = {
+  address: Hex
+  networkId: Uint8Array
+  chain: Pick<
+    Chain,
+    'appeal' | 'appealBond' | 'balanceOf' | 'deposit' | 'params' | 'postAttestation' | 'posted' | 'rebut' | 'tokensOf'
+  >
+  /** Our own attestation as it was sealed; null when it is gone. */
+  sealed(batch: Hex): Promise<Uint8Array | null>
+  /** What this node's own verifier says of it. */
+  check(facts: BatchFacts, attestation: Payload<'attestation'>): Promise<DrawVerdict[]>
+  log: Log
+}
+
+/** What a provider does about a verdict `forged` on a batch of its own. */
+export type Contester = {
+  /**
+   * Whoever says that there was no attestation is answered with the attestation, on chain. Any other verdict is appealed when this node's
+   * own verifier finds nothing wrong, which is what the others would have found: a verdict that it confirms is left alone, since the
+   * bond would be lost with the lock. Repeatable.
+   */
+  contest(id: Hex, batch: Batch, facts: BatchFacts, now: bigint): Promise<void>
+}
+
+export function createContester(components: ContestComponents): Contester {
+  const { address, networkId, chain, log } = components
+  /** Verdicts that there is nothing more to do about: of this attempt. */
+  const left = new Map<Hex, number>()
+
+  async function worthABond(id: Hex, facts: BatchFacts, message: Payload<'attestation'>): Promise<boolean> {
+    const verdicts = await components.check(facts, message)
+    if (!verdicts.includes('forged')) return true
+    log.warn({ event: 'verdict.deserved', batch: id }, 'our own verifier finds the batch forged too: no appeal')
+    return false
+  }
+
+  /** The bond lies in the escrow; what is missing is taken from the wallet. */
+  async function provide(bond: bigint): Promise<boolean> {
+    const missing = bond - (await chain.balanceOf(address))
+    if (missing <= 0n) return true
+    if ((await chain.tokensOf(address)) < missing) return false
+    await chain.deposit(missing)
+    return true
+  }
+
+  return {
+    async contest(id, batch, facts, now) {
+      if (left.get(id) === batch.attempt) return
+      const sealed = await components.sealed(id)
+      const payload = sealed === null ? null : (decode(EnvelopeSchema, sealed)?.payload ?? null)
+      const message = payload === null ? null : decode(AttestationSchema, payload)
+      if (payload === null || message === null || !isCommitted(payload, networkId, batch.attestation)) {
+        left.set(id, batch.attempt)
+        return
+      }
+      if (batch.silent) {
+        await chain.postAttestation(id, payload, networkId)
+        await chain.rebut(id)
+        log.warn({ event: 'silence.rebutted', batch: id, bytes: payload.length }, 'attestation posted on chain')
+        return
+      }
+      const until = batch.slashAt - BigInt(chain.params.slashPending - chain.params.appealWindow)
+      if (now > until || !(await worthABond(id, facts, message))) {
+        left.set(id, batch.attempt)
+        return
+      }
+      const bond = await chain.appealBond(id)
+      if (!(await provide(bond))) {
+        left.set(id, batch.attempt)
+        log.warn({ event: 'appeal.unfunded', batch: id, bond: bond.toString() }, 'no tokens for the bond of an appeal')
+        return
+      }
+      try {
+        await chain.appeal(id)
+        log.warn({ event: 'verdict.appealed', batch: id, bond: bond.toString() }, 'verdict appealed')
+      } catch (error) {
+        // Every node there is has voted.
+        if (errorCode(error) !== 'CHAIN_CommitteeExhausted') throw error
+        left.set(id, batch.attempt)
+      }
+    },
+  }
+}
+
+/**
+ * What a committee judges of an attestation that was posted. One that does not fit its digest is no attestation of any batch, which a
+ * verifier finds at once, and can say without alleging silence.
+ */
+export function postedMessage(payload: Uint8Array, networkId: Uint8Array, digest: Hex): Payload<'attestation'> {
+  const message = isCommitted(payload, networkId, digest) ? decode(AttestationSchema, payload) : null
+  return message ?? ({ $typeName: 'sinter.Attestation', batch: new Uint8Array(), jobs: [] } as never)
+}
