@@ -17,6 +17,7 @@ import { notPast, storedCursor } from './chain/cursor.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
+import { storedJournal } from './chain/stored-journal.ts'
 import { checkCircuits } from './circuits.ts'
 import { type Placement, placements as placementsOf } from './exec/devices.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
@@ -160,7 +161,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       network: file,
       rpcUrl: config.rpcUrl,
       key: toHex(identity.privateKey),
-      store,
+      journal: storedJournal(store),
       confirmations,
       rounds: drand && httpRounds(drandUrls, drand),
       ...(maxFeePerGas === undefined ? {} : { maxFeePerGas }),
