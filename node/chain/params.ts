@@ -25,6 +25,9 @@ const COUNTS = [
   'slashPending',
   'abandonWindow',
   'seatWindow',
+  'canaryWindow',
+  'canaryPeriod',
+  'canaryRewardBps',
   'epochLength',
   'lambdaPpm',
   'workBps',
@@ -103,6 +106,9 @@ export const devnetParams: NetworkParams = {
   slashPending: 15,
   abandonWindow: 30,
   seatWindow: 30,
+  canaryWindow: 900,
+  canaryPeriod: 60,
+  canaryRewardBps: 5_000,
   genesis: 100_000_000n * SNTR,
   cap: 1_000_000_000n * SNTR,
   minStake: 1_000n * SNTR,
@@ -168,6 +174,8 @@ export const firstParams: NetworkParams = {
   slashPending: 7 * DAY,
   abandonWindow: HOUR,
   seatWindow: 48 * HOUR,
+  canaryWindow: 14 * DAY,
+  canaryPeriod: 2 * DAY,
 }
 
 /** The form a network file carries: amounts as decimal strings. */

@@ -197,6 +197,7 @@ function networks(): unknown {
       batches: contract('batches'),
       prices: contract('prices'),
       seats: contract('seats'),
+      canaries: contract('canaries'),
       emissions: contract('emissions'),
     },
     params: { draws: 4, minStake: '1000000000000000000000' },

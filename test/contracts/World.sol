@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
+import {Canaries} from "../../protocol/contracts/Canaries.sol";
 import {Batches} from "../../protocol/contracts/Batches.sol";
 import {Emissions} from "../../protocol/contracts/Emissions.sol";
 import {Escrow} from "../../protocol/contracts/Escrow.sol";
@@ -36,6 +37,7 @@ abstract contract World is Harness {
     PriceIndex internal index;
     Emissions internal emissions;
     Seats internal seats;
+    Canaries internal canaries;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -117,9 +119,9 @@ abstract contract World is Harness {
     uint128 internal constant SEAT = 10 ether;
 
     /// @dev Who may slash seats.
-    function judges() internal view virtual returns (address[] memory list) {
-        list = new address[](1);
-        list[0] = address(this);
+    function judges(address canariesAt) private view returns (address[] memory list) {
+        list = new address[](2);
+        (list[0], list[1]) = (address(this), canariesAt);
     }
 
     function deploy(IBatches.Params memory p) internal {
@@ -135,8 +137,9 @@ abstract contract World is Harness {
         batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), ISeats(seatsAt), p);
         index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
         emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
-        seats = new Seats(registry, batchesAt, SEAT, 60, judges());
-        assert(address(seats) == seatsAt);
+        seats = new Seats(registry, batchesAt, SEAT, 60, judges(vm.computeCreateAddress(address(this), nonce + 8)));
+        canaries = new Canaries(token, registry, batches, seats, 600, 200, 5_000);
+        assert(address(seats) == seatsAt && seats.isJudge(address(canaries)));
         assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
     }
 
@@ -260,10 +263,14 @@ abstract contract World is Harness {
     }
 
     function trace(bytes32 batchId) internal {
+        trace(batchId, keccak256("trace"));
+    }
+
+    function trace(bytes32 batchId, bytes32 root) internal {
         recordSlot(batches.batchOf(batchId).sampleSlot);
         passAudits(batchId);
         vm.prank(provider);
-        batches.anchorTrace(batchId, keccak256("trace"));
+        batches.anchorTrace(batchId, root);
     }
 
     function passAudits(bytes32 batchId) internal {

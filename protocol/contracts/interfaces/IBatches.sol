@@ -238,6 +238,10 @@ interface IBatches {
     /// @notice Ends a batch that no committee, up to all eligible nodes, would judge: refunds consumers, returns lock and floor.
     function abandon(bytes32 batchId) external;
 
+    /// @notice Ends a batch whose slash is pending without it: refunds consumers, returns the lock; by a judge (`ISeats`). What voters have
+    /// been paid stays theirs.
+    function pardon(bytes32 batchId) external;
+
     /// @notice Moves one range's money, once, after a final status: to the provider's owner, or back to the consumer.
     function collect(bytes32 batchId, uint256 index) external;
 
