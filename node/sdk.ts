@@ -6,6 +6,7 @@ import type { NetworkFile } from '../protocol/network.ts'
 import { startClient } from './client/client.ts'
 import { type Consumer, type ConsumerOptions, createConsumer } from './client/consumer.ts'
 import { classified } from './client/failures.ts'
+import { openMemory } from './client/memory.ts'
 import { readNetworkFile } from './commands/options.ts'
 import type { Identity } from './identity/identity.ts'
 import { loadIdentity } from './identity/keystore.ts'
@@ -20,6 +21,8 @@ export type {
   Progress,
   Quote,
   Receipt,
+  RunOptions,
+  Step,
 } from './client/consumer.ts'
 export { AbortedError, InputError, MoneyError, ProviderError, UnavailableError } from './client/failures.ts'
 export type { ReceiptState, ReceiptStatus } from './client/receipts.ts'
@@ -79,7 +82,13 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
     })
     try {
       if (peers > 0) await client.network.waitForSubscribers('offers', peers, 20_000)
-      return await createConsumer({ client, address: identity.address, now: Date.now, log }, options)
+      const memory = await openMemory(join(dataDir, 'consumer'), Date.now)
+      try {
+        return await createConsumer({ client, address: identity.address, memory, now: Date.now, log }, options)
+      } catch (error) {
+        await memory.close()
+        throw error
+      }
     } catch (error) {
       await client
         .stop()

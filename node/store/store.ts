@@ -15,6 +15,7 @@ export type TableName =
   | 'benches'
   | 'transactions'
   | 'cursor'
+  | 'scores'
   | 'meta'
 
 const SYNC: Record<TableName, boolean> = {
@@ -26,6 +27,7 @@ const SYNC: Record<TableName, boolean> = {
   benches: true,
   transactions: true,
   cursor: false,
+  scores: false,
   meta: true,
 }
 
@@ -138,6 +140,7 @@ export async function openStore(folder: string): Promise<Store> {
     benches: make('benches'),
     transactions: make('transactions'),
     cursor: make('cursor'),
+    scores: make('scores'),
     meta: make('meta'),
   }
 
