@@ -58,6 +58,8 @@ export type NodeConfig = {
   devnet: boolean
   executionProvider: ExecutionProvider
   hardwareClass: string
+  /** Where this node is, such as `eu-west`: told in its bids. @default no say */
+  region?: string
   /** Base units asked per job. */
   price: bigint
   /** Stake to register with if the operator is not registered yet; 0 for a node that only follows. */
@@ -180,7 +182,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       warn: (message) => log.warn({ event: 'prover.external' }, message),
     })
     cleanup.push(() => pool.close())
-    const tracer = createTracer({ workers: Math.max(1, Math.floor(availableParallelism() / 2)) })
+    // Each commits on all cores; more than one so that small jobs do not wait for a large one.
+    const tracer = createTracer({ workers: Math.max(1, Math.min(4, Math.floor(availableParallelism() / 4))) })
     cleanup.push(() => tracer.close())
 
     const book = createBatchBook()

@@ -58,6 +58,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--stake <tokens>', 'stake to register with; 0 to follow only', '1000')
     .option('--floor-deposit <tokens>', 'escrow balance kept for verification floors', '10')
     .option('--hardware-class <name>', 'class this machine is registered under', 'cpu')
+    .option('--region <name>', 'where this machine is, such as eu-west: told in its bids')
     .addOption(
       new Option('--ep <provider>', 'ONNX Runtime execution provider').choices(EXECUTION_PROVIDERS).default('cpu'),
     )

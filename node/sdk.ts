@@ -20,6 +20,8 @@ export type {
   Progress,
   Quote,
   Receipt,
+  RunOptions,
+  Step,
 } from './client/consumer.ts'
 export { AbortedError, InputError, MoneyError, ProviderError, UnavailableError } from './client/failures.ts'
 export type { ReceiptState, ReceiptStatus } from './client/receipts.ts'

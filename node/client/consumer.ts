@@ -7,10 +7,13 @@ import { type Auditor, createAuditor } from './audit.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
 import { classified } from './failures.ts'
+import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
+import { openerOf } from './opener.ts'
 import { createPool, type Pool, type PoolInit } from './pool.ts'
 import { createReceiptBook, parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
 import { createScheduler, type RequestOptions, type Scheduler } from './scheduler.ts'
 import { createScores } from './score.ts'
+import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
 import { createSpotChecks } from './spot-check.ts'
@@ -82,11 +85,18 @@ export type ModelInfo = {
   outputs: { name: string; shape: number[] }[]
 }
 
-export type RunOptions = InferOptions & {
-  /** Which output becomes which input of the next step. @default outputs that have an input's name */
+export type RunOptions = IterateOptions & {
+  /** Which output becomes which input of the next step. @default outputs with an input's name, or with that and `_out` */
   carry?: Readonly<Record<string, string>>
   /** Inputs of a step that do not come from the step before, such as its part of the data. */
   feed?(step: number): Readonly<Record<string, Inputs>> | Promise<Readonly<Record<string, Inputs>>>
+}
+
+/** One step of an iterated graph: the answer on which most of its providers agree bit for bit, with the receipt of each of these. */
+export type Step = Inference & {
+  step: number
+  receipts: Receipt[] /** Providers that said something else. */
+  disputed: number
 }
 
 /** A connection to a network as somebody who uses it. All errors are of the classes in failures.ts. */
@@ -109,13 +119,17 @@ export type Consumer = {
     dataset: Iterable<Inputs | (() => Inputs)> | AsyncIterable<Inputs | (() => Inputs)>,
     options?: BatchOptions,
   ): AsyncGenerator<BatchRun, void, undefined>
-  /** A graph whose outputs feed its next call; yields the answer of each step. */
+  /**
+   * A graph whose outputs feed its next call, such as a training step; yields each step. Steps are served canonically by `replicas`
+   * providers of different owners and compared bit for bit; one that fails or is outvoted is replaced, and what it said opened to the
+   * committee. The state goes up with the first step only, and comes down with each. Throws `REPLICAS_DIFFER` besides.
+   */
   run(
     model: string,
     state: Readonly<Record<string, Inputs>>,
     steps: number,
     options?: RunOptions,
-  ): AsyncGenerator<Inference, void, undefined>
+  ): AsyncGenerator<Step, void, undefined>
   /**
    * What providers ask now, the cheapest first; nothing is bought. A provider loads the model before it bids, so a cold network
    * needs a longer window.
@@ -149,10 +163,9 @@ export async function createConsumer(components: Components, options: ConsumerOp
   const book = createReceiptBook(address)
   const receipts = new Map<string, Receipt>()
   let auditor: Promise<Auditor> | null = null
-  const checks = createSpotChecks(
-    { budget, auditor: () => (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log })), log },
-    options.audit ?? 0.01,
-  )
+  const openAuditor = (): Promise<Auditor> =>
+    (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log }))
+  const checks = createSpotChecks({ budget, auditor: openAuditor, log }, options.audit ?? 0.01)
   const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()
   const { block } = await client.chain.head()
   const watcher = client.chain.watchBatches((event) => book.apply(event), {
@@ -171,7 +184,10 @@ export async function createConsumer(components: Components, options: ConsumerOp
     return made
   }
 
-  function inferenceOf(model: LoadedModel, answer: Answer): Inference {
+  function inferenceOf(
+    model: LoadedModel,
+    answer: InferResult & Pick<Answer, 'provider' | 'session' | 'price'>,
+  ): Inference {
     const { seq, price, acknowledged, latencyMs, executionMs } = answer
     const session = toHex(answer.session)
     acknowledged.then(
@@ -254,27 +270,29 @@ export async function createConsumer(components: Components, options: ConsumerOp
     state: Readonly<Record<string, Inputs>>,
     steps: number,
     { carry, feed, ...request }: RunOptions = {},
-  ): AsyncGenerator<Inference, void, undefined> {
-    const { inputs, outputs } = await consumer.model(id)
-    const own = outputs.map(({ name }) => name).filter((name) => inputs.some((input) => input.name === name))
-    const links = Object.entries(carry ?? Object.fromEntries(own.map((name) => [name, name])))
-    const sizes = (ends: { name: string; shape: number[] }[], name: string): string | undefined =>
-      ends.find((end) => end.name === name)?.shape.join()
-    const broken = links.find(
-      ([from, to]) => sizes(outputs, from) === undefined || sizes(outputs, from) !== sizes(inputs, to),
-    )
-    if (links.length === 0 || broken !== undefined)
-      throw classified(
-        new SinterError(
-          'GRAPH_CARRY',
-          `no output of ${id} feeds an input of the same shape${broken ? `: ${broken.join(' → ')}` : ''}`,
-        ),
-      )
-    let current: Record<string, Inputs> = { ...state }
-    for (let step = 0; step < steps; step++) {
-      const inference = await infer(id, { ...current, ...(await feed?.(step)) } as Inputs, request)
-      yield inference
-      current = { ...current, ...Object.fromEntries(links.map(([from, to]) => [to, inference.outputs[from]!.data])) }
+  ): AsyncGenerator<Step, void, undefined> {
+    try {
+      const model = await client.library.load(id)
+      const links = linksOf(model.manifest, carry ?? null)
+      const open = openerOf({ client, scores, model }, options, request)
+      const release = ({ session }: ConsumerSession): Promise<void> => client.release(toHex(session))
+      const replicas = createReplicas({ model, budget, open, release, auditor: openAuditor, log }, links, request)
+      let current: Record<string, Inputs> = { ...state }
+      try {
+        for (let step = 0; step < steps; step++) {
+          const values = jobValues(model.manifest, { ...current, ...(await feed?.(step)) } as Inputs)
+          const { shares, disputed } = await replicas.step(values, steps - step)
+          const inferences = shares.map((share) => inferenceOf(model, share))
+          const [first] = inferences as [Inference, ...Inference[]]
+          yield { ...first, step, receipts: inferences.map(({ receipt }) => receipt), disputed }
+          const { outputs } = first
+          current = { ...current, ...Object.fromEntries(links.map(([from, to]) => [to, outputs[from]!.data])) }
+        }
+      } finally {
+        await replicas.close()
+      }
+    } catch (error) {
+      throw classified(error)
     }
   }
 

@@ -31,6 +31,8 @@ export type PoolInit = {
   bids?: number
   /** Base units that a millisecond of waiting is worth in the ranking. @default a ten-thousandth of the ceiling */
   latencyValue?: bigint
+  /** Where providers had best be, such as `eu-west`. Bids from elsewhere count as 100 ms slower than they say. @default anywhere */
+  region?: string
   /** Milliseconds after which an opening is given up. @default 30_000 */
   openMs?: number
   /** Only bids for which this holds are taken. @default all */
@@ -58,7 +60,7 @@ const CLOSE_MS = 5_000
 export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const { client, model, scores, log, now } = components
   const { ceiling, providers: size = 2, sessionJobs = 256, windowMs = 2_000, bids: wanted = 3, openMs = 30_000 } = init
-  const { latencyValue = ceiling / 10_000n, accept = () => true, onBids } = init
+  const { latencyValue = ceiling / 10_000n, accept = () => true, region = '', onBids } = init
   const slots = new Set<Slot>()
   let closed = false
   let everOpen = false
@@ -98,10 +100,11 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       jobs: BigInt(sessionJobs),
       priceCeiling: ceiling,
       windowMs,
+      region,
       // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
       enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
       choose(bids) {
-        const [best] = rankBids(eligible(bids), scores, latencyValue)
+        const [best] = rankBids(eligible(bids), scores, latencyValue, region)
         if (best === undefined)
           throw new SinterError('NO_BIDS', `${bids.length} providers bid on the offer, and none that can be taken`)
         return best

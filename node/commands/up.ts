@@ -23,6 +23,7 @@ export type UpOptions = JoinOptions & {
   stake: string
   floorDeposit: string
   hardwareClass: string
+  region?: string
   ep: ExecutionProvider
   devices?: string
   sessions: string
@@ -64,6 +65,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       devnet: options.devnet,
       executionProvider: options.ep,
       hardwareClass: options.hardwareClass,
+      ...(options.region === undefined ? {} : { region: options.region }),
       price: parseAmount(options.price),
       stake: parseAmount(options.stake),
       floorDeposit: parseAmount(options.floorDeposit),

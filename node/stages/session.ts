@@ -20,7 +20,7 @@ import type { Identity } from '../identity/identity.ts'
 import { publicKeyOfPeer } from '../identity/identity.ts'
 import { type Frame, readFrame, writeFailure, writeFrame } from '../jobs/frames.ts'
 import { int16Bytes, type JobRecord, type Ledger, type SessionRecord } from '../jobs/ledger.ts'
-import { jobShapes, quantisedInputs } from '../jobs/tensors.ts'
+import { carriedTensors, jobShapes, quantisedInputs, type WireTensor } from '../jobs/tensors.ts'
 import type { Runtime, Served } from '../model/runtime.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
@@ -78,6 +78,8 @@ function createSession(
   let served = acknowledged.seq
   const allowed = BigInt(window - record.unpaid)
   const awaiting = new Map<bigint, Unreceipted>()
+  /** Outputs of the last result on this stream, which the next request may take as inputs without sending them back. */
+  let last: WireTensor[] | null = null
 
   async function onRequest(request: Request): Promise<void> {
     const { seq } = request
@@ -90,14 +92,16 @@ function createSession(
     if (issued.cumulative + BigInt(awaiting.size + 1) * record.price > ceiling)
       return writeFailure(stream, seq, 'SESSION_CEILING', 'the session cannot pay for another job')
     try {
-      const inputs = quantisedInputs(manifest, request.inputs)
+      const tensors = [...request.inputs, ...carriedTensors(manifest, last, request.carry)]
+      const inputs = quantisedInputs(manifest, tensors)
       const runtime = await components.runtime(record.manifest, record.policy)
       const result = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
       // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
       if (!record.canonical && !runtime.accepts(inputs, result.quantised))
         throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
       const frame = { seq, outputs: result.outputs, executionUs: result.executionUs }
-      const inputDigest = tensorsDigest(request.inputs)
+      const inputDigest = tensorsDigest(tensors)
+      last = result.outputs
       // Before the answer leaves: what the consumer says to it may be here before the transport takes more.
       awaiting.set(seq, { jobKey: request.jobKey, inputDigest, inputs, quantised: result.quantised })
       await writeFrame(stream, { case: 'result', value: frame }).finally(() => {

@@ -223,6 +223,11 @@ try {
       [quick ? `rss_mb_after_${SOAK}` : 'rss_mb_after_10000']: round(nodeMb, 0),
     }),
   )
+} catch (error) {
+  for (const name of ['client', 'gateway', 'node-1'])
+    if (existsSync(join(folder, 'logs', `${name}.log`)))
+      say(`${name}: ${readFileSync(join(folder, 'logs', `${name}.log`), 'utf8').slice(-2_000)}`)
+  throw error
 } finally {
   await net.stop()
   rmSync(folder, { recursive: true, force: true })
