@@ -17,6 +17,7 @@ import { notPast, storedCursor } from './chain/cursor.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
+import { storedJournal } from './chain/stored-journal.ts'
 import { checkCircuits } from './circuits.ts'
 import { type Placement, placements as placementsOf } from './exec/devices.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
@@ -35,6 +36,7 @@ import { type AttestComponents, type Attester, createAttester } from './stages/a
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
+import { createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
@@ -160,7 +162,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       network: file,
       rpcUrl: config.rpcUrl,
       key: toHex(identity.privateKey),
-      store,
+      journal: storedJournal(store),
       confirmations,
       rounds: drand && httpRounds(drandUrls, drand),
       ...(maxFeePerGas === undefined ? {} : { maxFeePerGas }),
@@ -289,6 +291,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       },
       { commitMs: voteWindowMs / 12, patienceMs: voteWindowMs / 2, ...config.vote },
     )
+    const benches = createBenches({ address: identity.address, chain, store, log })
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
@@ -352,21 +355,28 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // The book is in memory: a restart reads again from the oldest batch that was not finished.
     const cursor = storedCursor(store, `batches-${networkTag(file)}`)
     const from = await cursor.load()
-    const watcher = chain.watchBatches((event) => book.apply(event), {
-      ...(from === null ? {} : { from }),
-      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
-      onFork(block) {
-        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
-        book.undo(block)
+    const watcher = chain.watchBatches(
+      async (event) => {
+        book.apply(event)
+        await benches.apply(event)
       },
-      onError: (error) =>
-        log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
-    })
+      {
+        ...(from === null ? {} : { from }),
+        onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+        onFork(block) {
+          log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+          book.undo(block)
+        },
+        onError: (error) =>
+          log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+      },
+    )
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
     const loops = [
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),
+      repeat('benches', 10 * every, log, () => benches.tick()),
       repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {

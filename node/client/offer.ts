@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '@noble/hashes/utils.js'
 import { bigintToBytes } from '../../protocol/bytes.ts'
 import { encode } from '../../protocol/codec.ts'
 import { seal } from '../../protocol/envelope.ts'
@@ -96,6 +96,12 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
     await stream.write(encode(BidReplySchema, { taken: code === null, code: code ?? '' }))
   })
 
+  /** Whoever cannot listen, as a page, says who it is: providers that it is connected to answer over that connection. */
+  function reachable(): string[] {
+    const own = network.addresses()
+    return own.length > 0 ? own : [`/p2p/${identity.peerId}`]
+  }
+
   return {
     async gather(terms) {
       const windowMs = terms.windowMs ?? 3_000
@@ -109,7 +115,7 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
         policy: terms.policy ?? 'zk',
         canonical: terms.canonical ?? false,
         region: terms.region ?? '',
-        addresses: network.addresses(),
+        addresses: reachable(),
         nonce: randomBytes(16),
       })
       // Our own offer goes through the rule that everybody else applies, so a bad one is refused here and not by silence.

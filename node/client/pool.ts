@@ -4,6 +4,7 @@ import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
+import { unref } from '../timers.ts'
 import type { LightClient } from './client.ts'
 import type { ReceivedBid } from './offer.ts'
 import { effectivePrice, rankBids, type Scores } from './score.ts'
@@ -93,7 +94,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   async function retire(slot: Slot): Promise<void> {
     try {
       // Who hangs is not waited for: what lies in its session is asked back all the same.
-      await Promise.race([slot.close(), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())])
+      await Promise.race([slot.close(), new Promise((resolve) => unref(setTimeout(resolve, CLOSE_MS)))])
       await client.release(toHex(slot.session.session))
     } catch (error) {
       log.warn({ event: 'scheduler.unreleased', error: describeError(error) }, 'a session could not be released')

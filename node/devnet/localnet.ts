@@ -100,8 +100,9 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       rpcUrl = anvil.rpcUrl,
     ): Actor {
       const bootstrap = nodes[0] === undefined ? [] : ['--bootstrap', nodes[0].multiaddr]
-      // Nodes are also there for browsers.
-      const listen = ['/ip4/127.0.0.1/tcp/0', ...(command[0] === 'up' ? ['/ip4/127.0.0.1/tcp/0/ws'] : [])]
+      // Nodes and publishers are there for browsers too.
+      const serves = command[0] === 'up' || command[1] === 'publish'
+      const listen = ['/ip4/127.0.0.1/tcp/0', ...(serves ? ['/ip4/127.0.0.1/tcp/0/ws'] : [])]
       const common = ['--network', networkFile, '--rpc', rpcUrl, '--data', account.folder]
       const actor = startActor({
         name,
