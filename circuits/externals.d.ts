@@ -44,7 +44,8 @@ declare module 'snarkjs' {
     G1: Group
     G2: Group
     Gt: { one: Uint8Array; mul(a: Uint8Array, b: Uint8Array): Uint8Array; eq(a: Uint8Array, b: Uint8Array): boolean }
-    tm: { queueAction(tasks: Task[]): Promise<Uint8Array[]>; concurrency: number }
+    /** `code` is the curve's whole WebAssembly module, of a curve of one thread only. */
+    tm: { queueAction(tasks: Task[]): Promise<Uint8Array[]>; concurrency: number; code?: Uint8Array<ArrayBuffer> }
     pairing(a: Uint8Array, b: Uint8Array): Uint8Array
     prepareG1(jacobian: Uint8Array): Uint8Array
     prepareG2(jacobian: Uint8Array): Uint8Array

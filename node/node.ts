@@ -19,6 +19,7 @@ import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
 import { storedJournal } from './chain/stored-journal.ts'
 import { checkCircuits } from './circuits.ts'
+import { type Placement, placements as placementsOf } from './exec/devices.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
 import { createLedger, type SessionRecord } from './jobs/ledger.ts'
@@ -26,7 +27,7 @@ import { repeat, within } from './loop.ts'
 import { batchExcess, type ProvingLimits, type RangeTerms } from './model/cost.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
-import { createRuntimes } from './model/runtimes.ts'
+import { createRuntimes, type RuntimesInit } from './model/runtimes.ts'
 import { type Content, createContent } from './net/content.ts'
 import { createNetwork, type Network } from './net/libp2p.ts'
 import type { Log } from './net/log.ts'
@@ -57,6 +58,8 @@ export type NodeConfig = {
   devnet: boolean
   executionProvider: ExecutionProvider
   hardwareClass: string
+  /** Where this node is, such as `eu-west`: told in its bids. @default no say */
+  region?: string
   /** Base units asked per job. */
   price: bigint
   /** Stake to register with if the operator is not registered yet; 0 for a node that only follows. */
@@ -64,6 +67,10 @@ export type NodeConfig = {
   /** Escrow balance to keep for verification floors. */
   floorDeposit: bigint
   memoryMib: number
+  /** Devices and sessions of each model. @default one session on the provider's default device */
+  placements?: Placement[]
+  /** How many models are kept and what they may take. */
+  models?: RuntimesInit
   /** Proofs made at once, each on one core with about 0.3 GB. @default half of the cores */
   provers?: number
   /** Most wei paid per gas; work that a deadline waits for may cost ten times as much. @default no limit */
@@ -143,7 +150,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
   const now = Date.now
   try {
     await checkCircuits(file)
-    if (config.executionProvider !== 'cpu') await probeExecutionProvider(config.executionProvider, log)
+    if (config.executionProvider !== 'cpu')
+      await probeExecutionProvider(config.executionProvider, log, config.placements)
     const id = networkId(file)
     const store = await openStore(join(dataDir, 'store'))
     cleanup.push(() => store.close())
@@ -218,17 +226,15 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       voteWindowS: chain.params.voteWindow,
       tileDraws: file.tileDraws,
     }
-    const runtimes = createRuntimes({
-      library,
-      content,
-      executionProvider: config.executionProvider,
-      memoryMib: config.memoryMib,
-      evaluate: tracer.evaluate,
-      proving,
-      adapt: adaptRuntime,
-      now,
-      log,
-    })
+    const { executionProvider, memoryMib, placements = placementsOf({ executionProvider }) } = config
+    const runtimes = createRuntimes(
+      {
+        ...{ library, content, executionProvider, memoryMib, placements, proving, now, log },
+        evaluate: tracer.evaluate,
+        adapt: adaptRuntime,
+      },
+      config.models,
+    )
     cleanup.push(() => runtimes.close())
 
     await enterRegistry(chain, config)

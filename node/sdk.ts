@@ -6,6 +6,7 @@ import type { NetworkFile } from '../protocol/network.ts'
 import { join } from './client/connect.ts'
 import type { Consumer, ConsumerOptions } from './client/consumer.ts'
 import { classified } from './client/failures.ts'
+import { openMemory } from './client/memory.ts'
 import { readNetworkFile } from './commands/options.ts'
 import type { Identity } from './identity/identity.ts'
 import { loadIdentity } from './identity/keystore.ts'
@@ -21,6 +22,8 @@ export type {
   Progress,
   Quote,
   Receipt,
+  RunOptions,
+  Step,
 } from './client/consumer.ts'
 export { AbortedError, InputError, MoneyError, ProviderError, UnavailableError } from './client/failures.ts'
 export type { ReceiptState, ReceiptStatus } from './client/receipts.ts'
@@ -78,6 +81,7 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
         bootstrap: options.bootstrap,
         devnet,
         peers,
+        openMemory: () => openMemory(joinPath(dataDir, 'consumer'), Date.now),
         log,
       },
       options,

@@ -4,6 +4,7 @@ import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../../protocol/network.ts'
 import type { Offer } from '../../protocol/rules/offer.ts'
+import type { Address } from '../../protocol/signature.ts'
 import { ignore } from '../../protocol/verdict.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
 import { batchesDomain, escrowDomain } from '../chain/eip712.ts'
@@ -45,6 +46,8 @@ export type SessionRequest = Omit<OfferTerms, 'model'> & {
   /** Chooses among the bids. @default the cheapest, then the fastest */
   choose?(bids: ReceivedBid[]): ReceivedBid
   onBids?(bids: ReceivedBid[], chosen: ReceivedBid): void
+  /** Providers that are not taken, nor others of their owners. @default none */
+  exclude?: readonly Address[]
 }
 
 export type LightClient = {
@@ -135,12 +138,20 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   }
 
   /** Bids of which no two come from one owner, the chosen one first. */
-  async function pick(bids: ReceivedBid[], count: number, choose: typeof chooseBid): Promise<ReceivedBid[]> {
+  async function pick(
+    bids: ReceivedBid[],
+    count: number,
+    choose: typeof chooseBid,
+    exclude: readonly Address[],
+  ): Promise<ReceivedBid[]> {
     const owners = new Map<string, string>()
-    if (count > 1)
-      for (const { provider } of bids) owners.set(provider, (await chain.node(provider))?.payout ?? provider)
+    const ownerOf = async (provider: Address): Promise<string> => (await chain.node(provider))?.payout ?? provider
+    if (count > 1 || exclude.length > 0) for (const { provider } of bids) owners.set(provider, await ownerOf(provider))
+    const refused = new Set<string>(exclude)
+    for (const provider of exclude) refused.add(await ownerOf(provider))
+    const open = bids.filter(({ provider }) => !refused.has(provider) && !refused.has(owners.get(provider) ?? ''))
     const chosen: ReceivedBid[] = []
-    for (let left = bids; chosen.length < count; ) {
+    for (let left = open; chosen.length < count; ) {
       if (left.length === 0 && chosen.length > 0)
         throw new SinterError('NO_BIDS', `${count} providers of different owners are needed, ${chosen.length} bid`)
       const bid = choose(left)
@@ -153,9 +164,9 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   }
 
   async function openSessions(request: Omit<SessionRequest, 'jobs'>, jobs: bigint[]): Promise<ConsumerSession[]> {
-    const { choose = chooseBid, onBids } = request
+    const { choose = chooseBid, onBids, exclude = [] } = request
     const { offer, bids } = await desk.gather({ ...request, jobs: jobs[0]! })
-    const chosen = await pick(bids, jobs.length, choose)
+    const chosen = await pick(bids, jobs.length, choose, exclude)
     onBids?.(bids, chosen[0]!)
     const sessions: ConsumerSession[] = []
     try {

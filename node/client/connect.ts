@@ -1,10 +1,14 @@
 import { describeError } from '../../protocol/errors.ts'
 import { type ClientConfig, startClient } from './client.ts'
 import { type Consumer, type ConsumerOptions, createConsumer } from './consumer.ts'
+import type { Memory } from './memory.ts'
+import { createScores } from './score.ts'
 
 export type JoinInit = ClientConfig & {
   /** Peers that must take offers before this returns. */
   peers: number
+  /** What outlives the connection. @default nothing */
+  openMemory?(): Promise<Memory>
 }
 
 /** Starts a light client and what consumers use of it. Throws the codes of both, and `PEERS_TOO_FEW` after 20 s. */
@@ -13,7 +17,13 @@ export async function join(init: JoinInit, options: ConsumerOptions): Promise<Co
   const client = await startClient(init)
   try {
     if (peers > 0) await client.network.waitForSubscribers('offers', peers, 20_000)
-    return await createConsumer({ client, address: identity.address, now: Date.now, log }, options)
+    const memory = (await init.openMemory?.()) ?? { scores: createScores(Date.now), close: async () => {} }
+    try {
+      return await createConsumer({ client, address: identity.address, memory, now: Date.now, log }, options)
+    } catch (error) {
+      await memory.close()
+      throw error
+    }
   } catch (error) {
     await client
       .stop()

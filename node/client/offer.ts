@@ -41,6 +41,8 @@ export type OfferTerms = {
   policy?: Policy
   /** Jobs are served by the canonical evaluation: the same bits from every provider, slower. @default false */
   canonical?: boolean
+  /** Where providers had best be, such as `eu-west`: a hint, those elsewhere may bid. @default anywhere */
+  region?: string
 }
 
 /** A bid with the peer id to reach its maker by. */
@@ -110,6 +112,7 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
         deadlineMs: BigInt(components.now() + windowMs),
         policy: terms.policy ?? 'zk',
         canonical: terms.canonical ?? false,
+        region: terms.region ?? '',
         addresses: reachable(),
         nonce: randomBytes(16),
       })

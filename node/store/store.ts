@@ -14,6 +14,7 @@ export type TableName =
   | 'votes'
   | 'transactions'
   | 'cursor'
+  | 'scores'
   | 'meta'
 
 const SYNC: Record<TableName, boolean> = {
@@ -24,6 +25,7 @@ const SYNC: Record<TableName, boolean> = {
   votes: true,
   transactions: true,
   cursor: false,
+  scores: false,
   meta: true,
 }
 
@@ -135,6 +137,7 @@ export async function openStore(folder: string): Promise<Store> {
     votes: make('votes'),
     transactions: make('transactions'),
     cursor: make('cursor'),
+    scores: make('scores'),
     meta: make('meta'),
   }
 

@@ -26,6 +26,7 @@ function offerOf(change: Partial<Offer> = {}): Offer {
     consumerKey: consumer.publicKey,
     manifest: model.cid,
     hardwareClass: 'any',
+    region: '',
     memoryMib: 0,
     priceCeiling: 2n * PRICE,
     jobs: 1n,
@@ -233,7 +234,7 @@ async function openDesk(staked: (address: string) => boolean = () => true) {
     now: Date.now,
     log,
   })
-  const gathering = desk.gather({ model, priceCeiling: PRICE, jobs: 1n, windowMs: 150 })
+  const gathering = desk.gather({ model, priceCeiling: PRICE, jobs: 1n, windowMs: 1_000 })
   await new Promise((resolve) => setTimeout(resolve, 5))
   const offer = open('offer', NETWORK, published)
   if (typeof offer === 'string') throw new Error(offer)
