@@ -59,7 +59,10 @@ test.before(async () => {
       resolve()
     }),
   )
-  visited = await visitOnce().catch((error: unknown) => error)
+  const over = closed.then(() => {
+    throw new Error('the network ended before the visit did')
+  })
+  visited = await Promise.race([visitOnce(), over]).catch((error: unknown) => error)
   await closed
 })
 
