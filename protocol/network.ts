@@ -24,6 +24,7 @@ export const networkSchema = z.strictObject({
     beacon: address,
     batches: address,
     seats: address,
+    canaries: address,
     prices: address,
     emissions: address,
     referee: address,

@@ -3,6 +3,7 @@ import { bytesToBigint } from '../../protocol/bytes.ts'
 import {
   batchesAbi,
   beaconAbi,
+  canariesAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
@@ -36,6 +37,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     beacon,
     batches,
     seats,
+    canaries,
     prices,
     emissions,
     referee,
@@ -67,6 +69,10 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
   await compare(referee, refereeAbi, { batches, beacon, seats }, 'referee')
   const { seatStake, seatWindow } = stated
   await compare(seats, seatsAbi, { registry, batches, seatStake, seatWindow }, 'seats')
+  const { canaryWindow: revealWindow, canaryPeriod: period, canaryRewardBps: rewardBps } = stated
+  const knows = { token, registry, batches, seats, revealWindow, period, rewardBps }
+  await compare(canaries, canariesAbi, knows, 'canaries')
+  facts.push(['seats.isJudge(canaries)', await ask(seats, seatsAbi as Abi, 'isJudge', [canaries]), true])
   await compare(emissions, emissionsAbi, { token, registry, prices, batches, capacity }, 'emissions')
   const { targetPpm, deltaBps } = stated
   await compare(prices, pricesAbi, { emissions, targetPpm, deltaBps }, 'prices')

@@ -6,6 +6,7 @@ import { bytesToBigint } from '../../protocol/bytes.ts'
 import {
   batchesAbi,
   beaconAbi,
+  canariesAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
@@ -89,9 +90,9 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
-  const [batches, prices, emissions, seats, referee, drip] = [0, 1, 2, 3, 4, 5].map((i) =>
+  const [batches, prices, emissions, seats, canaries, referee, drip] = [0, 1, 2, 3, 4, 5, 6].map((i) =>
     at(4 + LIBRARIES.length + i),
-  ) as [Address, Address, Address, Address, Address, Address]
+  ) as [Address, Address, Address, Address, Address, Address, Address]
   const p = params
   const keys = await pinnedKeys()
 
@@ -150,7 +151,22 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       options.capacity ?? NO_CAPACITY,
       emissionParams(p),
     ]),
-    deploy('Seats', seats, seatsAbi as Abi, [registry, batches, p.seatStake, BigInt(p.seatWindow), [referee]]),
+    deploy('Seats', seats, seatsAbi as Abi, [
+      registry,
+      batches,
+      p.seatStake,
+      BigInt(p.seatWindow),
+      [canaries, referee],
+    ]),
+    deploy('Canaries', canaries, canariesAbi as Abi, [
+      token,
+      registry,
+      batches,
+      seats,
+      BigInt(p.canaryWindow),
+      BigInt(p.canaryPeriod),
+      p.canaryRewardBps,
+    ]),
     deploy('Referee', referee, refereeAbi as Abi, [batches, beacon, seats, keys]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
@@ -168,6 +184,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       beacon,
       batches,
       seats,
+      canaries,
       prices,
       emissions,
       referee,
@@ -201,6 +218,9 @@ function checkParams(p: NetworkParams): void {
   const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow + p.seatWindow
   if (p.unbondingDelay <= longest) {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
+  }
+  if (p.canaryWindow <= longest) {
+    throw new SinterError('NETWORK_PARAMS', `canaryWindow must exceed all windows of a batch together (${longest} s)`)
   }
   if (p.genesis + scheduleBound(p) > p.cap) {
     throw new SinterError('NETWORK_PARAMS', 'genesis and everything the schedule may mint must stay under the cap')

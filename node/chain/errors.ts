@@ -11,6 +11,7 @@ import {
 import {
   batchesAbi,
   beaconAbi,
+  canariesAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
@@ -30,6 +31,7 @@ const ERRORS: Abi = [
   drandBeaconAbi,
   batchesAbi,
   seatsAbi,
+  canariesAbi,
   emissionsAbi,
   faucetAbi,
 ]

@@ -27,6 +27,9 @@ const COUNTS = [
   'appealWindow',
   'appealBondBps',
   'seatWindow',
+  'canaryWindow',
+  'canaryPeriod',
+  'canaryRewardBps',
   'epochLength',
   'lambdaPpm',
   'workBps',
@@ -107,6 +110,9 @@ export const devnetParams: NetworkParams = {
   appealWindow: 15,
   appealBondBps: 1_000,
   seatWindow: 30,
+  canaryWindow: 900,
+  canaryPeriod: 60,
+  canaryRewardBps: 5_000,
   genesis: 100_000_000n * SNTR,
   cap: 1_000_000_000n * SNTR,
   minStake: 1_000n * SNTR,
@@ -173,6 +179,8 @@ export const firstParams: NetworkParams = {
   abandonWindow: HOUR,
   appealWindow: 30 * HOUR,
   seatWindow: 48 * HOUR,
+  canaryWindow: 14 * DAY,
+  canaryPeriod: 2 * DAY,
 }
 
 /** The form a network file carries: amounts as decimal strings. */

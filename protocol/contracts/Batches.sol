@@ -13,6 +13,7 @@ import {IReferee} from "./interfaces/IReferee.sol";
 import {ISeats} from "./interfaces/ISeats.sol";
 import {Audits} from "./libraries/Audits.sol";
 import {Ballots} from "./libraries/Ballots.sol";
+import {Benches} from "./libraries/Benches.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
 import {Payouts} from "./libraries/Payouts.sol";
 import {Ranges} from "./libraries/Ranges.sol";
@@ -99,7 +100,7 @@ contract Batches is BatchState, EIP712 {
         if (msg.sender != b.provider && block.timestamp < graceEnd) revert ProvidersGrace(graceEnd);
         (bytes32 verdicts, address[] memory voters, bool silent) = _tally(batchId, b, votes);
         // Whoever was heard before holds the bench that has the batch's id.
-        bytes32 bench = b.verdicts == 0 && !b.rebutted ? batchId : keccak256(abi.encode(batchId, b.attempt));
+        bytes32 bench = Benches.named(batchId, b.attempt, b.verdicts == 0 && !b.rebutted);
         b.verdicts = verdicts;
         bool forged = Verdicts.forged(verdicts, _drawCount(batchId));
         b.status = forged ? Status.SlashPending : Status.Paid;
@@ -155,8 +156,14 @@ contract Batches is BatchState, EIP712 {
     function convict(bytes32 batchId) external {
         if (msg.sender != address(referee)) revert NotReferee(msg.sender);
         Batch storage b = _batches[batchId];
-        if (b.status != Status.Committed) _in(batchId, Status.SlashPending);
-        _slash(batchId, b);
+        if (b.status == Status.Committed) {
+            b.status = Status.SlashPending;
+            _scheduleSlash(batchId, b);
+        } else {
+            _in(batchId, Status.SlashPending);
+        }
+        // No verdict: nothing to appeal or to rebut. Only a canary can still say what it is.
+        (b.silent, b.verdicts) = (false, 0);
     }
 
     /// @inheritdoc IBatches
@@ -186,7 +193,7 @@ contract Batches is BatchState, EIP712 {
     function finalize(bytes32 batchId) external {
         Batch storage b = _in(batchId, Status.SlashPending);
         if (block.timestamp < b.slashAt) revert DeadlineNotReached(b.slashAt);
-        _slash(batchId, b);
+        _close(batchId, b, Status.Slashed, lockFor(b.total));
     }
 
     /// @inheritdoc IBatches
@@ -207,6 +214,14 @@ contract Batches is BatchState, EIP712 {
         registry.unlock(batchId);
         Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
         _returnPrepaid(batchId, b);
+    }
+
+    /// @inheritdoc IBatches
+    function pardon(bytes32 batchId) external {
+        if (!seats.isJudge(msg.sender)) revert ISeats.NotJudge(msg.sender);
+        Batch storage b = _in(batchId, Status.SlashPending);
+        emit BatchAbandoned(batchId);
+        _close(batchId, b, Status.Abandoned, 0);
     }
 
     /// @inheritdoc IBatches
@@ -283,16 +298,17 @@ contract Batches is BatchState, EIP712 {
         return Forfeits.charge(_ranges[batchId], b, openings, batchId, samplePoints(batchId), perDraw);
     }
 
-    /// @dev The whole lock. Voters share what does not burn of it, the floor and the bonds of appeals that were lost.
-    function _slash(bytes32 batchId, Batch storage b) private {
-        b.status = Status.Slashed;
+    /// @dev Ends a condemned batch. Its voters share what does not burn of the slash, the floor and the bonds of appeals that were lost.
+    function _close(bytes32 batchId, Batch storage b, Status end, uint256 slashed) private {
+        b.status = end;
         address[] memory voters = _voters[batchId];
         delete _voters[batchId];
-        uint256 lock = lockFor(b.total);
-        uint256 rewarded = voters.length == 0 ? 0 : lock * (BPS - _slashBurnBps) / BPS;
-        registry.slash(batchId, lock - rewarded, rewarded);
+        uint256 rewarded = voters.length == 0 ? 0 : slashed * (BPS - _slashBurnBps) / BPS;
+        if (slashed > 0) {
+            registry.slash(batchId, slashed - rewarded, rewarded);
+            emit BatchSlashed(batchId, slashed - rewarded, rewarded);
+        }
         registry.unlock(batchId);
-        emit BatchSlashed(batchId, lock - rewarded, rewarded);
         if (voters.length == 0) {
             Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
             // After silence it went back at once.

@@ -6,6 +6,7 @@ import {IBatches} from "./interfaces/IBatches.sol";
 import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
 import {ISeats} from "./interfaces/ISeats.sol";
+import {Benches} from "./libraries/Benches.sol";
 import {Claims} from "./libraries/Claims.sol";
 import {Groth16} from "./libraries/Groth16.sol";
 import {Sha256Tree} from "./libraries/Sha256Tree.sol";
@@ -118,8 +119,7 @@ contract Referee is IReferee {
         IBatches.Batch memory b = batches.batchOf(batchId);
         if (faultOf[batchId] == Fault.None || b.status != IBatches.Status.Paid) revert NotRefuted(batchId);
         // The verdict that paid is the last. An earlier one was another, and the chain has not refuted it.
-        bytes32 bench = keccak256(abi.encode(batchId, b.attempt));
-        if (seats.benchOf(bench).until == 0) bench = batchId;
+        bytes32 bench = Benches.last(seats, batchId, b.attempt);
         for (uint256 i = 0; i < voters.length; i++) {
             if (!seats.slashed(bench, i)) seats.slashSeat(bench, voters, i, address(0), 0);
         }

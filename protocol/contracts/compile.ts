@@ -36,6 +36,7 @@ const DEPLOYED: Record<string, string> = {
   DrandBeacon: 'drandBeaconAbi',
   Batches: 'batchesAbi',
   Seats: 'seatsAbi',
+  Canaries: 'canariesAbi',
   PriceIndex: 'pricesAbi',
   Emissions: 'emissionsAbi',
   Referee: 'refereeAbi',

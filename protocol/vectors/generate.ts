@@ -197,6 +197,7 @@ function networks(): unknown {
       batches: contract('batches'),
       prices: contract('prices'),
       seats: contract('seats'),
+      canaries: contract('canaries'),
       emissions: contract('emissions'),
       referee: contract('referee'),
     },

@@ -5,44 +5,9 @@ import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IReferee} from "../../protocol/contracts/interfaces/IReferee.sol";
 import {ISeats} from "../../protocol/contracts/interfaces/ISeats.sol";
 import {Bn254} from "../../protocol/contracts/libraries/Bn254.sol";
-import {Claims} from "../../protocol/contracts/libraries/Claims.sol";
 import {Groth16} from "../../protocol/contracts/libraries/Groth16.sol";
+import {Hashes} from "./Hashes.sol";
 import {World} from "./World.sol";
-
-/// @dev Hashes of calldata structs, for a test that has them in memory.
-contract Hashes {
-    function digest(IReferee.Parts calldata p) external pure returns (bytes32) {
-        return Claims.digest(p);
-    }
-
-    function place(IReferee.Place calldata c) external pure returns (bytes32) {
-        return Claims.place(c);
-    }
-
-    function inTrace(IReferee.InTrace calldata c) external pure returns (bytes32) {
-        return Claims.inTrace(c);
-    }
-
-    function proof(IReferee.Proof calldata c, uint8 circuit, uint256[] calldata signals)
-        external
-        pure
-        returns (bytes32)
-    {
-        return Claims.proof(c, Claims.signalsHash(circuit, signals));
-    }
-
-    function jobRoot(bytes32 receipt, bytes calldata manifest, bytes calldata tensors) external pure returns (bytes32) {
-        return Claims.jobRoot(receipt, manifest, tensors);
-    }
-
-    function verify(uint256[] calldata key, uint256[] calldata signals, bytes calldata proof_)
-        external
-        view
-        returns (bool)
-    {
-        return Groth16.verify(key, signals, proof_);
-    }
-}
 
 /// @dev A batch of one receipt for 90, whose attestation claims its place, its trace and one proof of the circuit `product`.
 contract RefereeTest is World {
@@ -121,7 +86,15 @@ contract RefereeTest is World {
         vm.expectPartialRevert(code);
     }
 
-    function requireConvicted(bytes32 batchId, IReferee.Fault fault) private view {
+    /// @dev Nothing can be said against it, and the slash comes when it is due.
+    function requireConvicted(bytes32 batchId, IReferee.Fault fault) private {
+        requireStatus(batchId, IBatches.Status.SlashPending);
+        refused(IBatches.NotAppealable.selector);
+        batches.appeal(batchId);
+        refused(IBatches.NotAppealable.selector);
+        batches.rebut(batchId);
+        skip(30);
+        batches.finalize(batchId);
         requireStatus(batchId, IBatches.Status.Slashed);
         eq(uint256(referee.faultOf(batchId)), uint256(fault), "fault");
     }

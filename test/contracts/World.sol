@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
+import {Canaries} from "../../protocol/contracts/Canaries.sol";
 import {Batches} from "../../protocol/contracts/Batches.sol";
 import {Emissions} from "../../protocol/contracts/Emissions.sol";
 import {Escrow} from "../../protocol/contracts/Escrow.sol";
@@ -39,6 +40,7 @@ abstract contract World is Harness {
     Emissions internal emissions;
     Referee internal referee;
     Seats internal seats;
+    Canaries internal canaries;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -122,27 +124,20 @@ abstract contract World is Harness {
     uint128 internal constant SEAT = 10 ether;
 
     /// @dev Who may slash seats.
-    function judges() internal view virtual returns (address[] memory list) {
-        list = new address[](1);
-        list[0] = address(this);
+    function judges(address[2] memory others) private view returns (address[] memory list) {
+        list = new address[](3);
+        (list[0], list[1], list[2]) = (address(this), others[0], others[1]);
     }
 
     /// @dev Of circuits that this chain knows; these tests have one of their own.
     function keys() internal view virtual returns (bytes32[4] memory) {}
-
-    function judgesWith(address last) private view returns (address[] memory list) {
-        address[] memory first = judges();
-        list = new address[](first.length + 1);
-        for (uint256 i = 0; i < first.length; i++) list[i] = first[i];
-        list[first.length] = last;
-    }
 
     function deploy(IBatches.Params memory p) internal {
         uint256 nonce = vm.getNonce(address(this));
         address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
         address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
         address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
-        address refereeAt = vm.computeCreateAddress(address(this), nonce + 8);
+        address refereeAt = vm.computeCreateAddress(address(this), nonce + 9);
         address seatsAt = vm.computeCreateAddress(address(this), nonce + 7);
         token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
         beacon = new HeaderBeacon(4, 1);
@@ -151,8 +146,9 @@ abstract contract World is Harness {
         batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), ISeats(seatsAt), IReferee(refereeAt), p);
         index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
         emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
-        seats = new Seats(registry, batchesAt, SEAT, 60, judgesWith(refereeAt));
-        assert(address(seats) == seatsAt);
+        seats = new Seats(registry, batchesAt, SEAT, 60, judges([vm.computeCreateAddress(address(this), nonce + 8), refereeAt]));
+        canaries = new Canaries(token, registry, batches, seats, 600, 200, 5_000);
+        assert(address(seats) == seatsAt && seats.isJudge(address(canaries)));
         referee = new Referee(batches, beacon, seats, keys());
         assert(address(referee) == refereeAt);
         assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
@@ -286,10 +282,14 @@ abstract contract World is Harness {
     }
 
     function trace(bytes32 batchId) internal {
+        trace(batchId, keccak256("trace"));
+    }
+
+    function trace(bytes32 batchId, bytes32 root) internal {
         recordSlot(batches.batchOf(batchId).sampleSlot);
         passAudits(batchId);
         vm.prank(provider);
-        batches.anchorTrace(batchId, keccak256("trace"));
+        batches.anchorTrace(batchId, root);
     }
 
     function passAudits(bytes32 batchId) internal {

@@ -17,6 +17,7 @@ const file = {
     batches: contract('batches'),
     prices: contract('prices'),
     seats: contract('seats'),
+    canaries: contract('canaries'),
     emissions: contract('emissions'),
     referee: contract('referee'),
   },

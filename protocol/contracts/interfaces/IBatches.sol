@@ -259,7 +259,7 @@ interface IBatches {
     /// Another committee is drawn, larger where there are nodes for it, and no such vote is taken any more.
     function rebut(bytes32 batchId) external;
 
-    /// @notice Slashes a batch of which a fault was proven on chain; by the referee.
+    /// @notice Schedules the slash of a batch of which a fault was proven on chain, which nothing but a canary's reveal stops; by the referee.
     function convict(bytes32 batchId) external;
 
     /// @notice Ends a batch whose provider let a deadline pass: `Untraced`, or `SlashPending` after silence.
@@ -271,6 +271,10 @@ interface IBatches {
     /// @notice Ends a batch that no committee, up to all eligible nodes, would judge: refunds consumers, returns lock and floor. On
     /// appeal the verdict stands instead, and the slash is pending again.
     function abandon(bytes32 batchId) external;
+
+    /// @notice Ends a batch whose slash is pending without it: refunds consumers, returns the lock; by a judge (`ISeats`). What voters have
+    /// been paid stays theirs.
+    function pardon(bytes32 batchId) external;
 
     /// @notice Moves one range's money, once, after a final status: to the provider's owner, or back to the consumer.
     function collect(bytes32 batchId, uint256 index) external;
