@@ -21,6 +21,7 @@ export type SettlementCosts = Record<
   | 'anchorTrace'
   | 'commit'
   | 'settle'
+  | 'appeal'
   | 'collect'
   | 'withdraw'
   | 'transfer',
@@ -60,7 +61,8 @@ export async function measureSettlement(
   const registered: Costs[] = []
   const keys = new Map<string, Hex>()
   const nodes: Chain[] = []
-  for (let i = 0; i <= committeeSize; i++) {
+  // One more than sit in the first committee, so that an appeal finds a larger one.
+  for (let i = 0; i <= committeeSize + 1; i++) {
     const { chain, key } = await enter(`node ${i}`)
     const payoutKey = bytes(`${name} payout ${i}`)
     const payout = addressOf(publicKeyOf(payoutKey))
@@ -100,8 +102,8 @@ export async function measureSettlement(
     return costs((await provider.recordSlot(slot))!)
   }
 
-  /** One batch from anchor to collection. */
-  async function batch(label: string, of: Hex[]) {
+  /** One batch up to the verdict of its committee: that of every draw. */
+  async function judged(label: string, of: Hex[], verdict: '01' | '05') {
     const ranges: RangeInput[] = []
     for (const session of of) ranges.push(await range(session))
     const done = await provider.anchorBatch(toHex(bytes(label)), ranges)
@@ -115,7 +117,7 @@ export async function measureSettlement(
     const { committeeSlot, attestation, attempt } = await provider.batch(id)
     slots.push(await record(committeeSlot))
     const members = (await provider.committee(id)).slice(0, quorum)
-    const verdicts = `0x${'01'.repeat(DRAWS).padEnd(64, '0')}` as Hex
+    const verdicts = `0x${verdict.repeat(DRAWS).padEnd(64, '0')}` as Hex
     const votes = members.map((member) => {
       const digest = bytes(member)
       const fields = {
@@ -128,15 +130,22 @@ export async function measureSettlement(
       return { verdicts, digest: toHex(digest), signature: toHex(signVote(network, keys.get(member)!, fields)) }
     })
     const settle = await costs(await provider.settle(id, votes, []))
+    return { id, anchor: await costs(done), slots, trace, commit, settle }
+  }
+
+  /** One batch from anchor to collection. */
+  async function batch(label: string, of: Hex[]) {
+    const { id, ...steps } = await judged(label, of, '01')
     const collected: Costs[] = []
     for (let i = 0; i < of.length; i++) collected.push(await costs(await provider.collect(id, i)))
-    return { anchor: await costs(done), slots, trace, commit, settle, collect: median(collected) }
+    return { ...steps, collect: median(collected) }
   }
 
   // The first batch writes accounts and balances that stay; what counts is the ones after it.
   await batch('first', sessions)
   const one = await batch('one', [sessions[0]!])
   const four = await batch('four', sessions)
+  const appeal = await costs(await provider.appeal((await judged('condemned', [sessions[0]!], '05')).id))
   await consumer.chain.withdraw(1n)
   const withdraw = await costs(await consumer.chain.withdraw(SNTR))
   await consumer.chain.transferTokens(funder.address!, 1n)
@@ -155,6 +164,7 @@ export async function measureSettlement(
     anchorTrace: one.trace,
     commit: one.commit,
     settle: one.settle,
+    appeal,
     collect: four.collect,
     withdraw,
     transfer,
