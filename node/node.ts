@@ -10,6 +10,7 @@ import { type NetworkFile, networkId, networkTag } from '../protocol/network.ts'
 import type { Address } from '../protocol/signature.ts'
 import type { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
+import { createRootPool } from './attestation/root-pool.ts'
 import { createTracer } from './attestation/tracer.ts'
 import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
@@ -173,6 +174,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // After the provers and streams that this work waits for have been closed, and before the store that it writes to.
     cleanup.push(() => within(Promise.all(underWay), STOP_GRACE_MS))
     const committer = await createCommitter()
+    const roots = createRootPool(committer)
+    cleanup.push(() => roots.close())
     const verifier = await createVerifier()
     cleanup.push(() => verifier.close())
     const pool = createProverPool({
@@ -333,6 +336,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         vouchers,
         ledger,
         committer,
+        roots: roots.root,
         runtime: runtimes.get,
         bid: bids.made,
         chainSession: async (session) => {

@@ -7,8 +7,8 @@ import { createScores } from './score.ts'
 export type JoinInit = ClientConfig & {
   /** Peers that must take offers before this returns. */
   peers: number
-  /** Opens what is remembered of providers over restarts. @default nothing is */
-  memory?(): Promise<Memory>
+  /** What outlives the connection. @default nothing */
+  openMemory?(): Promise<Memory>
 }
 
 /** Starts a light client and what consumers use of it. Throws the codes of both, and `PEERS_TOO_FEW` after 20 s. */
@@ -17,7 +17,7 @@ export async function join(init: JoinInit, options: ConsumerOptions): Promise<Co
   const client = await startClient(init)
   try {
     if (peers > 0) await client.network.waitForSubscribers('offers', peers, 20_000)
-    const memory = (await init.memory?.()) ?? { scores: createScores(Date.now), close: async () => {} }
+    const memory = (await init.openMemory?.()) ?? { scores: createScores(Date.now), close: async () => {} }
     try {
       return await createConsumer({ client, address: identity.address, memory, now: Date.now, log }, options)
     } catch (error) {
