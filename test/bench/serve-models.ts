@@ -79,7 +79,15 @@ const deep = (count: number): Layer[] =>
 export const serveModels = (): ServeModel[] => [
   build('serve-1k', [1, 16, 16], 128, [patches(1, 128, 1), relu, ...deep(12), mean, flatten]),
   build('serve-150k', [1, 196, 196], 128, [patches(1, 128, 14), relu, ...deep(14), mean, flatten]),
-  build('serve-4m', [1, 1024, 1024], 128, [patches(1, 8, 16), relu, patches(8, 128, 4), relu, ...deep(12), mean, flatten]),
+  build('serve-4m', [1, 1024, 1024], 128, [
+    patches(1, 8, 16),
+    relu,
+    patches(8, 128, 4),
+    relu,
+    ...deep(12),
+    mean,
+    flatten,
+  ]),
 ]
 
 /** Files for `model publish`. */
