@@ -183,6 +183,17 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--json', 'one JSON object a line', false)
     .action(async (file, options) => (await import('./commands/model.ts')).modelPublish(file, options))
 
+  const cuda = program.command('cuda').description('ONNX Runtime’s libraries for NVIDIA GPUs, which npm does not bring')
+  cuda
+    .command('install')
+    .description('install the libraries of exactly this runtime’s version and say what they need of the machine')
+    .option(
+      '--from <path>',
+      'a wheel of onnxruntime-gpu, or a folder with it or its files (default: download from NuGet)',
+    )
+    .option('--nuget <url>', 'service index of another NuGet feed')
+    .action(async (options) => (await import('./commands/cuda.ts')).cudaInstall(options))
+
   const chain = program.command('chain').description('put a network on a chain, or check one')
   chain
     .command('deploy')
