@@ -200,9 +200,9 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       log,
     })
     cleanup.push(() => network.stop())
-    const content = await createContent({ network, folder: join(dataDir, 'blocks'), log })
-    cleanup.push(() => content.stop())
     const streams = createStreams({ libp2p: network.libp2p, log })
+    const content = await createContent({ network, streams, folder: join(dataDir, 'blocks'), log })
+    cleanup.push(() => content.stop())
     cleanup.push(() => streams.stop())
 
     const voteWindowMs = 1000 * chain.params.voteWindow

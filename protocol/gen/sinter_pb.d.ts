@@ -968,3 +968,23 @@ export declare type AttestationQuery = Message<"sinter.v1.AttestationQuery"> & {
  */
 export declare const AttestationQuerySchema: GenMessage<AttestationQuery>;
 
+/**
+ * Any peer to any peer, on the block stream: blocks to send, in this order. Answered by one frame a block.
+ *
+ * @generated from message sinter.v1.BlocksQuery
+ */
+export declare type BlocksQuery = Message<"sinter.v1.BlocksQuery"> & {
+  /**
+   * SHA-256 of each block, 32 bytes
+   *
+   * @generated from field: repeated bytes hashes = 1;
+   */
+  hashes: Uint8Array[];
+};
+
+/**
+ * Describes the message sinter.v1.BlocksQuery.
+ * Use `create(BlocksQuerySchema)` to create a new message.
+ */
+export declare const BlocksQuerySchema: GenMessage<BlocksQuery>;
+
