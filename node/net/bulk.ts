@@ -100,6 +100,8 @@ export type BulkInit = {
   streams: Pick<Streams, 'open'>
   shelf: Pick<Shelf, 'disk'>
   hold: Hold
+  /** Blocks that arrived, by key: whoever reads the file now need not read and check them again. */
+  fresh: Map<string, Uint8Array>
   /** The file's limit: blocks of more than this, and what nodes may add, are not taken. */
   maxBytes: number
   signal: AbortSignal
@@ -213,6 +215,7 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
     if (each.done) return
     each.done = true
     count(block.length)
+    init.fresh.set(each.key, block)
     const written = disk
       .write(each.key, block)
       .catch(fail)

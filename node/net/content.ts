@@ -119,6 +119,8 @@ export type ContentInit = {
   log: Log
 }
 
+type Fresh = Map<string, Uint8Array>
+
 const QUOTA_BYTES = 20 * 2 ** 30
 
 /** Opens the block store in `folder` and begins to serve its blocks. Stop it before the network. */
@@ -159,10 +161,12 @@ export async function createContent(init: ContentInit): Promise<Content> {
     if (keys?.every(disk.has)) await shelf.record(cid.toString(), keys, flags)
   }
 
-  async function fromDisk(cid: CID, maxBytes: number): Promise<Uint8Array | null> {
+  /** From disk, or from the blocks in `fresh`, which are checked and on disk too. */
+  async function fromDisk(cid: CID, maxBytes: number, fresh: Fresh = new Map()): Promise<Uint8Array | null> {
     if (!disk.has(blockKey(cid))) return null
+    const here = fresh.size === 0 ? disk : { ...disk, read: async (key: string) => fresh.get(key) ?? disk.read(key) }
     try {
-      return await read(local, cid, maxBytes, {})
+      return await read(unixfs({ blockstore: heliaBlocks(here) }), cid, maxBytes, {})
     } catch (error) {
       const known = fault(error)
       if (known !== null) throw known
@@ -178,7 +182,13 @@ export async function createContent(init: ContentInit): Promise<Content> {
   }
 
   /** Over plain streams; whether all blocks are here. */
-  async function overStreams(cid: CID, options: GetOptions, signal: AbortSignal, hold: Hold): Promise<boolean> {
+  async function overStreams(
+    cid: CID,
+    options: GetOptions,
+    signal: AbortSignal,
+    hold: Hold,
+    fresh: Fresh,
+  ): Promise<boolean> {
     if (streams === undefined) return false
     const ended = new AbortController()
     try {
@@ -188,6 +198,7 @@ export async function createContent(init: ContentInit): Promise<Content> {
         streams,
         shelf,
         hold,
+        fresh,
         maxBytes: options.maxBytes,
         signal,
         scores,
@@ -220,8 +231,9 @@ export async function createContent(init: ContentInit): Promise<Content> {
     let last: unknown
     for (let stallMs = STALL_MS; !signal.aborted; stallMs *= 2) {
       try {
-        if (await overStreams(cid, options, signal, hold)) {
-          const bytes = await fromDisk(cid, maxBytes)
+        const fresh: Fresh = new Map()
+        if (await overStreams(cid, options, signal, hold, fresh)) {
+          const bytes = await fromDisk(cid, maxBytes, fresh)
           if (bytes !== null) return bytes
           // A block that lay here was corrupt and is gone: it is asked for now.
           continue
