@@ -63,6 +63,8 @@ export type NodeConfig = {
   /** Escrow balance to keep for verification floors. */
   floorDeposit: bigint
   memoryMib: number
+  /** Bytes of models and data on disk, above which the least recently used go. @default 20 GiB */
+  diskBytes?: number
   /** Proofs made at once, each on one core with about 0.3 GB. @default half of the cores */
   provers?: number
   /** Most wei paid per gas; work that a deadline waits for may cost ten times as much. @default no limit */
@@ -201,7 +203,13 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     })
     cleanup.push(() => network.stop())
     const streams = createStreams({ libp2p: network.libp2p, log })
-    const content = await createContent({ network, streams, folder: join(dataDir, 'blocks'), log })
+    const content = await createContent({
+      network,
+      streams,
+      folder: join(dataDir, 'blocks'),
+      ...(config.diskBytes !== undefined && { quotaBytes: config.diskBytes }),
+      log,
+    })
     cleanup.push(() => content.stop())
     cleanup.push(() => streams.stop())
 

@@ -62,6 +62,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
       new Option('--ep <provider>', 'ONNX Runtime execution provider').choices(EXECUTION_PROVIDERS).default('cpu'),
     )
     .option('--memory <mib>', 'memory one model may use', '2048')
+    .option('--disk <gib>', 'models and data kept on disk; the least recently used give way (default: 20)')
     .option('--provers <n>', 'proofs made at once (default: half of the cores)')
     .option(
       '--rapidsnark <path>',

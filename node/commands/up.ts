@@ -23,6 +23,7 @@ export type UpOptions = JoinOptions & {
   hardwareClass: string
   ep: ExecutionProvider
   memory: string
+  disk?: string
   provers?: string
   rapidsnark?: string
   quiet: string
@@ -61,6 +62,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       stake: parseAmount(options.stake),
       floorDeposit: parseAmount(options.floorDeposit),
       memoryMib: parseCount(options.memory),
+      ...(options.disk === undefined ? {} : { diskBytes: parseCount(options.disk) * 2 ** 30 }),
       ...(options.provers === undefined ? {} : { provers: parseCount(options.provers) }),
       ...(options.rapidsnark === undefined ? {} : { rapidsnark: resolve(options.rapidsnark) }),
       confirmations: options.confirmations === undefined ? (options.devnet ? 0 : 3) : parseCount(options.confirmations),

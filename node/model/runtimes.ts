@@ -9,12 +9,12 @@ import { createExecutor } from '../exec/host.ts'
 import type { Content } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
 import { checkProvable, type ProvingLimits } from './cost.ts'
-import type { ModelLibrary } from './load.ts'
+import type { LoadedModel, ModelLibrary } from './load.ts'
 import { createRuntime, type Runtime, tryModel } from './runtime.ts'
 
 export type RuntimesComponents = {
   library: ModelLibrary
-  content: Pick<Content, 'provide'>
+  content: Pick<Content, 'provide' | 'pin'>
   executionProvider: ExecutionProvider
   memoryMib: number
   /** Canonical outputs of a model that is tried. @default evaluated in this process, which stands still meanwhile */
@@ -86,6 +86,24 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     if (manifest.model.bytes > memoryMib * 2 ** 20)
       throw new SinterError('MODEL_TOO_LARGE', 'the model is larger than the memory that jobs may use')
     checkProvable(manifest, proving, policy)
+    // From here on no eviction takes them: jobs that are drawn later need them too.
+    const files = [cid, manifest.model.cid, manifest.weights.cid]
+    const pins = files.map((file) => content.pin(file))
+    const unpin = (): void => {
+      for (const release of pins) release()
+    }
+    try {
+      const runtime = await ready(cid, model, started)
+      void announce(files)
+      return { ...runtime, close: () => runtime.close().finally(unpin) }
+    } catch (error) {
+      unpin()
+      throw error
+    }
+  }
+
+  async function ready(cid: string, model: LoadedModel, started: number): Promise<Runtime> {
+    const { manifest } = model
     const onnx = await library.onnx(model)
     // Parsed before it is loaded: what the allow-list does not have never reaches the runtime.
     admitModel(onnx, manifest)
@@ -100,7 +118,6 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     }
     const seconds = (performance.now() - started) / 1000
     log.info({ event: 'model.ready', manifest: cid, name: manifest.name, seconds }, 'model ready')
-    void announce([cid, manifest.model.cid, manifest.weights.cid])
     return adapt(real)
   }
 

@@ -4,6 +4,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { createHeliaLight } from 'helia'
 import { CID } from 'multiformats/cid'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import { within } from '../loop.ts'
 import { dhtRouter, heliaBlocks, isContentCid } from './blocks.ts'
 import { blocksHandler, fetchBlocks } from './bulk.ts'
 import { blockKey, blocksUnder } from './dag.ts'
@@ -121,6 +122,8 @@ export type ContentInit = {
 
 type Fresh = Map<string, Uint8Array>
 
+/** An announcement under way when the content stops gets this long (ms). */
+const STOP_GRACE_MS = 1_000
 const QUOTA_BYTES = 20 * 2 ** 30
 
 /** Opens the block store in `folder` and begins to serve its blocks. Stop it before the network. */
@@ -251,6 +254,21 @@ export async function createContent(init: ContentInit): Promise<Content> {
     throw new SinterError('CONTENT_UNAVAILABLE', `no peer delivered ${cid} within ${timeoutMs} ms`, { cause: last })
   }
 
+  const stopping = new AbortController()
+  /** Records live as long as the process that published them: what we announced before a restart is announced anew. */
+  const announcing = (async () => {
+    for (const { cid, announced } of shelf.files())
+      for (let pauseMs = 1_000; announced && !stopping.signal.aborted; pauseMs = Math.min(2 * pauseMs, 60_000)) {
+        const failed = await network.provide(cid).then(
+          () => false,
+          () => true,
+        )
+        // Alone, it would reach nobody.
+        if (!failed && libp2p.getPeers().length > 0) break
+        await pause(pauseMs, stopping.signal)
+      }
+  })()
+
   return {
     async add(bytes, options = {}) {
       const hold = shelf.hold()
@@ -297,7 +315,8 @@ export async function createContent(init: ContentInit): Promise<Content> {
     release: (text) => shelf.flag(fileCid(text).toString(), { keep: false }),
     usage: shelf.usage,
     async stop() {
-      await helia.stop()
+      stopping.abort()
+      await Promise.all([helia.stop(), within(announcing, STOP_GRACE_MS)])
     },
   }
 }

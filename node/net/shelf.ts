@@ -125,6 +125,8 @@ export async function openShelf(init: {
 
   try {
     await mkdir(folder, { recursive: true })
+    // For `storedUsage`, which runs in another process.
+    await writeFile(join(init.folder, 'quota'), String(init.quota))
     for (const name of await readdir(folder)) {
       const path = join(folder, name)
       try {
@@ -196,4 +198,18 @@ export async function openShelf(init: {
       evicted,
     }),
   }
+}
+
+/** What lies in the folder of a node that may be running or not; null when there is none. `quotaBytes` is that of its last start. */
+export async function storedUsage(folder: string): Promise<Pick<Usage, 'usedBytes' | 'quotaBytes' | 'files'> | null> {
+  const quota = await readFile(join(folder, 'quota'), 'utf8').catch(() => null)
+  if (quota === null) return null
+  let usedBytes = 0
+  for (const part of await readdir(folder))
+    if (/^[0-9a-f]{2}$/.test(part))
+      // One that is evicted meanwhile counts for nothing.
+      for (const name of await readdir(join(folder, part)))
+        usedBytes += (await stat(join(folder, part, name)).catch(() => ({ size: 0 }))).size
+  const files = (await readdir(join(folder, 'files')).catch(() => [])).filter((name) => name.endsWith('.json')).length
+  return { usedBytes, quotaBytes: Number(quota), files }
 }

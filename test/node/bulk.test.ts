@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { fileCid } from '../../models/cid.ts'
+import { identityFromKey } from '../../node/identity/identity.ts'
 import { linksOf } from '../../node/net/dag.ts'
 import { keyOf } from '../../node/net/disk.ts'
 import type { FrameStream } from '../../node/net/frame-stream.ts'
@@ -153,6 +154,43 @@ test('every block that is asked for must fit its hash: when all sources lie ther
   })
   const cid = await fileCid(new Uint8Array(randomBytes(2 * MIB)))
   assert.is(await code(ask(cid, { timeoutMs: 2_500, from: [liar.network.peerId] })), 'CONTENT_UNAVAILABLE')
+})
+
+test('a quota makes room from other files while a file arrives, never from the file itself', async () => {
+  const small = await world.start(sources[1]!.network.addresses(), { content: { quotaBytes: 10 * MIB } })
+  const options = { maxBytes: 64 * MIB, timeoutMs: 20_000, from: [peerId(0), peerId(1)] }
+  const old = await shared(6)
+  await small.content.get(old.cid, options)
+  const next = await shared(8)
+  assert.is(Buffer.compare(await small.content.get(next.cid, options), next.bytes), 0)
+  assert.not.ok(await small.content.has(old.cid))
+  assert.ok(await small.content.has(next.cid))
+  const large = await shared(12)
+  assert.is(await code(small.content.get(large.cid, options)), 'CONTENT_DISK_FULL')
+  // The node lives on: what the large one left behind gives way.
+  assert.is(Buffer.compare(await small.content.get(old.cid, options), old.bytes), 0)
+  assert.ok(small.content.usage().usedBytes <= 10 * MIB)
+})
+
+test('what was announced before a restart is announced anew to a network that never heard of it', async () => {
+  const identity = identityFromKey(new Uint8Array(randomBytes(32)))
+  const witness = await world.start([])
+  const before = await world.start(witness.network.addresses(), { identity })
+  await before.network.waitForPeers(1, 10_000)
+  const cid = await before.content.add(new Uint8Array(randomBytes(1_000)))
+  await before.content.provide(cid)
+  await before.content.stop()
+  await before.streams.stop()
+  await before.network.stop()
+  const stranger = await world.start([])
+  const after = await world.start(stranger.network.addresses(), { identity, folder: before.folder })
+  await after.network.waitForPeers(1, 10_000)
+  let found: string[] = []
+  for (let i = 0; i < 100 && found.length === 0; i++) {
+    found = await stranger.network.findProviders(cid, { timeoutMs: 1_000 })
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  assert.equal(found, [after.network.peerId])
 })
 
 test('queries that are none end the stream, and one peer has so many streams', async () => {

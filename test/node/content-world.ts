@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
-import { identityFromKey } from '../../node/identity/identity.ts'
+import { type Identity, identityFromKey } from '../../node/identity/identity.ts'
 import { type Content, type ContentInit, createContent } from '../../node/net/content.ts'
 import { createNetwork, type Network } from '../../node/net/libp2p.ts'
 import { createSourceScores, type SourceScores } from '../../node/net/sources.ts'
@@ -33,6 +33,8 @@ export type PeerInit = {
   /** Answers to queries for blocks, in place of or around the real ones. */
   serve?: (real: StreamHandler) => StreamHandler
   content?: Partial<ContentInit>
+  identity?: Identity
+  folder?: string
 }
 
 /** Real peers on loopback, each with its folder; `stop` ends them all. */
@@ -46,7 +48,7 @@ export async function contentWorld(): Promise<{
     async start(bootstrap, init = {}) {
       const { mode = 'node', serve = (real) => real } = init
       const network = await createNetwork({
-        identity: identityFromKey(new Uint8Array(randomBytes(32))),
+        identity: init.identity ?? identityFromKey(new Uint8Array(randomBytes(32))),
         tag: 'test-00000000',
         listen: mode === 'node' ? ['/ip4/127.0.0.1/tcp/0'] : [],
         bootstrap,
@@ -56,7 +58,7 @@ export async function contentWorld(): Promise<{
         log,
       })
       const streams = createStreams({ libp2p: network.libp2p, log })
-      const folder = join(root, String(peers.length))
+      const folder = init.folder ?? join(root, String(peers.length))
       const scores = createSourceScores()
       const open = (more: Partial<ContentInit> = {}): Promise<Content> =>
         createContent({
