@@ -1,6 +1,6 @@
-import { buildPoseidon } from 'circomlibjs'
 import { SinterError } from '../protocol/errors.ts'
 import { LEAF_LIMBS, STAGE_FORMS, type StagedStatement } from '../protocol/statement.ts'
+import { compilePoseidon, openPoseidon } from './poseidon.ts'
 import { isCanonical, readScalar, SCALAR_BYTES, writeScalar } from './scalars.ts'
 
 /** Poseidon of six zeros: the commitment of 64 zero limbs with salt 0, which fills unused slots. */
@@ -43,27 +43,22 @@ export type Committer = {
   chain(acc: bigint, blind: bigint): bigint
 }
 
-export async function createCommitter(): Promise<Committer> {
-  const poseidon = await buildPoseidon()
-  const { F } = poseidon
+export const createCommitter = async (): Promise<Committer> => committerOf(await compilePoseidon())
 
-  /** Poseidon over little-endian integers below r, as little-endian bytes. */
-  const digest = (inputs: Uint8Array): Uint8Array => {
-    for (let at = 0; at < inputs.length; at += SCALAR_BYTES)
-      inputs.set(F.toMontgomery(inputs.subarray(at, at + SCALAR_BYTES)), at)
-    return F.fromMontgomery(poseidon(inputs))
-  }
+/** A committer from a compiled module, which other threads can have too. */
+export function committerOf(module: WebAssembly.Module): Committer {
+  const { inputs, hash } = openPoseidon(module)
+  const view = new DataView(inputs.buffer, inputs.byteOffset, inputs.byteLength)
 
   const leafDigest = (limbs: Uint16Array, salt: bigint): Uint8Array => {
     if (limbs.length !== LEAF_LIMBS)
       throw new SinterError('LEAF_LENGTH', `a leaf has ${LEAF_LIMBS} limbs, not ${limbs.length}`)
     if (!isCanonical(salt)) throw new SinterError('SALT_RANGE', 'a salt is a canonical field element')
-    const inputs = new Uint8Array(SCALAR_BYTES * LEAF_ELEMENTS)
-    const view = new DataView(inputs.buffer)
+    inputs.fill(0, 0, SCALAR_BYTES * LEAF_ELEMENTS)
     for (let j = 0; j < LEAF_LIMBS; j++)
       view.setUint16(SCALAR_BYTES * Math.floor(j / PACK) + 2 * (j % PACK), limbs[j]!, true)
     writeScalar(view, SCALAR_BYTES * (LEAF_ELEMENTS - 1), salt)
-    return digest(inputs)
+    return hash(LEAF_ELEMENTS)
   }
 
   const toInteger = (bytes: Uint8Array): bigint => readScalar(new DataView(bytes.buffer, bytes.byteOffset), 0)
@@ -81,24 +76,21 @@ export async function createCommitter(): Promise<Committer> {
       const elements = kind === 'product' ? values : packGaps(values)
       let state = blind
       for (let from = 0; from < elements.length; from += STAGE_WIDTH) {
-        const inputs = new Uint8Array(SCALAR_BYTES * (STAGE_WIDTH + 1))
-        const view = new DataView(inputs.buffer)
+        inputs.fill(0)
         writeScalar(view, 0, state)
         elements.slice(from, from + STAGE_WIDTH).forEach((element, i) => {
           writeScalar(view, SCALAR_BYTES * (i + 1), element)
         })
-        state = toInteger(digest(inputs))
+        state = toInteger(hash(STAGE_WIDTH + 1))
       }
       return state
     },
     chain(acc, blind) {
       if (!isCanonical(acc) || !isCanonical(blind))
         throw new SinterError('CHAIN_RANGE', 'a running sum and its blind are canonical field elements')
-      const inputs = new Uint8Array(2 * SCALAR_BYTES)
-      const view = new DataView(inputs.buffer)
       writeScalar(view, 0, acc)
       writeScalar(view, SCALAR_BYTES, blind)
-      return toInteger(digest(inputs))
+      return toInteger(hash(2))
     },
   }
 }

@@ -44,7 +44,8 @@ declare module 'snarkjs' {
     G1: Group
     G2: Group
     Gt: { one: Uint8Array; mul(a: Uint8Array, b: Uint8Array): Uint8Array; eq(a: Uint8Array, b: Uint8Array): boolean }
-    tm: { queueAction(tasks: Task[]): Promise<Uint8Array[]>; concurrency: number }
+    /** `code` is the curve's whole WebAssembly module, of a curve of one thread only. */
+    tm: { queueAction(tasks: Task[]): Promise<Uint8Array[]>; concurrency: number; code?: Uint8Array<ArrayBuffer> }
     pairing(a: Uint8Array, b: Uint8Array): Uint8Array
     prepareG1(jacobian: Uint8Array): Uint8Array
     prepareG2(jacobian: Uint8Array): Uint8Array
@@ -76,10 +77,6 @@ declare module 'snarkjs' {
 }
 
 declare module 'circomlibjs' {
-  export type Poseidon = {
-    /** `inputs`: 1 to 16 elements of 32 bytes each. */
-    (inputs: Uint8Array): Uint8Array
-    F: { toMontgomery(a: Uint8Array): Uint8Array; fromMontgomery(a: Uint8Array): Uint8Array }
-  }
-  export function buildPoseidon(): Promise<Poseidon>
+  /** `code` is the whole WebAssembly module of the field and the hash. */
+  export function buildPoseidon(): Promise<{ F: { tm: { code: Uint8Array<ArrayBuffer> } } }>
 }

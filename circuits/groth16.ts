@@ -1,8 +1,9 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '@noble/hashes/utils.js'
 import type { Curve, Group } from 'snarkjs'
 import { bytesToBigint, concat } from '../protocol/bytes.ts'
 import { SinterError } from '../protocol/errors.ts'
 import { FIELD_PRIME } from '../protocol/field.ts'
+import { type FixedBases, prepareBases } from './fixed-base.ts'
 import { isCanonical, SCALAR_BYTES, scalarBuffer } from './scalars.ts'
 import { COEFFICIENT_BYTES, type ProvingKey } from './zkey.ts'
 
@@ -119,9 +120,9 @@ export async function prove(curve: Curve, key: ProvingKey, witness: Uint8Array):
 export type PreparedKey = {
   curve: Curve
   signals: number
-  /** IC_0, and the points that the public signals multiply. */
+  /** IC_0, and the sum of the points that the public signals multiply. */
   constant: Uint8Array
-  bases: Uint8Array
+  inputs(scalars: Uint8Array): Uint8Array | Promise<Uint8Array>
   alpha: Uint8Array
   betaLines: Uint8Array
   gammaLines: Uint8Array
@@ -148,12 +149,20 @@ export function prepareKey(curve: Curve, key: VerifyingKey): PreparedKey {
     throw new SinterError('KEY_NO_PHASE2', 'the key has gamma = delta: phase 2 was skipped, proofs could be forged')
   const alpha = point(G1, key.vk_alpha_1)
   const beta = point(G2, key.vk_beta_2)
+  const bases = concat(...key.IC.slice(1).map((coordinates) => point(G1, coordinates)))
+  const { code } = curve.tm
+  let fixed: FixedBases | null = null
   const lines = (affine: Uint8Array): Uint8Array => curve.prepareG2(G2.toJacobian(affine))
   return {
     curve,
     signals: key.nPublic,
     constant: point(G1, key.IC[0]),
-    bases: concat(...key.IC.slice(1).map((coordinates) => point(G1, coordinates))),
+    inputs(scalars) {
+      // Prepared when it is first needed; a curve of several threads does not show its module.
+      if (code === undefined) return G1.multiExpAffine(bases, scalars)
+      fixed ??= prepareBases(code, bases)
+      return fixed(scalars)
+    },
     alpha,
     betaLines: lines(beta),
     gammaLines: lines(gamma),
@@ -202,10 +211,10 @@ export async function verifyProof(
 ): Promise<ProofVerdict> {
   const points = readProof(key, signals, proof)
   if (typeof points === 'string') return { ok: false, code: points }
-  const { curve, bases, constant, gammaLines, deltaLines, target } = key
+  const { curve, constant, gammaLines, deltaLines, target } = key
   const { G1, G2, Gt } = curve
   const { a, b, c } = points
-  const inputs = G1.toAffine(G1.add(await G1.multiExpAffine(bases, scalarBuffer(signals)), constant))
+  const inputs = G1.toAffine(G1.add(await key.inputs(scalarBuffer(signals)), constant))
   // e(A, B) = e(alpha, beta) e(inputs, gamma) e(C, delta)
   const product = Gt.mul(
     miller(curve, a, curve.prepareG2(G2.toJacobian(b))),
@@ -235,7 +244,7 @@ type Weighted = ProofPoints & { signals: readonly bigint[]; weight: bigint }
  *   prod e(w A, B) = e(sum w · alpha, beta) e(sum w · inputs, gamma) e(sum w C, delta)
  */
 async function weightedProduct(key: PreparedKey, claims: Weighted[]): Promise<Uint8Array> {
-  const { curve, bases, constant, alpha, betaLines, gammaLines, deltaLines } = key
+  const { curve, constant, alpha, betaLines, gammaLines, deltaLines } = key
   const { G1, G2, Gt } = curve
   const scalars = new Array<bigint>(key.signals).fill(0n)
   let total = 0n
@@ -244,7 +253,7 @@ async function weightedProduct(key: PreparedKey, claims: Weighted[]): Promise<Ui
     for (let i = 0; i < signals.length; i++) scalars[i]! += weight * signals[i]!
   }
   const reduced = scalars.map((scalar) => scalar % FIELD_PRIME)
-  const inputs = G1.add(await G1.multiExpAffine(bases, scalarBuffer(reduced)), G1.timesScalar(constant, total))
+  const inputs = G1.add(await key.inputs(scalarBuffer(reduced)), G1.timesScalar(constant, total))
   const cs = claims.map(({ c, weight }) => G1.timesScalar(c, weight)).reduce((sum, c) => G1.add(sum, c))
   const fixed = [
     miller(curve, G1.neg(G1.toAffine(inputs)), gammaLines),

@@ -11,6 +11,7 @@ import {
   stridedIndex,
   stridesOf,
 } from './access.ts'
+import { planContraction } from './contraction.ts'
 import type { LinearOp, Manifest, ProductOp } from './manifest.ts'
 import type { Multiply } from './multiply.ts'
 import { elementCount, tensorOf } from './tiling.ts'
@@ -24,9 +25,6 @@ export type Evaluation = {
 }
 
 export type Steps = Generator<Parameters<Multiply>, Float64Array, Float64Array>
-
-/** Numbers gathered for a matrix at once: 8 MiB of float64. */
-const BLOCK = 2 ** 20
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
 
@@ -102,12 +100,10 @@ export function* contract(
   scale: number,
   acc: Float64Array,
 ): Generator<Parameters<Multiply>, void, Float64Array> {
-  const outer = range(0, rank).filter((loop) => loops[loop]! > 1)
-  const both = outer.filter((loop) => x.dependsOn(loop) && w.dependsOn(loop))
-  const columns = outer.filter((loop) => !x.dependsOn(loop) && w.dependsOn(loop))
-  const rows = outer.filter((loop) => !w.dependsOn(loop))
+  const plan = planContraction(x.dependsOn, w.dependsOn, loops, rank)
+  const { both, columns, rows, columnCount, depth } = plan
   // Neighbours in memory last: what is gathered then are long runs.
-  const reduced = range(rank, loops.length).sort((a, b) => Math.abs(x.step(b) ?? 0) - Math.abs(x.step(a) ?? 0))
+  const reduced = plan.reduced.toSorted((a, b) => Math.abs(x.step(b) ?? 0) - Math.abs(x.step(a) ?? 0))
   const strides = stridesOf(loops.slice(0, rank))
   const point = new Float64Array(loops.length)
   const offset = (dims: number[]): number => dims.reduce((sum, dim) => sum + strides[dim]! * point[dim]!, 0)
@@ -119,9 +115,7 @@ export function* contract(
     })
     return out
   }
-  const columnCount = pointsOf(loops, columns)
-  const depth = pointsOf(loops, reduced)
-  if (columnCount === 1 && rows.length > 0) {
+  if (plan.kind === 'scaled') {
     // One weight for many elements: nothing to multiply as a matrix.
     const places = offsets(rows)
     forEachPoint(loops, [...both, ...reduced], point, () => {
@@ -133,7 +127,7 @@ export function* contract(
     })
     return
   }
-  if (columnCount === 1) {
+  if (plan.kind === 'paired') {
     // Both factors move with every output: element by element, one point of the reduced loops after the other.
     forEachPoint(loops, reduced, point, () => {
       const a = x.gather(both, point)
@@ -143,11 +137,7 @@ export function* contract(
     return
   }
   const columnPlaces = offsets(columns)
-  // The outermost of the row loops are taken in turn where a whole block would be too large.
-  let split = 0
-  while (split < rows.length && pointsOf(loops, rows.slice(split)) * depth > BLOCK) split++
-  const turns = rows.slice(0, split)
-  const block = rows.slice(split)
+  const { turns, block } = plan
   const blockPlaces = offsets(block)
   const points: Float64Array[] = []
   let lastBoth = ''

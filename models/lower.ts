@@ -1,8 +1,9 @@
 import { SinterError } from '../protocol/errors.ts'
 import { FOLD_BUDGET, foldNode, shapeConstant } from './fold.ts'
+import { argMax } from './lower/argmax.ts'
 import { type Context, type Lower, shapeOf, uncovered, type Value } from './lower/context.ts'
 import { ELEMENTWISE } from './lower/elementwise.ts'
-import { argMax, embed, outputTensor, readInputs } from './lower/ends.ts'
+import { embed, outputTensor, readInputs } from './lower/ends.ts'
 import { LAYOUT } from './lower/layout.ts'
 import { MATRIX } from './lower/matrix.ts'
 import { NORMALISE } from './lower/normalise.ts'
@@ -27,6 +28,8 @@ export type Lowered = {
   uncovered: UncoveredNode[]
   /** Multiply-adds of what is covered, including what only nodes that are not covered need. */
   units: number
+  /** Shapes of the tensors that are computed, for one row, by their names in the graph. */
+  shapes: Map<string, number[]>
 }
 
 export const fail = (code: string, message: string): never => {
@@ -229,14 +232,19 @@ export function lowerGraph(graph: Graph): Lowered {
   context.plan.cuts = { inputs: inputs.map(batched), outputs: outputs.map(batched), constants }
   const roots = [...context.plan.outputs.map(({ tensor }) => tensor), ...beyond]
   const units = planUnits(context.plan, neededOps(context.plan, roots).ops)
-  return { plan: pruned(context.plan), uncovered: list, units }
+  const shapes = new Map<string, number[]>()
+  for (const [name, value] of context.values)
+    if (value.kind === 'activation') shapes.set(name, shapeOf(value.activation))
+  return { plan: pruned(context.plan), uncovered: list, units, shapes }
 }
 
 /**
  * The plan of a graph of which every node is covered. Throws the code of the first node that is not (`MODEL_UNCOVERED`, or
  * what is wrong with it), naming it, and as `lowerGraph`.
  */
-export function lowerWhole(graph: Graph): Plan {
+export const lowerWhole = (graph: Graph): Plan => whole(graph).plan
+
+function whole(graph: Graph): Lowered {
   const lowered = lowerGraph(graph)
   const [first, ...more] = lowered.uncovered.filter(({ reason }) => !reason.startsWith('after '))
   if (first !== undefined) {
@@ -246,15 +254,18 @@ export function lowerWhole(graph: Graph): Plan {
     })
   }
   if (lowered.plan.ops.length === 0) fail('MODEL_MALFORMED', 'the graph computes nothing')
-  return lowered.plan
+  return lowered
 }
+
+export type Admitted = { graph: Graph; shapes: Lowered['shapes'] }
 
 /**
  * Reads a stranger's model and admits it: every node has a canonical meaning, and its inputs and outputs are those of the manifest
- * that names it. Throws the codes of `parseModel` and `lowerWhole`, and `MODEL_ENDS`, naming the input or output.
+ * that names it. Gives the graph, and the shapes of its tensors for one row. Throws the codes of `parseModel` and `lowerWhole`, and `MODEL_ENDS`, naming the input or output.
  */
-export function admitModel(bytes: Uint8Array, manifest: Pick<Manifest, 'inputs' | 'outputs'>): void {
-  const plan = lowerWhole(parseModel(bytes))
+export function admitModel(bytes: Uint8Array, manifest: Pick<Manifest, 'inputs' | 'outputs'>): Admitted {
+  const graph = parseModel(bytes)
+  const { plan, shapes } = whole(graph)
   for (const side of ['inputs', 'outputs'] as const) {
     const what = side === 'inputs' ? 'input' : 'output'
     const found = new Map(plan[side].map(({ name, shape }): [string, number[]] => [name, shape]))
@@ -266,4 +277,5 @@ export function admitModel(bytes: Uint8Array, manifest: Pick<Manifest, 'inputs' 
     }
     for (const name of found.keys()) fail('MODEL_ENDS', `the model's ${what} ${name} is not in the manifest`)
   }
+  return { graph, shapes }
 }

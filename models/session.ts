@@ -9,7 +9,7 @@ import { SinterError } from '../protocol/errors.ts'
  * ends, so this module belongs in a child process.
  */
 
-export const EXECUTION_PROVIDERS = ['cpu', 'cuda', 'webgpu'] as const
+export const EXECUTION_PROVIDERS = ['cpu', 'cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'] as const
 export type ExecutionProvider = (typeof EXECUTION_PROVIDERS)[number]
 
 /** A float32 tensor, row-major, batch axis included. */
@@ -29,10 +29,15 @@ export type SessionOptions = {
   executionProvider: ExecutionProvider
   /** Threads inside one operator, CPU only. @default ONNX Runtime's own choice, one per core */
   threads?: number
+  /** Device number, for CUDA, TensorRT and DirectML. @default the provider's first */
+  deviceId?: number
 }
 
+/** Version of ONNX Runtime that this package is made for; its CUDA files must be the same one's. */
+export const RUNTIME_VERSION = '1.30.0'
+
 /** Folder of ONNX Runtime's native libraries for this platform. */
-function libraryFolder(): string {
+export function libraryFolder(): string {
   const entry = fileURLToPath(import.meta.resolve('onnxruntime-node'))
   return join(entry, '..', '..', 'bin', 'napi-v6', process.platform, process.arch)
 }
@@ -53,7 +58,7 @@ export function checkRuntime(): void {
   } catch (cause) {
     throw new SinterError(
       'RUNTIME_MISSING',
-      'ONNX Runtime is not installed: install it with `npm install onnxruntime-node@1.30.0 --onnxruntime-node-install=skip`',
+      `ONNX Runtime is not installed: install it with \`npm install onnxruntime-node@${RUNTIME_VERSION} --onnxruntime-node-install=skip\``,
       { cause },
     )
   }
@@ -68,30 +73,55 @@ function checkProvider(runtime: typeof ort, provider: ExecutionProvider): void {
     throw unavailable(
       `execution provider ${provider} does not exist on ${process.platform} ${process.arch}; choose another with --ep`,
     )
-  if (provider !== 'cuda') return
-  const folder = libraryFolder()
-  const prefix = process.platform === 'win32' ? '' : 'lib'
-  const extension = process.platform === 'win32' ? 'dll' : 'so'
-  if (!existsSync(join(folder, `${prefix}onnxruntime_providers_cuda.${extension}`)))
+  if (provider !== 'cuda' && provider !== 'tensorrt') return
+  const missing = missingLibraries(provider)
+  if (missing.length > 0)
     throw unavailable(
-      "ONNX Runtime's CUDA files are not installed. Install them with `node node_modules/onnxruntime-node/script/install " +
-        `--onnxruntime-node-install=cuda12\`, or copy them from the onnxruntime-gpu package of the same version into ${folder}; ` +
-        'or run with --ep cpu',
+      `ONNX Runtime's CUDA files are not installed (${missing.join(', ')} in ${libraryFolder()}). Install them with ` +
+        '`npx sinter cuda install`, or with `--from` from the onnxruntime-gpu wheel of the same version; or run with --ep cpu',
     )
+}
+
+/** Libraries that CUDA and TensorRT need beside the runtime's own, by the names they have on this platform. */
+export function providerLibraries(
+  platform: NodeJS.Platform = process.platform,
+): Record<'shared' | 'cuda' | 'tensorrt', string> {
+  const name = (part: string): string =>
+    platform === 'win32' ? `onnxruntime_providers_${part}.dll` : `libonnxruntime_providers_${part}.so`
+  return { shared: name('shared'), cuda: name('cuda'), tensorrt: name('tensorrt') }
+}
+
+function missingLibraries(provider: 'cuda' | 'tensorrt'): string[] {
+  const { shared, cuda, tensorrt } = providerLibraries()
+  const needed = provider === 'cuda' ? [shared, cuda] : [shared, cuda, tensorrt]
+  return needed.filter((file) => !existsSync(join(libraryFolder(), file)))
 }
 
 const REMEDY: Record<ExecutionProvider, string> = {
   cpu: '',
   cuda: 'check that the driver, CUDA 12 and cuDNN 9 are installed and that nvidia-smi lists a GPU, or run with --ep cpu',
+  tensorrt:
+    'check that the driver, CUDA 12, cuDNN 9 and TensorRT 10 are installed and that nvidia-smi lists a GPU, or run with --ep cuda or --ep cpu',
+  coreml: 'CoreML covers only part of the operators on macOS: run with --ep webgpu or --ep cpu',
+  dml: 'check that Windows has a Direct3D 12 driver for the device, or run with --ep cpu',
   webgpu: 'check that a Vulkan, Metal or Direct3D 12 driver is installed, or run with --ep cpu',
 }
 
+/** TensorRT takes the parts of a graph that it knows; what it leaves runs on CUDA, on the same device. */
+function providersOf(
+  provider: ExecutionProvider,
+  deviceId: number | undefined,
+): ort.InferenceSession.ExecutionProviderConfig[] {
+  const names = provider === 'tensorrt' ? ['tensorrt', 'cuda'] : [provider]
+  return names.map((name) => (deviceId === undefined ? name : ({ name, deviceId } as { name: string })))
+}
+
 async function create(runtime: typeof ort, model: Uint8Array, options: SessionOptions): Promise<ort.InferenceSession> {
-  const { executionProvider, threads } = options
+  const { executionProvider, threads, deviceId } = options
   const gpu = executionProvider !== 'cpu'
   try {
     return await runtime.InferenceSession.create(model, {
-      executionProviders: [executionProvider],
+      executionProviders: providersOf(executionProvider, deviceId),
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
       // ONNX Runtime would run what the GPU cannot on the CPU; with this it fails instead.
       ...(gpu ? { extra: { session: { disable_cpu_ep_fallback: '1' } } } : {}),

@@ -17,7 +17,9 @@ import { notPast, storedCursor } from './chain/cursor.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
+import { storedJournal } from './chain/stored-journal.ts'
 import { checkCircuits } from './circuits.ts'
+import { type Placement, placements as placementsOf } from './exec/devices.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
 import { createLedger, type SessionRecord } from './jobs/ledger.ts'
@@ -25,7 +27,7 @@ import { repeat, within } from './loop.ts'
 import { batchExcess, type ProvingLimits, type RangeTerms } from './model/cost.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
-import { createRuntimes } from './model/runtimes.ts'
+import { createRuntimes, type RuntimesInit } from './model/runtimes.ts'
 import { type Content, createContent } from './net/content.ts'
 import { createNetwork, type Network } from './net/libp2p.ts'
 import type { Log } from './net/log.ts'
@@ -34,6 +36,7 @@ import { type AttestComponents, type Attester, createAttester } from './stages/a
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
+import { createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
@@ -56,6 +59,8 @@ export type NodeConfig = {
   devnet: boolean
   executionProvider: ExecutionProvider
   hardwareClass: string
+  /** Where this node is, such as `eu-west`: told in its bids. @default no say */
+  region?: string
   /** Base units asked per job. */
   price: bigint
   /** Stake to register with if the operator is not registered yet; 0 for a node that only follows. */
@@ -65,6 +70,10 @@ export type NodeConfig = {
   memoryMib: number
   /** Bytes of models and data on disk, above which the least recently used go. @default 20 GiB */
   diskBytes?: number
+  /** Devices and sessions of each model. @default one session on the provider's default device */
+  placements?: Placement[]
+  /** How many models are kept and what they may take. */
+  models?: RuntimesInit
   /** Proofs made at once, each on one core with about 0.3 GB. @default half of the cores */
   provers?: number
   /** Most wei paid per gas; work that a deadline waits for may cost ten times as much. @default no limit */
@@ -144,7 +153,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
   const now = Date.now
   try {
     await checkCircuits(file)
-    if (config.executionProvider !== 'cpu') await probeExecutionProvider(config.executionProvider, log)
+    if (config.executionProvider !== 'cpu')
+      await probeExecutionProvider(config.executionProvider, log, config.placements)
     const id = networkId(file)
     const store = await openStore(join(dataDir, 'store'))
     cleanup.push(() => store.close())
@@ -154,7 +164,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       network: file,
       rpcUrl: config.rpcUrl,
       key: toHex(identity.privateKey),
-      store,
+      journal: storedJournal(store),
       confirmations,
       rounds: drand && httpRounds(drandUrls, drand),
       ...(maxFeePerGas === undefined ? {} : { maxFeePerGas }),
@@ -173,7 +183,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       warn: (message) => log.warn({ event: 'prover.external' }, message),
     })
     cleanup.push(() => pool.close())
-    const tracer = createTracer({ workers: Math.max(1, Math.floor(availableParallelism() / 2)) })
+    // Each commits on all cores; more than one so that small jobs do not wait for a large one.
+    const tracer = createTracer({ workers: Math.max(1, Math.min(4, Math.floor(availableParallelism() / 4))) })
     cleanup.push(() => tracer.close())
 
     const book = createBatchBook()
@@ -224,17 +235,15 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       voteWindowS: chain.params.voteWindow,
       tileDraws: file.tileDraws,
     }
-    const runtimes = createRuntimes({
-      library,
-      content,
-      executionProvider: config.executionProvider,
-      memoryMib: config.memoryMib,
-      evaluate: tracer.evaluate,
-      proving,
-      adapt: adaptRuntime,
-      now,
-      log,
-    })
+    const { executionProvider, memoryMib, placements = placementsOf({ executionProvider }) } = config
+    const runtimes = createRuntimes(
+      {
+        ...{ library, content, executionProvider, memoryMib, placements, proving, now, log },
+        evaluate: tracer.evaluate,
+        adapt: adaptRuntime,
+      },
+      config.models,
+    )
     cleanup.push(() => runtimes.close())
 
     await enterRegistry(chain, config)
@@ -290,6 +299,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       },
       { commitMs: voteWindowMs / 12, patienceMs: voteWindowMs / 2, ...config.vote },
     )
+    const benches = createBenches({ address: identity.address, chain, store, log })
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
@@ -353,21 +363,28 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // The book is in memory: a restart reads again from the oldest batch that was not finished.
     const cursor = storedCursor(store, `batches-${networkTag(file)}`)
     const from = await cursor.load()
-    const watcher = chain.watchBatches((event) => book.apply(event), {
-      ...(from === null ? {} : { from }),
-      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
-      onFork(block) {
-        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
-        book.undo(block)
+    const watcher = chain.watchBatches(
+      async (event) => {
+        book.apply(event)
+        await benches.apply(event)
       },
-      onError: (error) =>
-        log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
-    })
+      {
+        ...(from === null ? {} : { from }),
+        onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+        onFork(block) {
+          log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+          book.undo(block)
+        },
+        onError: (error) =>
+          log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+      },
+    )
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
     const loops = [
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),
+      repeat('benches', 10 * every, log, () => benches.tick()),
       repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {

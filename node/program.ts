@@ -58,11 +58,17 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--stake <tokens>', 'stake to register with; 0 to follow only', '1000')
     .option('--floor-deposit <tokens>', 'escrow balance kept for verification floors', '10')
     .option('--hardware-class <name>', 'class this machine is registered under', 'cpu')
+    .option('--region <name>', 'where this machine is, such as eu-west: told in its bids')
     .addOption(
       new Option('--ep <provider>', 'ONNX Runtime execution provider').choices(EXECUTION_PROVIDERS).default('cpu'),
     )
+    .option('--devices <list>', 'GPUs or MIG slices to use: numbers or ids of `nvidia-smi -L`, with commas between')
+    .option('--sessions <n>', 'sessions of each model per device', '1')
     .option('--memory <mib>', 'memory one model may use', '2048')
     .option('--disk <gib>', 'models and data kept on disk; the least recently used give way (default: 20)')
+    .option('--models-memory <mib>', 'memory all loaded models may use (default: three quarters of this machine’s)')
+    .option('--vram <mib>', 'memory of each device that loaded models may use (default: no limit but --max-models)')
+    .option('--max-models <n>', 'models loaded at once; those used last stay', '4')
     .option('--provers <n>', 'proofs made at once (default: half of the cores)')
     .option(
       '--rapidsnark <path>',
@@ -128,7 +134,9 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     program.command('gateway').description('serve the Open Inference Protocol v2 to stock clients, as a light client'),
     join(home, 'client'),
   )
-    .requiredOption('--model <name=cid...>', 'models to offer, each with the CID of its manifest')
+    .option('--model <name=cid...>', 'models to offer, each with the CID of its manifest')
+    .option('--embedding <name=cid...>', 'embedding models to offer at /v1/embeddings')
+    .option('--tokenizer <name=file...>', 'tokenizer.json of each embedding model')
     .option('--host <address>', 'address to listen on; other than loopback needs --token-file', '127.0.0.1')
     .option('--port <n>', 'port to listen on; 0 picks one', '8000')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')

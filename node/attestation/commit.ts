@@ -12,7 +12,7 @@ import { ioRoot, jobRoot, jobTree, type TreeRecord } from '../../protocol/trace.
 import type { LoadedModel } from '../model/load.ts'
 import { type Flags, sameTree, type TreeSpec, treesAt, treesOf } from './layout.ts'
 import { openPacked, type PackedTree } from './packed-tree.ts'
-import { commitTensor, limbsAt, limbsOfJob, type TracedTree, traceJob, ZERO_LEAF_BYTES } from './trace.ts'
+import { commitTensor, limbsAt, limbsOfJob, type TracedTree, traceJob, treesHere, ZERO_LEAF_BYTES } from './trace.ts'
 
 /**
  * Root of one side of a job as the receipt names it. `values` are quantised at the manifest's exponents, one array for
@@ -98,7 +98,7 @@ export function assembleJob(
 
 /** Evaluates the canonical graph on a job's inputs and commits the whole trace with what was served. Holds this process meanwhile. */
 export async function commitJob(committer: Committer, model: LoadedModel, job: ServedJob): Promise<CommittedJob> {
-  const traced = await traceJob(committer, model, job)
+  const traced = await traceJob(treesHere(committer, job.jobKey), model, job)
   return assembleJob(committer, model, job, traced, (refs) => limbsOfJob(model, job, refs))
 }
 

@@ -1,7 +1,10 @@
 import { alwaysChecked } from '../../models/draw.ts'
+import { evaluationCost } from '../../models/evaluation-cost.ts'
 import type { Manifest, Op, Operand } from '../../models/manifest.ts'
 import { elementCount, operandsOf, opTiles, reducedLoops, tensorOf, tileSize } from '../../models/tiling.ts'
+import { HASH_BYTES } from '../../protocol/hash.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
+import { treesOf } from './layout.ts'
 
 /**
  * Most coefficients of a job that verifiers compute, about fifteen seconds of one core. A manifest that may ask for more is invalid:
@@ -11,6 +14,18 @@ export const MAX_JOB_MULTIPLY_ADDS = 2 ** 26
 
 /** Most multiply-adds of a model whose jobs may be attested under the policy `open`: verifiers do all of them, in seconds. */
 export const MAX_OPEN_UNITS = 2 ** 33
+
+/**
+ * Most work that computing a shown job again may take, in multiply-adds of a matrix product: about five minutes of a slow core, spread over
+ * those that a voter has. A leaf that is committed counts as 2^17.
+ */
+export const MAX_OPEN_WORK = 2 ** 37
+const LEAF_WORK = 2 ** 17
+
+/** Most bytes that it may take beside the weights: the tensors of the largest op, and the trees over all. */
+export const MAX_OPEN_BYTES = 2 ** 30
+/** Of a tree for each of its leaves: leaf, and up to four nodes where its width is padded to a power of two. */
+const LEAF_BYTES = 5 * HASH_BYTES
 
 /** A coefficient of a staged form is computed, kept as an object of its own, and folded with γ: memory counts here, not time. */
 const STAGED = 32
@@ -45,11 +60,23 @@ function elementCost(manifest: Manifest, op: Op): number {
 /** Big-integer multiply-adds behind one tile, at most. */
 export const tileMultiplyAdds = (manifest: Manifest, op: Op): number => tileSize(op) * elementCost(manifest, op)
 
+/** What computing a job again takes at most, whatever its inputs: evaluating the graph, and committing every leaf of its trace. */
+export function openCost(manifest: Manifest): { work: number; bytes: number } {
+  const { work, bytes } = evaluationCost(manifest)
+  const leaves = treesOf(manifest).reduce((sum, { count }) => sum + count, 0)
+  return { work: work + LEAF_WORK * leaves, bytes: bytes + LEAF_BYTES * leaves }
+}
+
+/** Whether a job may be shown: a verifier has time and memory to compute it again. */
+export function isShowable(manifest: Manifest): boolean {
+  if (manifest.units > MAX_OPEN_UNITS) return false
+  const { work, bytes } = openCost(manifest)
+  return work <= MAX_OPEN_WORK && bytes <= MAX_OPEN_BYTES
+}
+
 /** Whether checking a job under a policy takes no longer than a verifier has for it. */
 export const isCheckable = (manifest: Manifest, tileDraws: number, policy: Policy): boolean =>
-  policy === 'open'
-    ? manifest.units <= MAX_OPEN_UNITS
-    : jobMultiplyAdds(manifest, tileDraws, policy) <= MAX_JOB_MULTIPLY_ADDS
+  policy === 'open' ? isShowable(manifest) : jobMultiplyAdds(manifest, tileDraws, policy) <= MAX_JOB_MULTIPLY_ADDS
 
 /**
  * Big-integer multiply-adds behind the statements of one drawn job, at most: every tile of the ops that are always checked, and

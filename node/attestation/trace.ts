@@ -5,7 +5,7 @@ import { resolveTensor } from '../../models/tiling.ts'
 import { bigintToBytes } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { HASH_BYTES } from '../../protocol/hash.ts'
-import { leafSalt } from '../../protocol/salt.ts'
+import { saltsOf } from '../../protocol/salt.ts'
 import type { LeafRef } from '../../protocol/statement.ts'
 import type { LoadedModel } from '../model/load.ts'
 import { type TreeSpec, treesAt } from './layout.ts'
@@ -21,6 +21,14 @@ export type Graph = Pick<LoadedModel, 'manifest' | 'weights'> & Pick<StreamOptio
 /** One tree with its leaves and levels (packed-tree.ts). */
 export type TracedTree = { spec: TreeSpec; nodes: Uint8Array }
 
+/** Makes one job's trees, tensor by tensor. */
+export type TreeMaker = {
+  /** Takes what these trees commit; `trace` may be given up once this is done. */
+  add(specs: TreeSpec[], trace: TensorTrace): void | Promise<void>
+  /** What was added, in that order. */
+  trees(): TracedTree[] | Promise<TracedTree[]>
+}
+
 /** All trees of one tensor. */
 export function commitTensor(
   committer: Committer,
@@ -28,16 +36,25 @@ export function commitTensor(
   trace: TensorTrace,
   jobKey: Uint8Array,
 ): TracedTree[] {
+  const salt = saltsOf(jobKey)
   return specs.map((spec) => {
     const leaves = new Uint8Array(HASH_BYTES * spec.count)
     for (let index = 0; index < spec.count; index++) {
       const limbs = limbsAt(trace, { ...spec, index })
-      const leaf =
-        limbs === null ? ZERO_LEAF_BYTES : committer.leafBytes(limbs, leafSalt(jobKey, spec.tensor, spec.tree, index))
+      const leaf = limbs === null ? ZERO_LEAF_BYTES : committer.leafBytes(limbs, salt(spec.tensor, spec.tree, index))
       leaves.set(leaf, HASH_BYTES * index)
     }
     return { spec, nodes: packTree(leaves) }
   })
+}
+
+/** Commits in the calling thread. */
+export function treesHere(committer: Committer, jobKey: Uint8Array): TreeMaker {
+  const trees: TracedTree[] = []
+  return {
+    add: (specs, trace) => void trees.push(...commitTensor(committer, specs, trace, jobKey)),
+    trees: () => trees,
+  }
 }
 
 /** Limbs of a leaf, null for the zero leaf. Throws `NO_SUCH_LEAF`. */
@@ -60,7 +77,7 @@ function traced(
   graph: Graph,
   inputs: Int16Array[],
   served: Int16Array[],
-  onTensor: (tensor: number, trace: TensorTrace) => void,
+  onTensor: (tensor: number, trace: TensorTrace) => void | Promise<void>,
 ): Promise<Int16Array[]> {
   const { manifest, weights, multiply } = graph
   const outputs = servedOf(graph, served)
@@ -70,21 +87,21 @@ function traced(
       const answer = outputs.get(tensor) ?? null
       if (answer !== null && answer.length !== trace.value.length)
         throw new SinterError('OUTPUT_SHAPE', `an output has ${trace.value.length} elements, not ${answer.length}`)
-      onTensor(tensor, { ...trace, served: answer })
+      return onTensor(tensor, { ...trace, served: answer })
     },
   })
 }
 
 /** Evaluates a job and commits every tree of its trace. `canonical` are the outputs as the manifest means them. */
 export async function traceJob(
-  committer: Committer,
+  maker: TreeMaker,
   graph: Graph,
-  job: { jobKey: Uint8Array; inputs: Int16Array[]; served: Int16Array[] },
+  job: { inputs: Int16Array[]; served: Int16Array[] },
 ): Promise<{ trees: TracedTree[]; canonical: Int16Array[] }> {
-  const trees: TracedTree[] = []
-  const canonical = await traced(graph, job.inputs, job.served, (tensor, trace) => {
-    trees.push(...commitTensor(committer, treesAt(graph.manifest, tensor), trace, job.jobKey))
-  })
+  const canonical = await traced(graph, job.inputs, job.served, (tensor, trace) =>
+    maker.add(treesAt(graph.manifest, tensor), trace),
+  )
+  const trees = [...(await maker.trees())]
   trees.sort((a, b) => a.spec.tensor - b.spec.tensor || a.spec.tree - b.spec.tree)
   return { trees, canonical }
 }

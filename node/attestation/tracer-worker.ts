@@ -1,11 +1,25 @@
-// Child process of the tracer: evaluates and commits one job after the other, and keeps the model it had last.
-import { createCommitter } from '../../circuits/commit.ts'
+// Child process of the tracer: evaluates one job after the other, commits it on as many threads as it is told, and keeps the
+// model it had last.
+import { committerOf } from '../../circuits/commit.ts'
+import { compilePoseidon } from '../../circuits/poseidon.ts'
 import { openMultiplier } from '../../models/multiply-onnx.ts'
 import { describeError, errorCode } from '../../protocol/errors.ts'
-import { evaluateHere, type Graph, limbsOfJob, traceJob } from './trace.ts'
+import { type LeafThreads, openLeafThreads } from './leaf-threads.ts'
+import { evaluateHere, type Graph, limbsOfJob, type TreeMaker, traceJob, treesHere } from './trace.ts'
 import type { TracerReply, TracerRequest, TracerTask } from './tracer.ts'
 
-const committer = await createCommitter()
+const [cores = 1] = process.argv.slice(2).map(Number)
+const poseidon = await compilePoseidon()
+const committer = committerOf(poseidon)
+let threads: LeafThreads | null = null
+
+/** On one core threads would only take turns. */
+function treesOf(jobKey: Uint8Array): TreeMaker {
+  if (cores === 1) return treesHere(committer, jobKey)
+  if (!threads?.alive) threads = openLeafThreads(poseidon, cores)
+  return threads.begin(jobKey)
+}
+
 // The same bits as plain loops, which are left where ONNX Runtime is not installed.
 const multiply = await openMultiplier(1).catch((error: unknown) => {
   if (errorCode(error) !== 'RUNTIME_MISSING') throw error
@@ -15,7 +29,7 @@ let graph: Graph | null = null
 async function work(held: Graph, task: TracerTask) {
   switch (task.kind) {
     case 'commit':
-      return traceJob(committer, held, task)
+      return traceJob(treesOf(task.jobKey), held, task)
     case 'limbs':
       return limbsOfJob(held, task, task.refs)
     case 'evaluate':

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { availableParallelism } from 'node:os'
 import type { Committer } from '../../circuits/commit.ts'
 import { siblingEntry } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -30,6 +31,8 @@ export type TracerReply = { id: number } & (
 export type TracerInit = {
   /** Child processes, each evaluating on one core. @default 1 */
   workers?: number
+  /** Cores that a child commits on. @default one per core of the machine */
+  threads?: number
   /** Milliseconds one evaluation may take. @default 600_000 */
   timeoutMs?: number
   /** A child without work ends after this long, and what it holds of a model with it (ms). @default 60_000 */
@@ -73,10 +76,11 @@ type Worker = {
   gone: Promise<void>
 }
 
-/** Starts no process until the first large model. Throws `POOL_SIZE` for fewer than one worker. */
+/** Starts no process until the first large model. Throws `POOL_SIZE` for fewer than one worker or thread. */
 export function createTracer(init: TracerInit = {}): Tracer {
-  const { workers: size = 1, timeoutMs = 600_000, idleMs = 60_000 } = init
-  if (!Number.isInteger(size) || size < 1) throw new SinterError('POOL_SIZE', 'a tracer has at least one worker')
+  const { workers: size = 1, threads = availableParallelism(), timeoutMs = 600_000, idleMs = 60_000 } = init
+  if (![size, threads].every((count) => Number.isInteger(count) && count >= 1))
+    throw new SinterError('POOL_SIZE', 'a tracer has at least one worker, and each one thread')
   const queue: Pending[] = []
   const workers = new Set<Worker>()
   let nextId = 0
@@ -92,7 +96,7 @@ export function createTracer(init: TracerInit = {}): Tracer {
   }
 
   function spawn(): void {
-    const child = fork(siblingEntry(import.meta.url, './tracer-worker'), {
+    const child = fork(siblingEntry(import.meta.url, './tracer-worker'), [`${threads}`], {
       serialization: 'advanced',
       execArgv: [],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

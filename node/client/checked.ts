@@ -33,6 +33,18 @@ async function openBoth(results: InferResult[], { auditor, log }: CheckedCompone
   }
 }
 
+/** Whether every output consists of numbers. One that does not means nothing at any exponent: no receipt can commit to it. */
+const isAnswer = ({ outputs }: InferResult): boolean =>
+  Object.values(outputs).every((values) => !values.some(Number.isNaN))
+
+/** A session's answer; one that is none counts as a refusal. Throws `OUTPUT_NAN` and the codes of `infer`. */
+async function answerOf(session: ConsumerSession, inputs: Inputs, options: InferOptions): Promise<InferResult> {
+  const result = await session.infer(inputs, options)
+  if (!isAnswer(result))
+    throw new SinterError('OUTPUT_NAN', `${session.provider.provider} answered with values that are no numbers`)
+  return result
+}
+
 const providersOf = (a: ConsumerSession, b: ConsumerSession): [string, string] => [
   a.provider.provider,
   b.provider.provider,
@@ -40,7 +52,8 @@ const providersOf = (a: ConsumerSession, b: ConsumerSession): [string, string] =
 
 /**
  * Audits of DESIGN §5.4: every job goes to the first session, and a share of them, drawn by `random`, also to the second. The answer
- * of the first is returned at once; answers further apart than 2τ are opened to the committee.
+ * of the first is returned at once; answers further apart than 2τ are opened to the committee. An answer with values that are no numbers
+ * is none: `OUTPUT_NAN` of the first, and nothing to compare of the second.
  */
 export function auditedSession(
   [first, second]: [ConsumerSession, ConsumerSession],
@@ -54,7 +67,7 @@ export function auditedSession(
 
   async function compare(answer: Promise<InferResult>, inputs: Inputs, options: InferOptions): Promise<void> {
     try {
-      const results = await Promise.all([answer, second.infer(inputs, options)])
+      const results = await Promise.all([answer, answerOf(second, inputs, options)])
       compared++
       const [a, b] = results.map(({ outputs }) => outputs)
       const found = mismatch(first.model.manifest, a!, b!, first.canonical && second.canonical)
@@ -73,7 +86,7 @@ export function auditedSession(
     compared: () => compared,
     disputes: () => disputes,
     infer(inputs, options) {
-      const answer = first.infer(inputs, options)
+      const answer = answerOf(first, inputs, options)
       if (random() < share) {
         const work = compare(answer, inputs, options).finally(() => comparing.delete(work))
         comparing.add(work)
@@ -90,7 +103,8 @@ export function auditedSession(
 /**
  * The policy `replicated`: every job goes to all sessions, each served canonically, and the answer is the one that more than half of them
  * gave, bit for bit. The others are opened to the committee. Throws `REPLICAS` for sessions that are not canonical or fewer than two,
- * `REPLICAS_DIFFER` when no answer has a majority; a provider that does not answer counts against it.
+ * `REPLICAS_DIFFER` when no answer has a majority; a provider that does not answer, or answers with NaN, counts against it.
+ * `OUTPUT_NAN` when none answers with numbers.
  */
 export function replicatedSession(sessions: ConsumerSession[], components: CheckedComponents): CheckedSession {
   if (sessions.length < 2 || !sessions.every(({ canonical }) => canonical))
@@ -101,7 +115,7 @@ export function replicatedSession(sessions: ConsumerSession[], components: Check
   let compared = 0
 
   async function infer(inputs: Inputs, options: InferOptions): Promise<InferResult> {
-    const settled = await Promise.allSettled(sessions.map((session) => session.infer(inputs, options)))
+    const settled = await Promise.allSettled(sessions.map((session) => answerOf(session, inputs, options)))
     const answers = settled.flatMap((each, i) =>
       each.status === 'fulfilled' ? [{ session: sessions[i]!, result: each.value }] : [],
     )

@@ -1,12 +1,13 @@
-import { join } from 'node:path'
 import { createCommitter } from '../../circuits/commit.ts'
+import { createVerifier } from '../../circuits/verify.ts'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../../protocol/network.ts'
 import type { Offer } from '../../protocol/rules/offer.ts'
+import type { Address } from '../../protocol/signature.ts'
 import { ignore } from '../../protocol/verdict.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
-import { escrowDomain } from '../chain/eip712.ts'
+import { batchesDomain, escrowDomain } from '../chain/eip712.ts'
 import { checkCircuits } from '../circuits.ts'
 import type { Identity } from '../identity/identity.ts'
 import { createModelLibrary, type LoadedModel, type ModelLibrary } from '../model/load.ts'
@@ -14,6 +15,7 @@ import { type Content, createContent } from '../net/content.ts'
 import { createNetwork, type Network } from '../net/libp2p.ts'
 import type { Log } from '../net/log.ts'
 import { createStreams } from '../net/streams.ts'
+import { type BatchChecks, createBatchChecks } from './batch-checks.ts'
 import { chooseBid, createOfferDesk, type OfferTerms, type ReceivedBid } from './offer.ts'
 import { createPurse, type Purse, reclaimSessions, releaseSession } from './reserves.ts'
 import { type ConsumerSession, openConsumerSession } from './session.ts'
@@ -32,9 +34,10 @@ export type ClientConfig = {
 
 /** What a light client believes without checking, in the words it prints. */
 export const TRUST_STATEMENT =
-  'This light client takes sessions, stakes, batches and balances from its JSON-RPC endpoint as they are told: whoever runs ' +
-  'the endpoint could lie to it about them. It checks by itself: who signed each bid and receipt, the model’s files against their CIDs, ' +
-  'its own input and output roots, and that every price is the one it agreed to.'
+  'This light client takes sessions, stakes, batches, beacon values, committees and balances from its JSON-RPC endpoint as they are told: ' +
+  'whoever runs the endpoint could lie to it about them. It checks by itself: who signed each bid and receipt, the model’s files against ' +
+  'their CIDs, its own input and output roots, that every price is the one it agreed to, and, when it stays connected, the proofs and ' +
+  'the votes’ signatures of the batches that its receipts come to lie in.'
 
 export type SessionRequest = Omit<OfferTerms, 'model'> & {
   model: LoadedModel
@@ -43,6 +46,8 @@ export type SessionRequest = Omit<OfferTerms, 'model'> & {
   /** Chooses among the bids. @default the cheapest, then the fastest */
   choose?(bids: ReceivedBid[]): ReceivedBid
   onBids?(bids: ReceivedBid[], chosen: ReceivedBid): void
+  /** Providers that are not taken, nor others of their owners. @default none */
+  exclude?: readonly Address[]
 }
 
 export type LightClient = {
@@ -52,6 +57,8 @@ export type LightClient = {
   purse: Purse
   content: Content
   library: ModelLibrary
+  /** Checks of the batches that hold receipts of this account; nothing is checked until it is told of the chain's events. */
+  batchChecks(): BatchChecks
   /** Offer, bids, choice, session on chain, assignment. Throws `NO_BIDS`, `BALANCE_TOO_LOW`, the chain's and the provider's codes. */
   openSession(request: SessionRequest): Promise<ConsumerSession>
   /**
@@ -85,7 +92,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     log,
   })
   const streams = createStreams({ libp2p: network.libp2p, log })
-  const folder = join(config.dataDir, 'blocks')
+  const folder = `${config.dataDir}/blocks`
   const content = await createContent({ network, streams, folder, log }).catch(async (error) => {
     await network.stop()
     throw error
@@ -132,12 +139,20 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   }
 
   /** Bids of which no two come from one owner, the chosen one first. */
-  async function pick(bids: ReceivedBid[], count: number, choose: typeof chooseBid): Promise<ReceivedBid[]> {
+  async function pick(
+    bids: ReceivedBid[],
+    count: number,
+    choose: typeof chooseBid,
+    exclude: readonly Address[],
+  ): Promise<ReceivedBid[]> {
     const owners = new Map<string, string>()
-    if (count > 1)
-      for (const { provider } of bids) owners.set(provider, (await chain.node(provider))?.payout ?? provider)
+    const ownerOf = async (provider: Address): Promise<string> => (await chain.node(provider))?.payout ?? provider
+    if (count > 1 || exclude.length > 0) for (const { provider } of bids) owners.set(provider, await ownerOf(provider))
+    const refused = new Set<string>(exclude)
+    for (const provider of exclude) refused.add(await ownerOf(provider))
+    const open = bids.filter(({ provider }) => !refused.has(provider) && !refused.has(owners.get(provider) ?? ''))
     const chosen: ReceivedBid[] = []
-    for (let left = bids; chosen.length < count; ) {
+    for (let left = open; chosen.length < count; ) {
       if (left.length === 0 && chosen.length > 0)
         throw new SinterError('NO_BIDS', `${count} providers of different owners are needed, ${chosen.length} bid`)
       const bid = choose(left)
@@ -150,9 +165,9 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   }
 
   async function openSessions(request: Omit<SessionRequest, 'jobs'>, jobs: bigint[]): Promise<ConsumerSession[]> {
-    const { choose = chooseBid, onBids } = request
+    const { choose = chooseBid, onBids, exclude = [] } = request
     const { offer, bids } = await desk.gather({ ...request, jobs: jobs[0]! })
-    const chosen = await pick(bids, jobs.length, choose)
+    const chosen = await pick(bids, jobs.length, choose, exclude)
     onBids?.(bids, chosen[0]!)
     const sessions: ConsumerSession[] = []
     try {
@@ -174,6 +189,20 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     purse,
     content,
     library,
+    batchChecks: () =>
+      createBatchChecks({
+        address: identity.address,
+        networkId: id,
+        domains: { vouchers: escrowDomain(file), votes: batchesDomain(file) },
+        chain,
+        streams,
+        others: () => network.subscribers('attestations'),
+        library,
+        committer,
+        openVerifier: createVerifier,
+        tileDraws: file.tileDraws,
+        log,
+      }),
     openSession: async (request) => (await openSessions(request, [request.jobs]))[0]!,
     openSessions,
     release,

@@ -1,16 +1,22 @@
+import { givenInputs } from '../../models/lookup.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
 import { type Auditor, createAuditor } from './audit.ts'
+import type { BatchCheck } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
 import { classified } from './failures.ts'
+import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
+import type { Memory } from './memory.ts'
+import { openerOf, turns } from './opener.ts'
 import { createPool, type Pool, type PoolInit } from './pool.ts'
 import { createReceiptBook, parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
 import { createScheduler, type RequestOptions, type Scheduler } from './scheduler.ts'
-import { createScores } from './score.ts'
+import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
 import { createSpotChecks } from './spot-check.ts'
@@ -26,10 +32,16 @@ export type ConsumerOptions = {
    * shows them to everybody. @default 0.01
    */
   audit?: number
+  /**
+   * Verifies the attestations and votes of the batches that receipts come to lie in, as the committee does (about a second of computing a
+   * batch, in a process of its own where there are processes). @default true
+   */
+  verify?: boolean
   /** How providers are chosen and sessions kept. */
   scheduler?: Omit<PoolInit, 'ceiling'>
 }
 
+/** How one job is carried out. */
 export type InferOptions = RequestOptions
 
 /** One job's receipt. The chain's part is what the RPC endpoint says. */
@@ -41,6 +53,8 @@ export type Receipt = {
   readonly provider: Address
   /** Where it stands now; asks nobody. */
   status(): ReceiptStatus
+  /** What this connection checked by itself of the batch that the receipt lies in. Null before it is anchored. */
+  checks(): BatchCheck | null
   /** Resolves when both sides have signed for the job. Throws a `ProviderError` with the code for which the receipt was refused. */
   acknowledged(): Promise<void>
 }
@@ -77,16 +91,23 @@ export type ModelInfo = {
   name: string
   /** Multiply-adds of one job. */
   units: number
-  /** All float32; the shape of one job, without a batch axis. */
-  inputs: { name: string; shape: number[] }[]
+  /** The shape of one job, without a batch axis; float32, or integers below `rows` that are looked up here (null: floats). */
+  inputs: { name: string; shape: number[]; rows: number | null }[]
   outputs: { name: string; shape: number[] }[]
 }
 
-export type RunOptions = InferOptions & {
-  /** Which output becomes which input of the next step. @default outputs that have an input's name */
+export type RunOptions = IterateOptions & {
+  /** Which output becomes which input of the next step. @default outputs with an input's name, or with that and `_out` */
   carry?: Readonly<Record<string, string>>
-  /** Inputs of a step that do not come from the step before, such as its part of the data. */
+  /** Inputs of a step that do not come from the step before, such as its part of the data; or a state in place of the last one. */
   feed?(step: number): Readonly<Record<string, Inputs>> | Promise<Readonly<Record<string, Inputs>>>
+}
+
+/** One step of an iterated graph: the answer on which most of its providers agree bit for bit, with the receipt of each of these. */
+export type Step = Inference & {
+  step: number
+  receipts: Receipt[] /** Providers that said something else. */
+  disputed: number
 }
 
 /** A connection to a network as somebody who uses it. All errors are of the classes in failures.ts. */
@@ -109,13 +130,17 @@ export type Consumer = {
     dataset: Iterable<Inputs | (() => Inputs)> | AsyncIterable<Inputs | (() => Inputs)>,
     options?: BatchOptions,
   ): AsyncGenerator<BatchRun, void, undefined>
-  /** A graph whose outputs feed its next call; yields the answer of each step. */
+  /**
+   * A graph whose outputs feed its next call, such as a training step; yields each step. Steps are served canonically by `replicas`
+   * providers of different owners and compared bit for bit; one that fails or is outvoted is replaced, and what it said opened to the
+   * committee. The state goes up with the first step only, and comes down with each. Throws `REPLICAS_DIFFER` besides.
+   */
   run(
     model: string,
     state: Readonly<Record<string, Inputs>>,
     steps: number,
     options?: RunOptions,
-  ): AsyncGenerator<Inference, void, undefined>
+  ): AsyncGenerator<Step, void, undefined>
   /**
    * What providers ask now, the cheapest first; nothing is bought. A provider loads the model before it bids, so a cold network
    * needs a longer window.
@@ -132,30 +157,35 @@ export type Consumer = {
 /** Receipts that can be asked for by id; older ones are forgotten. */
 const KEPT_RECEIPTS = 100_000
 
-function valuesOrError({ manifest }: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
+function valuesOrError(model: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
   try {
-    return jobValues(manifest, typeof inputs === 'function' ? inputs() : inputs)
+    return jobValues(model, typeof inputs === 'function' ? inputs() : inputs)
   } catch (error) {
     return classified(error)
   }
 }
 
-type Components = { client: LightClient; address: Address; now(): number; log: Log }
+type Components = { client: LightClient; address: Address; memory: Memory; now(): number; log: Log }
 
 export async function createConsumer(components: Components, options: ConsumerOptions): Promise<Consumer> {
-  const { client, address, now, log } = components
+  const { client, address, memory, now, log } = components
+  const { scores } = memory
   const budget = createBudget(options.spendingLimit ?? null)
-  const scores = createScores(now)
   const book = createReceiptBook(address)
   const receipts = new Map<string, Receipt>()
   let auditor: Promise<Auditor> | null = null
-  const checks = createSpotChecks(
-    { budget, auditor: () => (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log })), log },
-    options.audit ?? 0.01,
-  )
+  const inTurn = turns()
+  const openAuditor = (): Promise<Auditor> =>
+    (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log }))
+  const checks = createSpotChecks({ budget, auditor: openAuditor, log }, options.audit ?? 0.01)
   const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()
   const { block } = await client.chain.head()
-  const watcher = client.chain.watchBatches((event) => book.apply(event), {
+  const batchChecks = options.verify === false ? null : client.batchChecks()
+  const onEvent = (event: BatchEvent): void => {
+    book.apply(event)
+    batchChecks?.apply(event)
+  }
+  const watcher = client.chain.watchBatches(onEvent, {
     from: { next: block + 1n, marks: [] },
     pollMs: 1_000,
     onError: (error) => log.warn({ event: 'receipts.watch', error: describeError(error) }, 'the chain did not answer'),
@@ -171,7 +201,10 @@ export async function createConsumer(components: Components, options: ConsumerOp
     return made
   }
 
-  function inferenceOf(model: LoadedModel, answer: Answer): Inference {
+  function inferenceOf(
+    model: LoadedModel,
+    answer: InferResult & Pick<Answer, 'provider' | 'session' | 'price'>,
+  ): Inference {
     const { seq, price, acknowledged, latencyMs, executionMs } = answer
     const session = toHex(answer.session)
     acknowledged.then(
@@ -183,6 +216,10 @@ export async function createConsumer(components: Components, options: ConsumerOp
       price,
       provider: answer.provider.provider,
       status: () => book.status(session, seq),
+      checks: () => {
+        const { batch } = book.status(session, seq)
+        return batch === null ? null : (batchChecks?.of(batch.id) ?? { attestation: null, quorum: null })
+      },
       acknowledged: () =>
         acknowledged.then(
           () => {},
@@ -200,7 +237,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
   async function infer(id: string, inputs: Inputs, request?: InferOptions): Promise<Inference> {
     try {
       const model = await client.library.load(id)
-      const values = jobValues(model.manifest, inputs)
+      const values = jobValues(model, inputs)
       const { pool, scheduler } = poolOf(model)
       const answer = await scheduler.infer(values, request)
       checks.consider(pool, model, values, answer)
@@ -254,27 +291,29 @@ export async function createConsumer(components: Components, options: ConsumerOp
     state: Readonly<Record<string, Inputs>>,
     steps: number,
     { carry, feed, ...request }: RunOptions = {},
-  ): AsyncGenerator<Inference, void, undefined> {
-    const { inputs, outputs } = await consumer.model(id)
-    const own = outputs.map(({ name }) => name).filter((name) => inputs.some((input) => input.name === name))
-    const links = Object.entries(carry ?? Object.fromEntries(own.map((name) => [name, name])))
-    const sizes = (ends: { name: string; shape: number[] }[], name: string): string | undefined =>
-      ends.find((end) => end.name === name)?.shape.join()
-    const broken = links.find(
-      ([from, to]) => sizes(outputs, from) === undefined || sizes(outputs, from) !== sizes(inputs, to),
-    )
-    if (links.length === 0 || broken !== undefined)
-      throw classified(
-        new SinterError(
-          'GRAPH_CARRY',
-          `no output of ${id} feeds an input of the same shape${broken ? `: ${broken.join(' → ')}` : ''}`,
-        ),
-      )
-    let current: Record<string, Inputs> = { ...state }
-    for (let step = 0; step < steps; step++) {
-      const inference = await infer(id, { ...current, ...(await feed?.(step)) } as Inputs, request)
-      yield inference
-      current = { ...current, ...Object.fromEntries(links.map(([from, to]) => [to, inference.outputs[from]!.data])) }
+  ): AsyncGenerator<Step, void, undefined> {
+    try {
+      const model = await client.library.load(id)
+      const links = linksOf(model.manifest, carry ?? null)
+      const open = openerOf({ client, scores, model, inTurn }, options, request)
+      const release = ({ session }: ConsumerSession): Promise<void> => client.release(toHex(session))
+      const replicas = createReplicas({ model, budget, open, release, auditor: openAuditor, log }, links, request)
+      let current: Record<string, Inputs> = { ...state }
+      try {
+        for (let step = 0; step < steps; step++) {
+          const values = jobValues(model, { ...current, ...(await feed?.(step)) } as Inputs)
+          const { shares, disputed } = await replicas.step(values, steps - step)
+          const inferences = shares.map((share) => inferenceOf(model, share))
+          const [first] = inferences as [Inference, ...Inference[]]
+          yield { ...first, step, receipts: inferences.map(({ receipt }) => receipt), disputed }
+          const { outputs } = first
+          current = { ...current, ...Object.fromEntries(links.map(([from, to]) => [to, outputs[from]!.data])) }
+        }
+      } finally {
+        await replicas.close()
+      }
+    } catch (error) {
+      throw classified(error)
     }
   }
 
@@ -285,10 +324,10 @@ export async function createConsumer(components: Components, options: ConsumerOp
     },
     async model(id) {
       try {
-        const { name, units, inputs, outputs } = (await client.library.load(id)).manifest
-        const ends = (list: { name: string; shape: number[] }[]) =>
-          list.map((end) => ({ name: end.name, shape: end.shape }))
-        return { id, name, units, inputs: ends(inputs), outputs: ends(outputs) }
+        const { manifest } = await client.library.load(id)
+        const { name, units } = manifest
+        const outputs = manifest.outputs.map((end) => ({ name: end.name, shape: end.shape }))
+        return { id, name, units, inputs: givenInputs(manifest), outputs }
       } catch (error) {
         throw classified(error)
       }
@@ -349,7 +388,9 @@ export async function createConsumer(components: Components, options: ConsumerOp
       await Promise.all([...pools.values()].map(({ pool }) => pool.close()))
       await (await auditor?.catch(() => null))?.stop()
       await watcher.stop()
+      await batchChecks?.stop()
       await client.stop()
+      await memory.close()
     },
   }
   return consumer

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '@noble/hashes/utils.js'
 import { bigintToBytes } from '../../protocol/bytes.ts'
 import { encode } from '../../protocol/codec.ts'
 import { seal } from '../../protocol/envelope.ts'
@@ -41,6 +41,8 @@ export type OfferTerms = {
   policy?: Policy
   /** Jobs are served by the canonical evaluation: the same bits from every provider, slower. @default false */
   canonical?: boolean
+  /** Where providers had best be, such as `eu-west`: a hint, those elsewhere may bid. @default anywhere */
+  region?: string
 }
 
 /** A bid with the peer id to reach its maker by. */
@@ -92,6 +94,12 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
     await stream.write(encode(BidReplySchema, { taken: code === null, code: code ?? '' }))
   })
 
+  /** Whoever cannot listen, as a page, says who it is: providers that it is connected to answer over that connection. */
+  function reachable(): string[] {
+    const own = network.addresses()
+    return own.length > 0 ? own : [`/p2p/${identity.peerId}`]
+  }
+
   return {
     async gather(terms) {
       const windowMs = terms.windowMs ?? 3_000
@@ -104,7 +112,8 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
         deadlineMs: BigInt(components.now() + windowMs),
         policy: terms.policy ?? 'zk',
         canonical: terms.canonical ?? false,
-        addresses: network.addresses(),
+        region: terms.region ?? '',
+        addresses: reachable(),
         nonce: randomBytes(16),
       })
       // Our own offer goes through the rule that everybody else applies, so a bad one is refused here and not by silence.

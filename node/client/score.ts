@@ -1,7 +1,7 @@
 import type { Address } from '../../protocol/signature.ts'
 
 /** What this consumer has seen of one provider. Counts fade: each is halved when their sum reaches `FADE`. */
-type Experience = {
+export type Experience = {
   answers: number
   failures: number
   latencyMs: number | null
@@ -30,8 +30,14 @@ export type Scores = {
   resting(provider: Address): boolean
 }
 
-export function createScores(now: () => number): Scores {
-  const known = new Map<Address, Experience>()
+export type ScoresInit = {
+  /** What was known before. @default nothing */
+  known?: Map<Address, Experience>
+  /** Told of every change. */
+  onChange?(provider: Address, experience: Experience): void
+}
+
+export function createScores(now: () => number, { known = new Map(), onChange }: ScoresInit = {}): Scores {
   const fresh = (): Experience => ({ answers: 0, failures: 0, latencyMs: null, consecutive: 0, restUntilMs: 0 })
   function change(provider: Address, apply: (each: Experience) => void): void {
     const each = known.get(provider) ?? fresh()
@@ -41,6 +47,7 @@ export function createScores(now: () => number): Scores {
       each.failures /= 2
     }
     known.set(provider, each)
+    onChange?.(provider, each)
   }
   return {
     of(provider) {
@@ -65,16 +72,27 @@ export function createScores(now: () => number): Scores {
   }
 }
 
-/** What ranking looks at. Prices in base units a job. */
-export type Ranked = { provider: Address; price: bigint; expectedLatencyMs: number }
+/** What ranking looks at. Prices in base units a job; `region` is what the provider says of itself. */
+export type Ranked = { provider: Address; price: bigint; expectedLatencyMs: number; region?: string }
+
+/** Milliseconds that a bid from another region than the wanted one is taken to be slower than it promises. */
+export const ELSEWHERE_MS = 100
 
 /**
  * What a job at a provider costs the consumer, waiting and risk included, in base units: (price + latencyValue · ms) / score. The
- * latency is the one measured here, else the one its bid promises.
+ * latency is the one measured here, else the one its bid promises, with `ELSEWHERE_MS` more for a bid from another region: where a
+ * provider is, is its own word, and what was measured says more.
  * @param latencyValue base units that a millisecond of waiting is worth
+ * @param region where providers had best be. @default anywhere
  */
-export function effectivePrice(bid: Ranked, scores: Pick<Scores, 'of' | 'latencyMs'>, latencyValue: bigint): number {
-  const ms = scores.latencyMs(bid.provider) ?? bid.expectedLatencyMs
+export function effectivePrice(
+  bid: Ranked,
+  scores: Pick<Scores, 'of' | 'latencyMs'>,
+  latencyValue: bigint,
+  region = '',
+): number {
+  const elsewhere = region !== '' && bid.region !== region ? ELSEWHERE_MS : 0
+  const ms = scores.latencyMs(bid.provider) ?? bid.expectedLatencyMs + elsewhere
   return (Number(bid.price) + Number(latencyValue) * ms) / scores.of(bid.provider)
 }
 
@@ -83,7 +101,8 @@ export function rankBids<B extends Ranked>(
   bids: B[],
   scores: Pick<Scores, 'of' | 'latencyMs'>,
   latencyValue: bigint,
+  region = '',
 ): B[] {
-  const cost = new Map(bids.map((bid) => [bid, effectivePrice(bid, scores, latencyValue)]))
+  const cost = new Map(bids.map((bid) => [bid, effectivePrice(bid, scores, latencyValue, region)]))
   return [...bids].sort((a, b) => cost.get(a)! - cost.get(b)! || (a.provider < b.provider ? -1 : 1))
 }

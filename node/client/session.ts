@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '@noble/hashes/utils.js'
 import type { Committer } from '../../circuits/commit.ts'
 import { bigintToBytes, bytesToBigint, equalBytes } from '../../protocol/bytes.ts'
 import { type SigningDomain, signTyped, voucherDigest } from '../../protocol/eip712.ts'
@@ -16,11 +16,20 @@ import {
 import { commitSide } from '../attestation/commit.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
-import { jobShapes, outputValues, quantisedInputs, quantisedOutputs, toWire, type WireTensor } from '../jobs/tensors.ts'
+import {
+  type Carry,
+  jobShapes,
+  outputValues,
+  quantisedInputs,
+  quantisedOutputs,
+  toWire,
+  type WireTensor,
+} from '../jobs/tensors.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
+import { unref } from '../timers.ts'
 import type { ReceivedBid } from './offer.ts'
 
 export type ConsumerComponents = {
@@ -56,6 +65,13 @@ export type InferResult = {
   acknowledged: Promise<Receipt>
 }
 
+export type JobOptions = {
+  /** @default 30_000 */
+  timeoutMs?: number
+  /** Inputs, by name, that are an output of the last answer: where they are so to the bit, the provider's own are named and none sent. */
+  carry?: Readonly<Record<string, string>>
+}
+
 /** A session with one provider. Jobs go down the same stream one after the other; receipts follow off the latency path. */
 export type ConsumerSession = {
   readonly session: Uint8Array
@@ -63,7 +79,7 @@ export type ConsumerSession = {
   readonly model: LoadedModel
   readonly canonical: boolean
   /** One job. `inputs` in the manifest's order. Throws the provider's code, `JOB_TIMEOUT`, `TENSOR_*`, `INPUT_NAN`, `SESSION_ENDED`. */
-  infer(inputs: Float32Array[], options?: { timeoutMs?: number }): Promise<InferResult>
+  infer(inputs: Float32Array[], options?: JobOptions): Promise<InferResult>
   /** Waits for open receipts, then closes the stream. */
   close(): Promise<void>
 }
@@ -122,6 +138,16 @@ export async function openConsumerSession(
   let head: SessionHead = SESSION_START
   let next = 1n
   let ended: SinterError | null = null
+  let last: WireTensor[] = []
+
+  /** Which inputs the provider holds already, as outputs of its last result. */
+  function heldBy(wire: WireTensor[], links: Readonly<Record<string, string>>): Carry[] {
+    return Object.entries(links).flatMap(([input, output]) => {
+      const own = wire.find(({ name }) => name === input)
+      const theirs = last.find(({ name }) => name === output)
+      return own && theirs && equalBytes(own.data, theirs.data) ? [{ input, output }] : []
+    })
+  }
 
   function end(error: SinterError): void {
     ended ??= error
@@ -219,10 +245,17 @@ export async function openConsumerSession(
     await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
   }
 
-  async function run(values: Float32Array[], timeoutMs: number): Promise<InferResult> {
+  async function run(
+    values: Float32Array[],
+    { timeoutMs = 30_000, carry: links = {} }: JobOptions,
+  ): Promise<InferResult> {
     if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
-    const wire = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
-    const inputs = quantisedInputs(manifest, wire)
+    const whole = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
+    const inputs = quantisedInputs(manifest, whole)
+    const carry = heldBy(whole, links)
+    const sent = whole.filter(({ name }) => !carry.some(({ input }) => input === name))
+    // As the provider sees them: what was sent, then what it took from its last result.
+    const wire = [...sent, ...carry.map(({ input }) => whole.find(({ name }) => name === input)!)]
     const seq = next
     const job: PendingJob = {
       jobKey: randomBytes(32),
@@ -238,10 +271,11 @@ export async function openConsumerSession(
       timeoutMs,
     )
     try {
-      await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, inputs: wire } })
+      await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, inputs: sent, carry } })
       const { outputs, executionUs } = await job.result.promise
       const latencyMs = performance.now() - started
       next = seq + 1n
+      last = outputs
       const named = outputValues(manifest, outputs)
       finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
       return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: job.receipt.promise }
@@ -263,14 +297,14 @@ export async function openConsumerSession(
     provider: bid,
     model,
     canonical,
-    infer(values, { timeoutMs = 30_000 } = {}) {
-      const mine = turn.then(() => run(values, timeoutMs))
+    infer(values, options = {}) {
+      const mine = turn.then(() => run(values, options))
       turn = mine.catch(() => {})
       return mine
     },
     async close() {
       const open = [...pending.values()].map(({ receipt }) => receipt.promise)
-      const patience = new Promise((resolve) => setTimeout(resolve, RECEIPT_TIMEOUT_MS).unref())
+      const patience = new Promise((resolve) => unref(setTimeout(resolve, RECEIPT_TIMEOUT_MS)))
       await Promise.race([Promise.allSettled(open), patience])
       await stream.close()
       stream.abort(new SinterError('STREAM_CLOSED', 'the session is closed'))

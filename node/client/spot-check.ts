@@ -42,8 +42,8 @@ export function createSpotChecks(components: SpotCheckComponents, share: number)
       const slot = await pool.take(new Set(same))
       if (slot.session.provider.provider === provider) return
       const second = await runCharged(budget, slot, values, { timeoutMs: SECOND_MS, cancelled: () => false })
-      counts.compared++
       const found = mismatch(manifest, answer.outputs, second.outputs, false)
+      counts.compared++
       if (found === null) return
       counts.disputed++
       const providers = [provider, second.provider.provider]

@@ -3,6 +3,7 @@ import { assetPath } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { checkExposure } from '../gateway/access.ts'
 import { createGateway } from '../gateway/app.ts'
+import { type EmbeddingModel, readTokenizer } from '../gateway/embeddings.ts'
 import { serveHttp } from '../gateway/serve.ts'
 import { connect } from '../sdk.ts'
 import {
@@ -18,7 +19,9 @@ import {
 } from './options.ts'
 
 export type GatewayOptions = JoinOptions & {
-  model: string[]
+  model?: string[]
+  embedding?: string[]
+  tokenizer?: string[]
   host: string
   port: string
   ceiling: string
@@ -44,6 +47,17 @@ export function parseModels(pairs: string[]): Record<string, string> {
   )
 }
 
+/** Embedding models with the tokeniser files of their names. Throws `OPTION`, `FILE_UNREADABLE`, `TOKENIZER`. */
+function embeddingModels(cids: Record<string, string>, files: Record<string, string>): Map<string, EmbeddingModel> {
+  return new Map(
+    Object.entries(cids).map(([name, cid]) => {
+      const file = files[name]
+      if (file === undefined) throw new SinterError('OPTION', `--embedding ${name} needs --tokenizer ${name}=FILE`)
+      return [name, { cid, tokenizer: readTokenizer(readInput(file)) }]
+    }),
+  )
+}
+
 /** Serves the Open Inference Protocol until it is asked to stop. */
 export async function gateway(options: GatewayOptions): Promise<void> {
   const log = createLog(options.logLevel, 'stderr')
@@ -59,7 +73,10 @@ export async function gateway(options: GatewayOptions): Promise<void> {
   checkExposure(options.host, tokens)
   if ((options.cert === undefined) !== (options.tlsKey === undefined))
     throw new SinterError('OPTION', 'TLS needs both --cert and --tls-key')
-  const models = parseModels(options.model)
+  const models = parseModels(options.model ?? [])
+  const embeddings = embeddingModels(parseModels(options.embedding ?? []), parseModels(options.tokenizer ?? []))
+  if (Object.keys(models).length + embeddings.size === 0)
+    throw new SinterError('OPTION', 'name at least one --model or --embedding')
   const { version } = JSON.parse(readFileSync(assetPath('package.json'), 'utf8')) as { version: string }
   const consumer = await connect({
     network: options.network,
@@ -78,7 +95,7 @@ export async function gateway(options: GatewayOptions): Promise<void> {
   try {
     const { app, warm } = createGateway(
       { consumer, log },
-      { models, tokens, concurrency: parseCount(options.concurrency), version },
+      { models, embeddings, tokens, concurrency: parseCount(options.concurrency), version },
     )
     const served = await serveHttp(app, {
       host: options.host,
@@ -87,7 +104,13 @@ export async function gateway(options: GatewayOptions): Promise<void> {
         ? {}
         : { tls: { cert: readInput(options.cert), key: readInput(options.tlsKey!) } }),
     })
-    console.log(JSON.stringify({ event: 'gateway.listening', url: served.url, models: Object.keys(models) }))
+    console.log(
+      JSON.stringify({
+        event: 'gateway.listening',
+        url: served.url,
+        models: [...Object.keys(models), ...embeddings.keys()],
+      }),
+    )
     warm().then(() => log.info({ event: 'gateway.warm' }, 'models have been looked for'))
     await untilAsked()
     await served.stop()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { readSamples } from '../../models/calibrate.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import { readNpy } from '../client/input-file.ts'
 import { readInput } from './options.ts'
 
 /** Inputs of jobs and calibration samples from files: JSON, NumPy arrays, or float32 as it is. */
@@ -59,44 +60,14 @@ export function samplesOfJson(bytes: Uint8Array, wanted: Wanted[], file: string)
   return json.map((each) => sampleOf(each, wanted, file))
 }
 
-const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
-
-type Typed = { new (buffer: ArrayBuffer): ArrayLike<number | bigint>; BYTES_PER_ELEMENT: number }
-const NPY_TYPES: Record<string, Typed> = {
-  '<f4': Float32Array,
-  '<f8': Float64Array,
-  '<i8': BigInt64Array,
-  '<i4': Int32Array,
-  '<i2': Int16Array,
-  '|i1': Int8Array,
-  '|u1': Uint8Array,
-  '<u2': Uint16Array,
-}
-
-/**
- * A NumPy array (format 1 to 3, row-major, little-endian numbers): one sample of the shape, or several along a first axis.
- * Throws `INPUT_FILE`.
- */
+/** A NumPy array (`readNpy`): one sample of the shape, or several along a first axis. Throws `INPUT_FILE`. */
 export function samplesOfNpy(bytes: Uint8Array, shape: number[], file: string): Float32Array[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (bytes.length < 12 || latin1(bytes.subarray(0, 6)) !== '\x93NUMPY') return fail(file, 'is not a NumPy array')
-  const long = bytes[6]! > 1
-  const start = long ? 12 : 10
-  const end = start + (long ? view.getUint32(8, true) : view.getUint16(8, true))
-  const header = latin1(bytes.subarray(start, Math.min(end, start + 4096)))
-  const type = /'descr':\s*'([^']*)'/.exec(header)?.[1] ?? ''
-  const listed = /'shape':\s*\(([\d,\s]*)\)/.exec(header)?.[1]
-  const make = Object.hasOwn(NPY_TYPES, type) ? NPY_TYPES[type]! : fail(file, `holds ${type || 'no numbers'}`)
-  if (listed === undefined || !/'fortran_order':\s*False/.test(header)) return fail(file, 'is not row-major')
-  const dims = listed.split(',').flatMap((each) => (each.trim() === '' ? [] : [Number(each)]))
-  const size = elementCount(shape)
-  const total = elementCount(dims)
+  const { shape: dims, data } = readNpy(file, bytes)
   const fits =
     [dims, dims.slice(1)].some((each) => String(each) === String(shape)) || String(dims) === String([1, ...shape])
   if (!fits) return fail(file, `has shape [${dims}], not [${shape}] or several of it`)
-  if (bytes.length !== end + total * make.BYTES_PER_ELEMENT) return fail(file, 'is cut short or too long')
-  const values = Float32Array.from(new make(new Uint8Array(bytes.subarray(end)).buffer) as ArrayLike<number>, Number)
-  return Array.from({ length: total / size }, (_, i) => values.slice(i * size, (i + 1) * size))
+  const size = elementCount(shape)
+  return Array.from({ length: data.length / size }, (_, i) => data.slice(i * size, (i + 1) * size))
 }
 
 function samplesOfFile(file: string, wanted: Wanted[]): Sample[] {

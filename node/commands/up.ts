@@ -1,7 +1,9 @@
+import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import { checkRuntime, type ExecutionProvider } from '../../models/session.ts'
 import { describeError } from '../../protocol/errors.ts'
 import { parseFeed } from '../chain/oracle.ts'
+import { placements } from '../exec/devices.ts'
 import { type NodeParts, startNode } from '../node.ts'
 import { bothOrNone } from '../stages/upkeep.ts'
 import {
@@ -21,9 +23,15 @@ export type UpOptions = JoinOptions & {
   stake: string
   floorDeposit: string
   hardwareClass: string
+  region?: string
   ep: ExecutionProvider
+  devices?: string
+  sessions: string
   memory: string
   disk?: string
+  modelsMemory?: string
+  vram?: string
+  maxModels: string
   provers?: string
   rapidsnark?: string
   quiet: string
@@ -58,11 +66,23 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       devnet: options.devnet,
       executionProvider: options.ep,
       hardwareClass: options.hardwareClass,
+      ...(options.region === undefined ? {} : { region: options.region }),
       price: parseAmount(options.price),
       stake: parseAmount(options.stake),
       floorDeposit: parseAmount(options.floorDeposit),
       memoryMib: parseCount(options.memory),
       ...(options.disk === undefined ? {} : { diskBytes: parseCount(options.disk) * 2 ** 30 }),
+      placements: placements({
+        executionProvider: options.ep,
+        devices: options.devices?.split(',').map((device) => device.trim()) ?? [],
+        sessionsPerDevice: parseCount(options.sessions),
+      }),
+      models: {
+        maxModels: parseCount(options.maxModels),
+        // What is left is for the operating system and the node's own work.
+        totalMib: options.modelsMemory ? parseCount(options.modelsMemory) : Math.floor((0.75 * totalmem()) / 2 ** 20),
+        ...(options.vram === undefined ? {} : { deviceMib: parseCount(options.vram) }),
+      },
       ...(options.provers === undefined ? {} : { provers: parseCount(options.provers) }),
       ...(options.rapidsnark === undefined ? {} : { rapidsnark: resolve(options.rapidsnark) }),
       confirmations: options.confirmations === undefined ? (options.devnet ? 0 : 3) : parseCount(options.confirmations),

@@ -32,7 +32,15 @@ export type Localnet = {
 }
 
 export type Account = { name: string; folder: string; address: Address }
-export type LocalNode = { account: Account; actor: Actor; address: Address; multiaddr: string }
+export type LocalNode = {
+  account: Account
+  actor: Actor
+  address: Address
+  /** Over TCP. */
+  multiaddr: string
+  /** The same over WebSockets, for browsers. */
+  websocket: string
+}
 
 export type NodeOptions = {
   price?: string
@@ -92,6 +100,9 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       rpcUrl = anvil.rpcUrl,
     ): Actor {
       const bootstrap = nodes[0] === undefined ? [] : ['--bootstrap', nodes[0].multiaddr]
+      // Nodes and publishers are there for browsers too.
+      const serves = command[0] === 'up' || command[1] === 'publish'
+      const listen = ['/ip4/127.0.0.1/tcp/0', ...(serves ? ['/ip4/127.0.0.1/tcp/0/ws'] : [])]
       const common = ['--network', networkFile, '--rpc', rpcUrl, '--data', account.folder]
       const actor = startActor({
         name,
@@ -100,7 +111,7 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
           ...common,
           ...bootstrap,
           '--listen',
-          '/ip4/127.0.0.1/tcp/0',
+          ...listen,
           '--password-file',
           passwordFile,
           '--devnet',
@@ -138,9 +149,12 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
         const args = ['--price', options.price ?? '0.01', '--quiet', '3', ...prices, ...(options.args ?? [])]
         const actor = start(name, account, ['up'], args, options, await rpcFor(name, anvil.rpcUrl))
         const ready = await actor.wait('node.ready', READY_MS)
-        const [multiaddr] = ready.facts.addresses as string[]
-        if (multiaddr === undefined) throw new SinterError('DEVNET_ADDRESS', `${name} listens nowhere`)
-        const node = { account, actor, address: account.address, multiaddr }
+        const addresses = ready.facts.addresses as string[]
+        const websocket = addresses.find((address) => address.includes('/ws/'))
+        const multiaddr = addresses.find((address) => /\/tcp\/\d+\/p2p\//.test(address))
+        if (multiaddr === undefined || websocket === undefined)
+          throw new SinterError('DEVNET_ADDRESS', `${name} listens on ${addresses.join(', ') || 'nothing'}`)
+        const node = { account, actor, address: account.address, multiaddr, websocket }
         nodes.push(node)
         return node
       },

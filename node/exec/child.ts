@@ -30,8 +30,12 @@ async function handle(message: ToChild): Promise<void> {
   if (message.type === 'load') {
     try {
       watch(message.memoryMb)
-      const { executionProvider, threads } = message
-      session = await openSession(message.model, { executionProvider, ...(threads === null ? {} : { threads }) })
+      const { executionProvider, threads, deviceId } = message
+      session = await openSession(message.model, {
+        executionProvider,
+        ...(threads === null ? {} : { threads }),
+        ...(deviceId === null ? {} : { deviceId }),
+      })
       send({ type: 'loaded', inputNames: [...session.inputNames], outputNames: [...session.outputNames] })
     } catch (error) {
       failed(null, error)

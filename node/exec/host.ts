@@ -5,6 +5,7 @@ import { siblingEntry } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { Log } from '../net/log.ts'
 import { type FromChild, HEAP_MARK, MEMORY_MARK, type ToChild } from './messages.ts'
+import { sandbox } from './sandbox.ts'
 
 /** Runs one model in a process of its own: whatever becomes of that process costs one run, not the node. */
 export type Executor = {
@@ -16,6 +17,8 @@ export type Executor = {
    * from the process started anew after one of these, the codes of `createExecutor`.
    */
   run(inputs: Record<string, FloatTensor>, options?: { signal?: AbortSignal }): Promise<Record<string, FloatTensor>>
+  /** Resolves when nothing runs and nothing waits. */
+  settled(): Promise<void>
   /** Ends the process; runs that wait fail with `EXEC_CLOSED`. */
   close(): Promise<void>
   /** The process that runs the model now, or null between a crash and the next run. */
@@ -32,6 +35,10 @@ export type ExecutorInit = {
   memoryMb: number
   /** Threads inside one operator, CPU only. @default one per core */
   threads?: number
+  /** Variables of the process beside the inherited ones. @default none */
+  env?: Record<string, string>
+  /** Device number for the execution provider. @default its own choice */
+  deviceId?: number | null
   /** Longest load (milliseconds): a large model, or a GPU's first use. @default 120000 */
   loadTimeoutMs?: number
   log: Log
@@ -69,10 +76,12 @@ function whyGone(verdict: SinterError | null, stderr: string, code: number | nul
 /** Starts the process and loads the model in it. */
 async function startChild(init: ExecutorInit): Promise<Child> {
   const { log, memoryMb } = init
+  const { execPath, execArgv } = sandbox(memoryMb)
   const child = fork(fileURLToPath(siblingEntry(import.meta.url, './child')), [], {
     serialization: 'advanced',
-    env: childEnvironment(),
-    execArgv: [`--max-old-space-size=${memoryMb}`],
+    env: { ...childEnvironment(), ...init.env },
+    execPath,
+    execArgv,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
   let stderr = ''
@@ -99,8 +108,8 @@ async function startChild(init: ExecutorInit): Promise<Child> {
     self.onMessage = resolve
   })
   child.on('message', (message) => self.onMessage?.(message as FromChild))
-  const { model, executionProvider, threads = null, loadTimeoutMs = 120_000 } = init
-  tell(self, { type: 'load', model, executionProvider, threads, memoryMb })
+  const { model, executionProvider, threads = null, deviceId = null, loadTimeoutMs = 120_000 } = init
+  tell(self, { type: 'load', model, executionProvider, threads, deviceId, memoryMb })
   const timer = setTimeout(
     () => kill(self, new SinterError('EXEC_TIMEOUT', `the model did not load within ${loadTimeoutMs} ms`)),
     loadTimeoutMs,
@@ -202,6 +211,13 @@ export async function createExecutor(init: ExecutorInit): Promise<Executor> {
         signal.addEventListener('abort', onAbort, { once: true })
         mine.then(resolve, fail).finally(() => signal.removeEventListener('abort', onAbort))
       })
+    },
+    async settled() {
+      let last: unknown = null
+      while (last !== tail) {
+        last = tail
+        await tail
+      }
     },
     close() {
       closing ??= (async () => {

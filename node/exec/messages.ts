@@ -2,7 +2,14 @@ import type { ExecutionProvider, FloatTensor } from '../../models/session.ts'
 
 /** What host and child say to each other over the process's IPC channel (structured clone). */
 export type ToChild =
-  | { type: 'load'; model: Uint8Array; executionProvider: ExecutionProvider; threads: number | null; memoryMb: number }
+  | {
+      type: 'load'
+      model: Uint8Array
+      executionProvider: ExecutionProvider
+      threads: number | null
+      deviceId: number | null
+      memoryMb: number
+    }
   | { type: 'run'; id: number; inputs: Record<string, FloatTensor> }
   | { type: 'close' }
 

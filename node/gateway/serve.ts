@@ -11,18 +11,23 @@ export type ServeInit = {
   port: number
   /** PEM. @default plain HTTP */
   tls?: { cert: Uint8Array; key: Uint8Array }
+  /** Milliseconds within which a client must have sent its headers. @default 10_000 */
+  headersMs?: number
+  /** Milliseconds within which a client must have sent its whole request. @default 60_000 */
+  requestMs?: number
 }
 
 export type Served = { url: string; stop(): Promise<void> }
 
-/** Milliseconds within which a client must have sent its headers and its whole request. */
-const HEADERS_MS = 10_000
-const REQUEST_MS = 60_000
-
 /** Listens. Throws `GATEWAY_LISTEN`, also for a certificate that cannot be used. */
 export async function serveHttp(app: Hono, init: ServeInit): Promise<Served> {
-  const { host, port, tls } = init
-  const limits = { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS }
+  const { host, port, tls, headersMs = 10_000, requestMs = 60_000 } = init
+  // Node looks for late clients every 30 s unless told otherwise.
+  const limits = {
+    headersTimeout: headersMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: Math.min(5_000, Math.ceil(headersMs / 2)),
+  }
   const failed = (cause: unknown): SinterError =>
     new SinterError('GATEWAY_LISTEN', `the gateway cannot listen on ${host}:${port}`, { cause })
   let server: ServerType

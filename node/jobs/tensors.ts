@@ -57,6 +57,23 @@ export function quantisedOutputs(manifest: Manifest, tensors: WireTensor[]): Int
   return values.map((each, i) => quantise(each, tensorOf(manifest, manifest.outputs[i]!.tensor).exponent, 'OUTPUT_NAN'))
 }
 
+/** Which input of a job takes which output of the job before it. */
+export type Carry = { input: string; output: string }
+
+/**
+ * Inputs that take outputs of the last result in place of tensors of their own, as the request would have had them. Throws
+ * `CARRY_UNKNOWN` for what there is no such output of, or no such input to give it to.
+ */
+export function carriedTensors(manifest: Manifest, last: WireTensor[] | null, carry: Carry[]): WireTensor[] {
+  return carry.map(({ input, output }) => {
+    const tensor = last?.find(({ name }) => name === output)
+    const end = manifest.inputs.find(({ name }) => name === input)
+    if (tensor === undefined || end === undefined)
+      throw new SinterError('CARRY_UNKNOWN', `there is no last ${output} on this stream for the input ${input}`)
+    return { ...tensor, name: input, shape: end.shape }
+  })
+}
+
 /** The real numbers that the quantised inputs mean: what the runtime is fed. */
 export function dequantisedInputs(manifest: Manifest, inputs: Int16Array[]): Float32Array[] {
   return inputs.map((each, i) => dequantise(each, tensorOf(manifest, manifest.inputs[i]!.tensor).exponent))

@@ -15,7 +15,7 @@ import { MAX_ATTESTATION_BYTES } from '../../protocol/limits.ts'
 import { merkleDepth } from '../../protocol/merkle.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
 import { EXTREMUM_GAPS, PRODUCT_PAIRS, SEGMENT_LEAVES, TREE } from '../../protocol/statement.ts'
-import { isCheckable, limbsOf } from '../attestation/cost.ts'
+import { isCheckable, limbsOf, MAX_OPEN_BYTES, openCost } from '../attestation/cost.ts'
 import { treesAt, treesOf } from '../attestation/layout.ts'
 import { dearestRun, operandLeaves, tilePositions } from './reach.ts'
 
@@ -223,6 +223,8 @@ export function batchExcess(ranges: RangeTerms[], limits: ProvingLimits): string
 export function checkProvable(manifest: Manifest, limits: ProvingLimits, policy: Policy = 'zk'): void {
   if (!isCheckable(manifest, limits.tileDraws, policy))
     throw new SinterError('MODEL_UNPROVABLE', 'verifying a drawn job may take longer than verifiers have')
+  if (openCost(manifest).bytes > MAX_OPEN_BYTES)
+    throw new SinterError('MODEL_UNPROVABLE', 'evaluating a drawn job may take more memory than there is')
   const excess = batchExcess([{ manifest, policy }], limits)
   if (excess !== null) throw new SinterError('MODEL_UNPROVABLE', excess)
 }

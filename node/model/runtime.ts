@@ -1,4 +1,5 @@
 import { evaluate, traceOutputs } from '../../models/canonical.ts'
+import type { FloatTensor } from '../../models/session.ts'
 import { elementCount, tensorOf } from '../../models/tiling.ts'
 import { u32, utf8 } from '../../protocol/bytes.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
@@ -6,6 +7,7 @@ import { SinterError } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
 import { evaluateHere } from '../attestation/trace.ts'
 import type { Tracer } from '../attestation/tracer.ts'
+import { stack, unstack } from '../exec/batch.ts'
 import type { Executor } from '../exec/host.ts'
 import { dequantisedInputs, dequantisedOutput, quantisedOutputs, toWire, type WireTensor } from '../jobs/tensors.ts'
 import type { LoadedModel } from './load.ts'
@@ -45,6 +47,24 @@ function firstOff(
   return null
 }
 
+type Tensors = Record<string, FloatTensor>
+
+/** One job as a batch of one. */
+function feedsOf({ manifest }: LoadedModel, inputs: Int16Array[]): Tensors {
+  const values = dequantisedInputs(manifest, inputs)
+  return Object.fromEntries(
+    manifest.inputs.map(({ name, shape }, i) => [name, { shape: [1, ...shape], data: values[i]! }]),
+  )
+}
+
+function outputsOf({ manifest }: LoadedModel, results: Tensors): WireTensor[] {
+  return manifest.outputs.map(({ name, shape }) => {
+    const result = results[name]
+    if (result === undefined) throw new SinterError('TENSOR_SET', `the model gave no output ${name}`)
+    return toWire(name, shape, result.data)
+  })
+}
+
 /**
  * Serves with an executor that has the model's ONNX file loaded: the fast kernels, whatever they are. `evaluate` gives canonical
  * outputs (by default in this process, which stands still meanwhile).
@@ -58,18 +78,11 @@ export function createRuntime(
   return {
     model,
     async serve(inputs) {
-      const values = dequantisedInputs(manifest, inputs)
-      const feeds = Object.fromEntries(
-        manifest.inputs.map(({ name, shape }, i) => [name, { shape: [1, ...shape], data: values[i]! }]),
-      )
+      const feeds = feedsOf(model, inputs)
       const started = performance.now()
       const results = await executor.run(feeds)
       const executionUs = Math.round(1000 * (performance.now() - started))
-      const outputs = manifest.outputs.map(({ name, shape }) => {
-        const result = results[name]
-        if (result === undefined) throw new SinterError('TENSOR_SET', `the model gave no output ${name}`)
-        return toWire(name, shape, result.data)
-      })
+      const outputs = outputsOf(model, results)
       return { outputs, quantised: quantisedOutputs(manifest, outputs), executionUs }
     },
     async serveCanonical(inputs) {
@@ -106,17 +119,38 @@ function trialInputs(model: LoadedModel, trial: number): Int16Array[] {
  * output, or every job would risk a forfeit. `evaluate` gives the canonical outputs. Throws `MODEL_OFF_TOLERANCE`.
  */
 export async function tryModel(runtime: Runtime, evaluate: Tracer['evaluate']): Promise<void> {
-  const { outputs } = runtime.model.manifest
   for (let trial = 0; trial < TRIALS; trial++) {
     const inputs = trialInputs(runtime.model, trial)
     const { quantised } = await runtime.serve(inputs)
-    const off = firstOff(runtime.model, await evaluate(runtime.model, inputs), quantised)
-    if (off === null) continue
-    const { name, tolerance } = outputs[off.output]!
-    const served = quantised[off.output]![off.at]
-    throw new SinterError(
-      'MODEL_OFF_TOLERANCE',
-      `output ${name}[${off.at}] is served as ${served} where the manifest means ${off.canonical} ± ${tolerance.quanta}`,
-    )
+    checkWithin(runtime.model, await evaluate(runtime.model, inputs), quantised)
+  }
+}
+
+/** Throws `MODEL_OFF_TOLERANCE` with the place. */
+function checkWithin(model: LoadedModel, canonical: Int16Array[], quantised: Int16Array[]): void {
+  const off = firstOff(model, canonical, quantised)
+  if (off === null) return
+  const { name, tolerance } = model.manifest.outputs[off.output]!
+  const served = quantised[off.output]![off.at]
+  throw new SinterError(
+    'MODEL_OFF_TOLERANCE',
+    `output ${name}[${off.at}] is served as ${served} where the manifest means ${off.canonical} ± ${tolerance.quanta}`,
+  )
+}
+
+/**
+ * Tries rows that run together: each must lie within the tolerance as it does alone. Bits may differ, since kernels sum in another order
+ * for another number of rows; a receipt is over what was served. Throws `MODEL_OFF_TOLERANCE` and the executor's codes.
+ */
+export async function tryRows(
+  model: LoadedModel,
+  executor: Pick<Executor, 'run'>,
+  evaluate: Tracer['evaluate'],
+): Promise<void> {
+  const trials = Array.from({ length: TRIALS }, (_, trial) => trialInputs(model, trial))
+  const results = unstack(await executor.run(stack(trials.map((inputs) => feedsOf(model, inputs)))), TRIALS)
+  for (const [row, inputs] of trials.entries()) {
+    const quantised = quantisedOutputs(model.manifest, outputsOf(model, results[row]!))
+    checkWithin(model, await evaluate(model, inputs), quantised)
   }
 }

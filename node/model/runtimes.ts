@@ -1,21 +1,27 @@
 import { admitModel } from '../../models/lower.ts'
+import { rowsApart } from '../../models/rows.ts'
 import type { ExecutionProvider } from '../../models/session.ts'
 import { checkModel } from '../../models/validate.ts'
-import { describeError, SinterError } from '../../protocol/errors.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
 import { evaluateHere } from '../attestation/trace.ts'
 import type { Tracer } from '../attestation/tracer.ts'
-import { createExecutor } from '../exec/host.ts'
+import { type Placement, placements as placementsOf } from '../exec/devices.ts'
+import { createGroup, type Group } from '../exec/group.ts'
 import type { Content } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
 import { checkProvable, type ProvingLimits } from './cost.ts'
 import type { LoadedModel, ModelLibrary } from './load.ts'
-import { createRuntime, type Runtime, tryModel } from './runtime.ts'
+import { batchRows, checkResources, type Resources, resourcesOf } from './resources.ts'
+import { createRuntime, type Runtime, tryModel, tryRows } from './runtime.ts'
 
 export type RuntimesComponents = {
   library: ModelLibrary
   content: Pick<Content, 'provide' | 'pin'>
   executionProvider: ExecutionProvider
+  /** Where the sessions of a model run. @default one on the provider's default device */
+  placements?: Placement[]
+  /** Resident memory of one process (MiB). */
   memoryMib: number
   /** Canonical outputs of a model that is tried. @default evaluated in this process, which stands still meanwhile */
   evaluate?: Tracer['evaluate']
@@ -35,16 +41,23 @@ export type RuntimesInit = {
   maxLoading?: number
   /** A loaded model gives way to another when no job came for this long (ms). @default 60_000 */
   keepMs?: number
+  /** Memory that all loaded models may take together, by their estimates (MiB). @default no limit but `maxModels` */
+  totalMib?: number
+  /** The same of each device with memory of its own (MiB). @default no limit but `maxModels` */
+  deviceMib?: number
+  /** Jobs that run when the node stops get this long to end (ms). @default 10_000 */
+  drainMs?: number
 }
 
 /** Models loaded for serving, each in a child process of its own. */
 export type Runtimes = {
   /**
    * Fetches, admits, loads and tries a model; at once when it is loaded. Throws the codes of each of these, `MODELS_BUSY` when too
-   * many are loading or in use, and `MODEL_UNPROVABLE` when its jobs might not be attested in time under the policy.
+   * many are loading or in use or the memory for models is taken, and `MODEL_UNPROVABLE` when its jobs might not be attested in time under the policy.
    */
   get(manifest: string, policy?: Policy): Promise<Runtime>
   isWarm(manifest: string): boolean
+  /** Takes no more jobs, lets those that run end, and ends the processes. */
   close(): Promise<void>
 }
 
@@ -54,12 +67,31 @@ export type Runtimes = {
  */
 export const MAX_SERVED_UNITS = 2 ** 33
 
-type Entry = { loading: Promise<Runtime>; ready: Runtime | null; running: number; usedAt: number }
+type Entry = {
+  loading: Promise<Runtime>
+  ready: Runtime | null
+  running: number
+  usedAt: number
+  /** What it counts for, once that is known (bytes): in memory, and on each of its devices. */
+  held: { memory: number; device: number }
+}
+
+const MIB = 2 ** 20
+
+/** A model that is served canonically only: everything else is refused with what is wrong with it. */
+const canonicalOnly = (real: Runtime, why: unknown): Runtime => ({
+  ...real,
+  serve: () => Promise.reject(why),
+  close: async () => {},
+})
 
 export function createRuntimes(components: RuntimesComponents, init: RuntimesInit = {}): Runtimes {
   const { library, content, executionProvider, memoryMib, proving, timeoutMs = 30_000, adapt, now, log } = components
   const { evaluate = evaluateHere } = components
-  const { maxModels = 4, maxLoading = 2, keepMs = 60_000 } = init
+  const { maxModels = 4, maxLoading = 2, keepMs = 60_000, drainMs = 10_000 } = init
+  const { totalMib = Number.POSITIVE_INFINITY, deviceMib = Number.POSITIVE_INFINITY } = init
+  const places = components.placements ?? placementsOf({ executionProvider })
+  const devices = new Set(places.map(({ device }) => device)).size
   const entries = new Map<string, Entry>()
   let closed = false
 
@@ -77,14 +109,13 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
       }
   }
 
-  async function load(cid: string, policy: Policy): Promise<Runtime> {
-    const started = performance.now()
+  async function load(cid: string, policy: Policy, entry: Entry): Promise<Runtime> {
     const model = await library.load(cid)
     const { manifest } = model
     if (manifest.units > MAX_SERVED_UNITS)
       throw new SinterError('MODEL_TOO_LARGE', `the model has ${manifest.units} units, more than ${MAX_SERVED_UNITS}`)
-    if (manifest.model.bytes > memoryMib * 2 ** 20)
-      throw new SinterError('MODEL_TOO_LARGE', 'the model is larger than the memory that jobs may use')
+    const resources = resourcesOf(manifest)
+    checkResources(resources, { memoryMib, timeoutMs })
     checkProvable(manifest, proving, policy)
     // From here on no eviction takes them: jobs that are drawn later need them too.
     const files = [cid, manifest.model.cid, manifest.weights.cid]
@@ -93,7 +124,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
       for (const release of pins) release()
     }
     try {
-      const runtime = await ready(cid, model, started)
+      const runtime = await ready(cid, model, resources, entry)
       void announce(files)
       return { ...runtime, close: () => runtime.close().finally(unpin) }
     } catch (error) {
@@ -102,41 +133,88 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     }
   }
 
-  async function ready(cid: string, model: LoadedModel, started: number): Promise<Runtime> {
+  async function ready(cid: string, model: LoadedModel, resources: Resources, entry: Entry): Promise<Runtime> {
+    const started = performance.now()
     const { manifest } = model
     const onnx = await library.onnx(model)
     // Parsed before it is loaded: what the allow-list does not have never reaches the runtime.
-    admitModel(onnx, manifest)
+    const { graph, shapes } = admitModel(onnx, manifest)
     checkModel(manifest, onnx)
-    const executor = await createExecutor({ model: onnx, executionProvider, timeoutMs, memoryMb: memoryMib, log })
-    const real = createRuntime(model, executor, evaluate)
+    await reserve(entry, resources)
+    const group = await createGroup({
+      ...{ model: onnx, executionProvider, timeoutMs, memoryMb: memoryMib, placements: places, log },
+    })
+    let real = createRuntime(model, group, evaluate)
     try {
       await tryModel(real, evaluate)
+      if (rowsApart(graph, shapes)) await together(model, group, resources)
     } catch (error) {
       await real.close()
-      throw error
+      if (errorCode(error) !== 'MODEL_OFF_TOLERANCE') throw error
+      // Kernels of floats stray from the manifest here. Its canonical evaluation does not, and some offers ask for that.
+      log.info({ event: 'model.canonical-only', manifest: cid, error: describeError(error) }, 'served canonically only')
+      real = canonicalOnly(real, error)
     }
     const seconds = (performance.now() - started) / 1000
     log.info({ event: 'model.ready', manifest: cid, name: manifest.name, seconds }, 'model ready')
     return adapt(real)
   }
 
-  /** Makes room for one more, or says that there is none. */
-  async function makeRoom(): Promise<void> {
-    const all = [...entries.entries()]
-    if (all.filter(([, { ready }]) => ready === null).length >= maxLoading)
-      throw new SinterError('MODELS_BUSY', `${maxLoading} models are already loading`)
-    if (all.length < maxModels) return
-    const idle = all.filter(([, each]) => each.ready !== null && each.running === 0 && now() - each.usedAt >= keepMs)
-    const [oldest] = idle.sort(([, a], [, b]) => a.usedAt - b.usedAt)
-    if (oldest === undefined) throw new SinterError('MODELS_BUSY', `${maxModels} models are loaded and in use`)
+  /** Lets rows run together when they mean the same as alone; where they do not, each runs by itself. */
+  async function together(model: Runtime['model'], group: Group, resources: Resources): Promise<void> {
+    const rows = batchRows(model.manifest, resources, memoryMib)
+    if (rows < 2) return
+    const error = await tryRows(model, group, evaluate).then(
+      () => null,
+      (cause: unknown) => cause,
+    )
+    if (error === null) group.setMaxBatch(rows)
+    else
+      log.info(
+        { event: 'model.unbatched', name: model.manifest.name, error: describeError(error) },
+        'requests of this model do not run together',
+      )
+  }
+
+  /** Unloads the model that was used longest ago among those that nobody uses; false when there is none. */
+  async function unloadOldest(): Promise<boolean> {
+    const [oldest] = [...entries.entries()]
+      .filter(([, each]) => each.ready !== null && each.running === 0 && now() - each.usedAt >= keepMs)
+      .sort(([, a], [, b]) => a.usedAt - b.usedAt)
+    if (oldest === undefined) return false
     const [cid, entry] = oldest
     entries.delete(cid)
     log.info({ event: 'model.unloaded', manifest: cid }, 'model unloaded: another takes its place')
     await entry.ready!.close()
+    return true
+  }
+
+  /** Makes room for one more, or says that there is none. */
+  async function makeRoom(): Promise<void> {
+    if ([...entries.values()].filter(({ ready }) => ready === null).length >= maxLoading)
+      throw new SinterError('MODELS_BUSY', `${maxLoading} models are already loading`)
+    if (entries.size >= maxModels && !(await unloadOldest()))
+      throw new SinterError('MODELS_BUSY', `${maxModels} models are loaded and in use`)
+  }
+
+  /** Memory for the model, taken from those that nobody uses. Throws `MODEL_TOO_LARGE` or `MODELS_BUSY`. */
+  async function reserve(entry: Entry, { bytes, deviceBytes }: Resources): Promise<void> {
+    const needs = { memory: bytes * places.length, device: (deviceBytes * places.length) / devices }
+    const limits = { memory: totalMib * MIB, device: deviceMib * MIB }
+    for (const kind of ['memory', 'device'] as const) {
+      const what = kind === 'memory' ? 'memory' : 'device memory'
+      if (needs[kind] > limits[kind])
+        throw new SinterError('MODEL_TOO_LARGE', `the model needs more ${what} than all models may take`)
+      const held = (): number => [...entries.values()].reduce((sum, each) => sum + each.held[kind], 0)
+      while (held() + needs[kind] > limits[kind])
+        if (!(await unloadOldest()))
+          throw new SinterError('MODELS_BUSY', `the ${what} for models is taken by others that are in use`)
+      entry.held[kind] = needs[kind]
+    }
   }
 
   async function busy<T>(entry: Entry, job: () => Promise<T>): Promise<T> {
+    if (closed) throw new SinterError('EXEC_CLOSED', 'the node is stopping')
     entry.running++
     try {
       return await job()
@@ -155,9 +233,12 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
 
   function start(cid: string, policy: Policy): Promise<Runtime> {
     const room = makeRoom()
-    const entry: Entry = { loading: Promise.resolve(null as never), ready: null, running: 0, usedAt: now() }
+    const entry: Entry = {
+      ...{ loading: Promise.resolve(null as never), ready: null, running: 0, usedAt: now() },
+      held: { memory: 0, device: 0 },
+    }
     entry.loading = room
-      .then(() => load(cid, policy))
+      .then(() => load(cid, policy, entry))
       .then(async (runtime) => {
         if (closed) {
           await runtime.close()
@@ -188,6 +269,9 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     },
     async close() {
       closed = true
+      const deadline = Date.now() + drainMs
+      const working = (): boolean => [...entries.values()].some(({ running }) => running > 0)
+      while (working() && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
       // What is still loading ends itself when it is done; a fetch may take a minute, and nobody waits for that.
       await Promise.all([...entries.values()].map((entry) => entry.ready?.close()))
     },

@@ -5,7 +5,7 @@ import { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
 import * as Digest from 'multiformats/hashes/digest'
 import { sha256 } from 'multiformats/hashes/sha2'
-import { fromHex } from '../../protocol/bytes.ts'
+import { concat, fromHex } from '../../protocol/bytes.ts'
 import { blockKey } from './dag.ts'
 import type { Disk } from './disk.ts'
 
@@ -26,7 +26,7 @@ export function heliaBlocks(disk: Disk): Blockstore {
     if (bytes instanceof Uint8Array) return bytes
     const parts: Uint8Array[] = []
     for await (const part of bytes) parts.push(part)
-    return new Uint8Array(Buffer.concat(parts))
+    return concat(...parts)
   }
   const put = async (cid: CID, bytes: BlockInput): Promise<CID> => {
     await disk.write(blockKey(cid), await whole(bytes))

@@ -3,6 +3,7 @@ import { type UnixFS, unixfs } from '@helia/unixfs'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { createHeliaLight } from 'helia'
 import { CID } from 'multiformats/cid'
+import { concat } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import { within } from '../loop.ts'
 import { dhtRouter, heliaBlocks, isContentCid } from './blocks.ts'
@@ -94,7 +95,7 @@ async function read(
       throw new SinterError('CONTENT_TOO_LARGE', `the file is larger than the ${maxBytes} bytes allowed for it`)
     parts.push(part)
   }
-  return new Uint8Array(Buffer.concat(parts))
+  return concat(...parts)
 }
 
 /** The coded form of what a read failed with, or null when trying again may help. */
@@ -215,12 +216,17 @@ export async function createContent(init: ContentInit): Promise<Content> {
   /** Over bitswap, from peers that speak nothing else. Gives up when nothing came for `stallMs`. */
   async function overBitswap(cid: CID, options: GetOptions, signal: AbortSignal, stallMs: number): Promise<Uint8Array> {
     const stalled = new AbortController()
-    const timer = setTimeout(() => stalled.abort(), stallMs)
+    let timer = setTimeout(() => stalled.abort(), stallMs)
+    // A browser's timers cannot be refreshed.
+    const waitAgain = (): void => {
+      clearTimeout(timer)
+      timer = setTimeout(() => stalled.abort(), stallMs)
+    }
     const attempt = { signal: AbortSignal.any([signal, stalled.signal]) }
     const providers = (options.from ?? []).map((peer) => peerIdFromString(peer).toCID())
     const session = helia.blockstore.createSession(cid, { ...attempt, providers, maxProviders: SESSION_PEERS })
     try {
-      return await read(unixfs({ blockstore: session }), cid, options.maxBytes, attempt, () => timer.refresh())
+      return await read(unixfs({ blockstore: session }), cid, options.maxBytes, attempt, waitAgain)
     } finally {
       clearTimeout(timer)
       session.close()

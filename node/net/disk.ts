@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { SinterError } from '../../protocol/errors.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
+import { fastSha256 } from '../sha256.ts'
+import type { Files } from './files.ts'
 
 /** SHA-256 in hex: the name of a block. */
-export const keyOf = (block: Uint8Array): string => createHash('sha256').update(block).digest('hex')
+export const keyOf = (block: Uint8Array): string => toHex(fastSha256(block)).slice(2)
 
 /** Blocks as files, named by their SHA-256. What is read is checked: a block that the disk got wrong is dropped and counts as missing. */
 export type Disk = {
@@ -26,66 +26,38 @@ export type Disk = {
   keys(): Iterable<string>
 }
 
-const FULL = new Set(['ENOSPC', 'EDQUOT'])
-const NAME = /^[0-9a-f]{64}$/
+const NAME = /^([0-9a-f]{2})\/\1[0-9a-f]{62}$/
 
 /**
- * Opens (or makes) the folder. `makeRoom` is asked to remove blocks of at least so many bytes, and does what it may;
- * `onWrite` hears of each new block before its bytes count.
+ * The blocks among `files`, of which `listed` are there. `makeRoom` is asked to remove blocks of at least so many bytes, and does
+ * what it may; `onWrite` hears of each new block before its bytes count.
  */
-export async function openDisk(init: {
-  folder: string
+export function openDisk(init: {
+  files: Files
+  listed: Awaited<ReturnType<Files['list']>>
   quota: number
   makeRoom(bytes: number): Promise<void>
   onWrite(key: string): void
   onCorrupt(key: string): void
-}): Promise<Disk> {
-  const { folder, quota, makeRoom } = init
+}): Disk {
+  const { files, quota, makeRoom } = init
   const sizes = new Map<string, number>()
   const writing = new Map<string, Promise<void>>()
   let used = 0
-  const pathOf = (key: string): string => join(folder, key.slice(0, 2), key)
+  const nameOf = (key: string): string => `${key.slice(0, 2)}/${key}`
+
+  for (const { name, bytes } of init.listed)
+    if (NAME.test(name)) {
+      sizes.set(name.slice(3), bytes)
+      used += bytes
+    }
 
   const forget = (key: string): void => {
     used -= sizes.get(key) ?? 0
     sizes.delete(key)
   }
-
-  try {
-    await mkdir(folder, { recursive: true })
-    for (const part of await readdir(folder)) {
-      if (!/^[0-9a-f]{2}$/.test(part)) continue
-      for (const name of await readdir(join(folder, part))) {
-        const path = join(folder, part, name)
-        // What was being written when the process ended.
-        if (!NAME.test(name)) await rm(path, { force: true })
-        else {
-          const { size } = await stat(path)
-          sizes.set(name, size)
-          used += size
-        }
-      }
-    }
-  } catch (cause) {
-    throw new SinterError('STORE_OPEN', `the block store cannot be opened: ${folder}`, { cause })
-  }
-
-  const full = (why: string, cause?: unknown): SinterError =>
-    new SinterError('CONTENT_DISK_FULL', why, { cause, detail: { used, quota } })
-
-  async function put(key: string, block: Uint8Array): Promise<void> {
-    const path = pathOf(key)
-    const part = `${path}.part`
-    try {
-      await mkdir(join(folder, key.slice(0, 2)), { recursive: true })
-      await writeFile(part, block)
-      await rename(part, path)
-    } catch (cause) {
-      await rm(part, { force: true }).catch(() => {})
-      if (FULL.has((cause as NodeJS.ErrnoException).code ?? '')) throw full('the disk is full', cause)
-      throw new SinterError('CONTENT_DISK', 'a block could not be written', { cause })
-    }
-  }
+  const full = (): SinterError =>
+    new SinterError('CONTENT_DISK_FULL', `the quota of ${quota} bytes for blocks is used up`, { detail: { used } })
 
   async function store(key: string, block: Uint8Array): Promise<void> {
     init.onWrite(key)
@@ -93,14 +65,14 @@ export async function openDisk(init: {
     used += block.length
     try {
       if (used > quota) await makeRoom(used - quota)
-      if (used > quota) throw full(`the quota of ${quota} bytes for blocks is used up`)
+      if (used > quota) throw full()
       try {
-        await put(key, block)
+        await files.write(nameOf(key), block)
       } catch (error) {
-        if (!(error instanceof SinterError) || error.code !== 'CONTENT_DISK_FULL') throw error
+        if (errorCode(error) !== 'CONTENT_DISK_FULL') throw error
         // Somebody else filled the disk: give what we can, and try once more.
         await makeRoom(block.length)
-        await put(key, block)
+        await files.write(nameOf(key), block)
       }
       sizes.set(key, block.length)
     } catch (error) {
@@ -117,19 +89,12 @@ export async function openDisk(init: {
     size: (key) => sizes.get(key) ?? 0,
     async read(key) {
       if (!sizes.has(key)) return null
-      let block: Uint8Array
-      try {
-        block = await readFile(pathOf(key))
-      } catch {
-        forget(key)
-        return null
-      }
-      if (keyOf(block) === key) return block
-      if (sizes.has(key)) {
-        forget(key)
-        await rm(pathOf(key), { force: true })
-        init.onCorrupt(key)
-      }
+      const block = await files.read(nameOf(key))
+      if (block !== null && keyOf(block) === key) return block
+      if (!sizes.has(key)) return null
+      forget(key)
+      await files.remove(nameOf(key))
+      if (block !== null) init.onCorrupt(key)
       return null
     },
     write(key, block) {
@@ -146,7 +111,7 @@ export async function openDisk(init: {
     async remove(key) {
       if (!sizes.has(key)) return
       forget(key)
-      await rm(pathOf(key), { force: true })
+      await files.remove(nameOf(key))
     },
   }
 }

@@ -5,7 +5,6 @@ import { type Identify, identify } from '@libp2p/identify'
 import type { ConnectionGater, Libp2p } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper, removePrivateAddressesMapper } from '@libp2p/kad-dht'
 import { type Ping, ping } from '@libp2p/ping'
-import { tcp } from '@libp2p/tcp'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { LevelDatastore } from 'datastore-level'
 import { createLibp2p } from 'libp2p'
@@ -17,6 +16,7 @@ import { parseBootstrap, startDiscovery } from './discovery.ts'
 import { attachGossip, type Gossip, gossipService, type TopicValidator } from './gossip.ts'
 import type { Log } from './log.ts'
 import { dialTarget } from './streams.ts'
+import { transports } from './transports.ts'
 
 export type NetworkInit = {
   identity: Identity
@@ -96,7 +96,7 @@ async function startLibp2p(init: NetworkInit): Promise<Libp2p<Services>> {
         ...(devnet ? { announceFilter: (addresses: Multiaddr[]) => addresses.filter(isLoopback) } : {}),
       },
       ...(init.datastore === undefined ? {} : { datastore: init.datastore }),
-      transports: [tcp({ maxConnections: 512 })],
+      transports: await transports(init.listen),
       connectionEncrypters: [noise()],
       streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: 4 * 1024 * 1024 } })],
       connectionGater: gater(init),

@@ -1,8 +1,8 @@
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { z } from 'zod'
+import { utf8 } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { type Disk, openDisk } from './disk.ts'
+import { openFiles } from './files.ts'
 
 /** Files on disk as a whole: which blocks each has, when it was last used, and which must stay. */
 export type Shelf = {
@@ -43,7 +43,9 @@ export async function openShelf(init: {
   onCorrupt(key: string): void
   onEvict(file: StoredFile): void
 }): Promise<Shelf> {
-  const folder = join(init.folder, 'files')
+  const onDisk = await openFiles(init.folder).catch((cause: unknown) => {
+    throw new SinterError('STORE_OPEN', `the block store cannot be opened: ${init.folder}`, { cause })
+  })
   const files = new Map<string, StoredFile>()
   /** How many recorded files have a block. */
   const owners = new Map<string, Set<string>>()
@@ -51,7 +53,7 @@ export async function openShelf(init: {
   const holds = new Set<Set<string>>()
   let evicted = 0
 
-  const pathOf = (cid: string): string => join(folder, `${cid}.json`)
+  const nameOf = (cid: string): string => `files/${cid}.json`
   const held = (key: string): boolean => [...holds].some((hold) => hold.has(key))
   const pinned = (cid: string): boolean => pins.has(cid) || files.get(cid)?.keep === true
 
@@ -74,7 +76,7 @@ export async function openShelf(init: {
     files.delete(file.cid)
     disown(file.cid, file.keys)
     // The record first: a file whose record is there and blocks are not would count as whole.
-    await rm(pathOf(file.cid), { force: true })
+    await onDisk.remove(nameOf(file.cid))
     for (const key of file.keys) if (!owners.has(key) && !held(key)) await disk.remove(key)
   }
 
@@ -95,8 +97,10 @@ export async function openShelf(init: {
   }
   let evicting: Promise<void> = Promise.resolve()
 
-  const disk = await openDisk({
-    folder: init.folder,
+  const listed = await onDisk.list()
+  const disk = openDisk({
+    files: onDisk,
+    listed,
     quota: init.quota,
     // One at a time, so that two writes do not throw out twice of what they need.
     makeRoom(bytes) {
@@ -110,38 +114,24 @@ export async function openShelf(init: {
     onCorrupt: init.onCorrupt,
   })
 
-  async function save({ cid, keys, keep, announced }: StoredFile): Promise<void> {
-    try {
-      await writeFile(`${pathOf(cid)}.part`, JSON.stringify({ keys, keep, announced }))
-      await rename(`${pathOf(cid)}.part`, pathOf(cid))
-    } catch (cause) {
-      await rm(`${pathOf(cid)}.part`, { force: true }).catch(() => {})
-      const full = ['ENOSPC', 'EDQUOT'].includes((cause as NodeJS.ErrnoException).code ?? '')
-      throw new SinterError(full ? 'CONTENT_DISK_FULL' : 'CONTENT_DISK', 'the record of a file could not be written', {
-        cause,
-      })
-    }
-  }
+  const save = ({ cid, keys, keep, announced }: StoredFile): Promise<void> =>
+    onDisk.write(nameOf(cid), utf8(JSON.stringify({ keys, keep, announced })))
 
-  try {
-    await mkdir(folder, { recursive: true })
-    // For `storedUsage`, which runs in another process.
-    await writeFile(join(init.folder, 'quota'), String(init.quota))
-    for (const name of await readdir(folder)) {
-      const path = join(folder, name)
-      try {
-        const { keys, ...flags } = recordSchema.parse(JSON.parse(await readFile(path, 'utf8')))
-        if (!name.endsWith('.json') || !keys.every((key) => disk.has(key))) throw new Error('not whole')
-        const cid = name.slice(0, -'.json'.length)
-        files.set(cid, { cid, keys, ...flags, usedAt: (await stat(path)).mtimeMs })
-        own(cid, keys)
-      } catch {
-        // Half written, or blocks are gone: its blocks are then nobody's, and the next to be evicted.
-        await rm(path, { force: true })
-      }
+  // For `storedUsage`, which runs in another process. A full disk is no reason not to start.
+  await onDisk.write('quota', utf8(String(init.quota))).catch(() => {})
+  for (const { name, usedAt } of listed) {
+    const cid = /^files\/(\w+)\.json$/.exec(name)?.[1]
+    if (cid === undefined) continue
+    try {
+      const bytes = await onDisk.read(name)
+      const { keys, ...flags } = recordSchema.parse(JSON.parse(new TextDecoder().decode(bytes ?? new Uint8Array())))
+      if (!keys.every(disk.has)) throw new Error('not whole')
+      files.set(cid, { cid, keys, ...flags, usedAt })
+      own(cid, keys)
+    } catch {
+      // Half written, or blocks are gone: its blocks are then nobody's, and the next to be evicted.
+      await onDisk.remove(name)
     }
-  } catch (cause) {
-    throw new SinterError('STORE_OPEN', `the block store cannot be opened: ${init.folder}`, { cause })
   }
 
   function touch(cid: string): void {
@@ -150,7 +140,7 @@ export async function openShelf(init: {
     const before = file.usedAt
     file.usedAt = Date.now()
     // On disk to the second: nobody needs it finer after a restart.
-    if (file.usedAt - before > 1_000) utimes(pathOf(cid), new Date(), new Date()).catch(() => {})
+    if (file.usedAt - before > 1_000) void onDisk.touch(nameOf(cid))
   }
 
   return {
@@ -202,14 +192,14 @@ export async function openShelf(init: {
 
 /** What lies in the folder of a node that may be running or not; null when there is none. `quotaBytes` is that of its last start. */
 export async function storedUsage(folder: string): Promise<Pick<Usage, 'usedBytes' | 'quotaBytes' | 'files'> | null> {
-  const quota = await readFile(join(folder, 'quota'), 'utf8').catch(() => null)
+  const files = await openFiles(folder)
+  const quota = await files.read('quota')
   if (quota === null) return null
-  let usedBytes = 0
-  for (const part of await readdir(folder))
-    if (/^[0-9a-f]{2}$/.test(part))
-      // One that is evicted meanwhile counts for nothing.
-      for (const name of await readdir(join(folder, part)))
-        usedBytes += (await stat(join(folder, part, name)).catch(() => ({ size: 0 }))).size
-  const files = (await readdir(join(folder, 'files')).catch(() => [])).filter((name) => name.endsWith('.json')).length
-  return { usedBytes, quotaBytes: Number(quota), files }
+  const listed = await files.list()
+  const sum = (of: RegExp): number => listed.reduce((bytes, each) => bytes + (of.test(each.name) ? each.bytes : 0), 0)
+  return {
+    usedBytes: sum(/^[0-9a-f]{2}\//),
+    quotaBytes: Number(new TextDecoder().decode(quota)),
+    files: listed.filter(({ name }) => name.startsWith('files/')).length,
+  }
 }

@@ -34,6 +34,8 @@ export type BidInit = {
   /** MiB that jobs may use. */
   memoryMib: number
   executionProvider: string
+  /** Where this node is, such as `eu-west`. @default no say */
+  region?: string
   /** How long a bid stands after the offer's deadline (ms). @default 60_000 */
   lifeMs?: number
   /** Offers worked on at once; more are left to others. @default 8 */
@@ -88,6 +90,7 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
       warm,
       expiryMs: BigInt(expiryMs),
       executionProvider: init.executionProvider,
+      region: init.region ?? '',
     })
     bids.set(sealed.id, {
       id: sealed.id,

@@ -19,7 +19,7 @@ import type { Identity } from '../identity/identity.ts'
 import { publicKeyOfPeer } from '../identity/identity.ts'
 import { type Frame, readFrame, writeFailure, writeFrame } from '../jobs/frames.ts'
 import { int16Bytes, type JobRecord, type Ledger, type SessionRecord } from '../jobs/ledger.ts'
-import { jobShapes, quantisedInputs } from '../jobs/tensors.ts'
+import { carriedTensors, jobShapes, quantisedInputs, type WireTensor } from '../jobs/tensors.ts'
 import type { Runtime, Served } from '../model/runtime.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
@@ -74,6 +74,8 @@ function createSession(
   let served = acknowledged.seq
   const allowed = BigInt(window - record.unpaid)
   const awaiting = new Map<bigint, Unreceipted>()
+  /** Outputs of the last result on this stream, which the next request may take as inputs without sending them back. */
+  let last: WireTensor[] | null = null
 
   async function onRequest(request: Request): Promise<void> {
     const { seq } = request
@@ -86,7 +88,8 @@ function createSession(
     if (issued.cumulative + BigInt(awaiting.size + 1) * record.price > ceiling)
       return writeFailure(stream, seq, 'SESSION_CEILING', 'the session cannot pay for another job')
     try {
-      const inputs = quantisedInputs(manifest, request.inputs)
+      const tensors = [...request.inputs, ...carriedTensors(manifest, last, request.carry)]
+      const inputs = quantisedInputs(manifest, tensors)
       const runtime = await components.runtime(record.manifest, record.policy)
       const result = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
       // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
@@ -97,7 +100,8 @@ function createSession(
         // Also when the stream broke: the answer may have arrived.
         served = seq
       })
-      const inputDigest = tensorsDigest(request.inputs)
+      last = result.outputs
+      const inputDigest = tensorsDigest(tensors)
       awaiting.set(seq, { jobKey: request.jobKey, inputDigest, inputs, quantised: result.quantised })
     } catch (error) {
       if (served === seq) throw error

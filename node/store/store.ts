@@ -12,8 +12,10 @@ export type TableName =
   | 'batches'
   | 'attestations'
   | 'votes'
+  | 'benches'
   | 'transactions'
   | 'cursor'
+  | 'scores'
   | 'meta'
 
 const SYNC: Record<TableName, boolean> = {
@@ -22,8 +24,10 @@ const SYNC: Record<TableName, boolean> = {
   batches: true,
   attestations: true,
   votes: true,
+  benches: true,
   transactions: true,
   cursor: false,
+  scores: false,
   meta: true,
 }
 
@@ -133,8 +137,10 @@ export async function openStore(folder: string): Promise<Store> {
     batches: make('batches'),
     attestations: make('attestations'),
     votes: make('votes'),
+    benches: make('benches'),
     transactions: make('transactions'),
     cursor: make('cursor'),
+    scores: make('scores'),
     meta: make('meta'),
   }
 

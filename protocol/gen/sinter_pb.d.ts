@@ -114,6 +114,13 @@ export declare type Offer = Message<"sinter.v1.Offer"> & {
    * @generated from field: bool canonical = 10;
    */
   canonical: boolean;
+
+  /**
+   * where providers had best be, such as "eu-west"; empty for anywhere
+   *
+   * @generated from field: string region = 11;
+   */
+  region: string;
 };
 
 /**
@@ -163,6 +170,13 @@ export declare type Bid = Message<"sinter.v1.Bid"> & {
    * @generated from field: string execution_provider = 6;
    */
   executionProvider: string;
+
+  /**
+   * where the provider says it is; empty for no say
+   *
+   * @generated from field: string region = 7;
+   */
+  region: string;
 };
 
 /**
@@ -564,6 +578,13 @@ export declare type Request = Message<"sinter.v1.Request"> & {
    * @generated from field: repeated sinter.v1.Tensor inputs = 3;
    */
   inputs: Tensor[];
+
+  /**
+   * inputs that the provider has already
+   *
+   * @generated from field: repeated sinter.v1.Carry carry = 4;
+   */
+  carry: Carry[];
 };
 
 /**
@@ -571,6 +592,29 @@ export declare type Request = Message<"sinter.v1.Request"> & {
  * Use `create(RequestSchema)` to create a new message.
  */
 export declare const RequestSchema: GenMessage<Request>;
+
+/**
+ * An input that takes an output of the last result on this stream, in place of a tensor.
+ *
+ * @generated from message sinter.v1.Carry
+ */
+export declare type Carry = Message<"sinter.v1.Carry"> & {
+  /**
+   * @generated from field: string input = 1;
+   */
+  input: string;
+
+  /**
+   * @generated from field: string output = 2;
+   */
+  output: string;
+};
+
+/**
+ * Describes the message sinter.v1.Carry.
+ * Use `create(CarrySchema)` to create a new message.
+ */
+export declare const CarrySchema: GenMessage<Carry>;
 
 /**
  * @generated from message sinter.v1.Result

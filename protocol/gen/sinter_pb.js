@@ -12,7 +12,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file sinter.proto.
  */
 export const file_sinter = /*@__PURE__*/
-  fileDesc("CgxzaW50ZXIucHJvdG8SCXNpbnRlci52MSIuCghFbnZlbG9wZRIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLEAQoFT2ZmZXISEAoIbWFuaWZlc3QYASABKAwSFgoOaGFyZHdhcmVfY2xhc3MYAiABKAkSEgoKbWVtb3J5X21pYhgDIAEoDRIVCg1wcmljZV9jZWlsaW5nGAQgASgMEgwKBGpvYnMYBSABKAQSEwoLZGVhZGxpbmVfbXMYBiABKAQSDgoGcG9saWN5GAcgASgJEhEKCWFkZHJlc3NlcxgIIAMoCRINCgVub25jZRgJIAEoDBIRCgljYW5vbmljYWwYCiABKAgifQoDQmlkEg0KBW9mZmVyGAEgASgMEg0KBXByaWNlGAIgASgMEhsKE2V4cGVjdGVkX2xhdGVuY3lfbXMYAyABKA0SDAoEd2FybRgEIAEoCBIRCglleHBpcnlfbXMYBSABKAQSGgoSZXhlY3V0aW9uX3Byb3ZpZGVyGAYgASgJIicKCEJpZFJlcGx5Eg0KBXRha2VuGAEgASgIEgwKBGNvZGUYAiABKAkiOQoKQXNzaWdubWVudBINCgVvZmZlchgBIAEoDBILCgNiaWQYAiABKAwSDwoHc2Vzc2lvbhgDIAEoDCJBCgZUZW5zb3ISDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygNEgwKBGRhdGEYBCABKAwicAoOSW5wdXRTdGF0ZW1lbnQSDwoHc2Vzc2lvbhgBIAEoDBILCgNzZXEYAiABKAQSFAoMaW5wdXRfZGlnZXN0GAMgASgMEhYKDmpvYl9rZXlfZGlnZXN0GAQgASgMEhIKCmlucHV0X3Jvb3QYBSABKAwi6wEKB1JlY2VpcHQSDwoHc2Vzc2lvbhgBIAEoDBILCgNzZXEYAiABKAQSEAoIbWFuaWZlc3QYAyABKAwSEgoKaW5wdXRfcm9vdBgEIAEoDBITCgtvdXRwdXRfcm9vdBgFIAEoDBIgCgZzaGFwZXMYBiADKAsyEC5zaW50ZXIudjEuU2hhcGUSDQoFdW5pdHMYByABKAQSDQoFcHJpY2UYCCABKAwSEgoKY3VtdWxhdGl2ZRgJIAEoDBIQCghwcmV2aW91cxgKIAEoDBIOCgZwb2xpY3kYCyABKAkSEQoJY2Fub25pY2FsGAwgASgIIhUKBVNoYXBlEgwKBGRpbXMYASADKA0iXwoHVm91Y2hlchIPCgdzZXNzaW9uGAEgASgMEgsKA3NlcRgCIAEoBBISCgpjdW11bGF0aXZlGAMgASgMEg8KB3JlY2VpcHQYBCABKAwSEQoJc2lnbmF0dXJlGAUgASgMItkCCghKb2JGcmFtZRIpCgphc3NpZ25tZW50GAEgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlSAASJwoIYWNjZXB0ZWQYAiABKAsyEy5zaW50ZXIudjEuQWNjZXB0ZWRIABIlCgdyZXF1ZXN0GAMgASgLMhIuc2ludGVyLnYxLlJlcXVlc3RIABIjCgZyZXN1bHQYBCABKAsyES5zaW50ZXIudjEuUmVzdWx0SAASLgoPaW5wdXRfc3RhdGVtZW50GAUgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlSAASJgoHcmVjZWlwdBgGIAEoCzITLnNpbnRlci52MS5FbnZlbG9wZUgAEiUKB3ZvdWNoZXIYByABKAsyEi5zaW50ZXIudjEuVm91Y2hlckgAEiUKB2ZhaWx1cmUYCCABKAsyEi5zaW50ZXIudjEuRmFpbHVyZUgAQgcKBWZyYW1lIjkKCEFjY2VwdGVkEgsKA3NlcRgBIAEoBBISCgpjdW11bGF0aXZlGAIgASgMEgwKBGhlYWQYAyABKAwiSgoHUmVxdWVzdBILCgNzZXEYASABKAQSDwoHam9iX2tleRgCIAEoDBIhCgZpbnB1dHMYAyADKAsyES5zaW50ZXIudjEuVGVuc29yIk8KBlJlc3VsdBILCgNzZXEYASABKAQSIgoHb3V0cHV0cxgCIAMoCzIRLnNpbnRlci52MS5UZW5zb3ISFAoMZXhlY3V0aW9uX3VzGAMgASgNIjUKB0ZhaWx1cmUSCwoDc2VxGAEgASgEEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIkCgdTdW1TdGVwEgwKBGhhc2gYASABKAwSCwoDc3VtGAIgASgMIikKC1RyZWVPcGVuaW5nEgwKBHJvb3QYASABKAwSDAoEcGF0aBgCIAMoDCIpCgtMZWFmT3BlbmluZxIMCgRsZWFmGAEgASgMEgwKBHBhdGgYAiADKAwiQQoMU2VnbWVudFByb29mEg0KBXByb29mGAEgASgMEhMKC2FjY3VtdWxhdG9yGAIgASgMEg0KBXN0YWdlGAMgASgMIjsKDlN0YXRlbWVudFByb29mEikKCHNlZ21lbnRzGAEgAygLMhcuc2ludGVyLnYxLlNlZ21lbnRQcm9vZiI9CgpKb2JPcGVuaW5nEg8KB2pvYl9rZXkYASABKAwSDgoGaW5wdXRzGAIgAygMEg4KBnNlcnZlZBgDIAMoDCLHAgoOSm9iQXR0ZXN0YXRpb24SJAoHcmVjZWlwdBgBIAEoCzITLnNpbnRlci52MS5FbnZlbG9wZRIPCgd2b3VjaGVyGAIgASgMEg0KBWluZGV4GAMgASgNEiQKCHN1bV9wYXRoGAQgAygLMhIuc2ludGVyLnYxLlN1bVN0ZXASEgoKdHJhY2VfcGF0aBgFIAMoDBIlCgV0cmVlcxgGIAMoCzIWLnNpbnRlci52MS5UcmVlT3BlbmluZxImCgZsZWF2ZXMYByADKAsyFi5zaW50ZXIudjEuTGVhZk9wZW5pbmcSLQoKc3RhdGVtZW50cxgIIAMoCzIZLnNpbnRlci52MS5TdGF0ZW1lbnRQcm9vZhIPCgdjb25jZWRlGAkgASgIEiYKB29wZW5pbmcYCiABKAsyFS5zaW50ZXIudjEuSm9iT3BlbmluZyJFCgtBdHRlc3RhdGlvbhINCgViYXRjaBgBIAEoDBInCgRqb2JzGAIgAygLMhkuc2ludGVyLnYxLkpvYkF0dGVzdGF0aW9uInQKC1ZvdGVNZXNzYWdlEg0KBWJhdGNoGAEgASgMEg8KB2F0dGVtcHQYAiABKA0SFAoKY29tbWl0bWVudBgDIAEoDEgAEicKBnJldmVhbBgEIAEoCzIVLnNpbnRlci52MS5Wb3RlUmV2ZWFsSABCBgoEYm9keSJkCgpWb3RlUmV2ZWFsEhMKC2F0dGVzdGF0aW9uGAEgASgMEhAKCHZlcmRpY3RzGAIgASgMEg4KBmRpZ2VzdBgDIAEoDBIRCglzaWduYXR1cmUYBCABKAwSDAoEc2FsdBgFIAEoDCIhChBBdHRlc3RhdGlvblF1ZXJ5Eg0KBWJhdGNoGAEgASgMIh0KC0Jsb2Nrc1F1ZXJ5Eg4KBmhhc2hlcxgBIAMoDGIGcHJvdG8z");
+  fileDesc("CgxzaW50ZXIucHJvdG8SCXNpbnRlci52MSIuCghFbnZlbG9wZRIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLUAQoFT2ZmZXISEAoIbWFuaWZlc3QYASABKAwSFgoOaGFyZHdhcmVfY2xhc3MYAiABKAkSEgoKbWVtb3J5X21pYhgDIAEoDRIVCg1wcmljZV9jZWlsaW5nGAQgASgMEgwKBGpvYnMYBSABKAQSEwoLZGVhZGxpbmVfbXMYBiABKAQSDgoGcG9saWN5GAcgASgJEhEKCWFkZHJlc3NlcxgIIAMoCRINCgVub25jZRgJIAEoDBIRCgljYW5vbmljYWwYCiABKAgSDgoGcmVnaW9uGAsgASgJIo0BCgNCaWQSDQoFb2ZmZXIYASABKAwSDQoFcHJpY2UYAiABKAwSGwoTZXhwZWN0ZWRfbGF0ZW5jeV9tcxgDIAEoDRIMCgR3YXJtGAQgASgIEhEKCWV4cGlyeV9tcxgFIAEoBBIaChJleGVjdXRpb25fcHJvdmlkZXIYBiABKAkSDgoGcmVnaW9uGAcgASgJIicKCEJpZFJlcGx5Eg0KBXRha2VuGAEgASgIEgwKBGNvZGUYAiABKAkiOQoKQXNzaWdubWVudBINCgVvZmZlchgBIAEoDBILCgNiaWQYAiABKAwSDwoHc2Vzc2lvbhgDIAEoDCJBCgZUZW5zb3ISDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygNEgwKBGRhdGEYBCABKAwicAoOSW5wdXRTdGF0ZW1lbnQSDwoHc2Vzc2lvbhgBIAEoDBILCgNzZXEYAiABKAQSFAoMaW5wdXRfZGlnZXN0GAMgASgMEhYKDmpvYl9rZXlfZGlnZXN0GAQgASgMEhIKCmlucHV0X3Jvb3QYBSABKAwi6wEKB1JlY2VpcHQSDwoHc2Vzc2lvbhgBIAEoDBILCgNzZXEYAiABKAQSEAoIbWFuaWZlc3QYAyABKAwSEgoKaW5wdXRfcm9vdBgEIAEoDBITCgtvdXRwdXRfcm9vdBgFIAEoDBIgCgZzaGFwZXMYBiADKAsyEC5zaW50ZXIudjEuU2hhcGUSDQoFdW5pdHMYByABKAQSDQoFcHJpY2UYCCABKAwSEgoKY3VtdWxhdGl2ZRgJIAEoDBIQCghwcmV2aW91cxgKIAEoDBIOCgZwb2xpY3kYCyABKAkSEQoJY2Fub25pY2FsGAwgASgIIhUKBVNoYXBlEgwKBGRpbXMYASADKA0iXwoHVm91Y2hlchIPCgdzZXNzaW9uGAEgASgMEgsKA3NlcRgCIAEoBBISCgpjdW11bGF0aXZlGAMgASgMEg8KB3JlY2VpcHQYBCABKAwSEQoJc2lnbmF0dXJlGAUgASgMItkCCghKb2JGcmFtZRIpCgphc3NpZ25tZW50GAEgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlSAASJwoIYWNjZXB0ZWQYAiABKAsyEy5zaW50ZXIudjEuQWNjZXB0ZWRIABIlCgdyZXF1ZXN0GAMgASgLMhIuc2ludGVyLnYxLlJlcXVlc3RIABIjCgZyZXN1bHQYBCABKAsyES5zaW50ZXIudjEuUmVzdWx0SAASLgoPaW5wdXRfc3RhdGVtZW50GAUgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlSAASJgoHcmVjZWlwdBgGIAEoCzITLnNpbnRlci52MS5FbnZlbG9wZUgAEiUKB3ZvdWNoZXIYByABKAsyEi5zaW50ZXIudjEuVm91Y2hlckgAEiUKB2ZhaWx1cmUYCCABKAsyEi5zaW50ZXIudjEuRmFpbHVyZUgAQgcKBWZyYW1lIjkKCEFjY2VwdGVkEgsKA3NlcRgBIAEoBBISCgpjdW11bGF0aXZlGAIgASgMEgwKBGhlYWQYAyABKAwiawoHUmVxdWVzdBILCgNzZXEYASABKAQSDwoHam9iX2tleRgCIAEoDBIhCgZpbnB1dHMYAyADKAsyES5zaW50ZXIudjEuVGVuc29yEh8KBWNhcnJ5GAQgAygLMhAuc2ludGVyLnYxLkNhcnJ5IiYKBUNhcnJ5Eg0KBWlucHV0GAEgASgJEg4KBm91dHB1dBgCIAEoCSJPCgZSZXN1bHQSCwoDc2VxGAEgASgEEiIKB291dHB1dHMYAiADKAsyES5zaW50ZXIudjEuVGVuc29yEhQKDGV4ZWN1dGlvbl91cxgDIAEoDSI1CgdGYWlsdXJlEgsKA3NlcRgBIAEoBBIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiJAoHU3VtU3RlcBIMCgRoYXNoGAEgASgMEgsKA3N1bRgCIAEoDCIpCgtUcmVlT3BlbmluZxIMCgRyb290GAEgASgMEgwKBHBhdGgYAiADKAwiKQoLTGVhZk9wZW5pbmcSDAoEbGVhZhgBIAEoDBIMCgRwYXRoGAIgAygMIkEKDFNlZ21lbnRQcm9vZhINCgVwcm9vZhgBIAEoDBITCgthY2N1bXVsYXRvchgCIAEoDBINCgVzdGFnZRgDIAEoDCI7Cg5TdGF0ZW1lbnRQcm9vZhIpCghzZWdtZW50cxgBIAMoCzIXLnNpbnRlci52MS5TZWdtZW50UHJvb2YiPQoKSm9iT3BlbmluZxIPCgdqb2Jfa2V5GAEgASgMEg4KBmlucHV0cxgCIAMoDBIOCgZzZXJ2ZWQYAyADKAwixwIKDkpvYkF0dGVzdGF0aW9uEiQKB3JlY2VpcHQYASABKAsyEy5zaW50ZXIudjEuRW52ZWxvcGUSDwoHdm91Y2hlchgCIAEoDBINCgVpbmRleBgDIAEoDRIkCghzdW1fcGF0aBgEIAMoCzISLnNpbnRlci52MS5TdW1TdGVwEhIKCnRyYWNlX3BhdGgYBSADKAwSJQoFdHJlZXMYBiADKAsyFi5zaW50ZXIudjEuVHJlZU9wZW5pbmcSJgoGbGVhdmVzGAcgAygLMhYuc2ludGVyLnYxLkxlYWZPcGVuaW5nEi0KCnN0YXRlbWVudHMYCCADKAsyGS5zaW50ZXIudjEuU3RhdGVtZW50UHJvb2YSDwoHY29uY2VkZRgJIAEoCBImCgdvcGVuaW5nGAogASgLMhUuc2ludGVyLnYxLkpvYk9wZW5pbmciRQoLQXR0ZXN0YXRpb24SDQoFYmF0Y2gYASABKAwSJwoEam9icxgCIAMoCzIZLnNpbnRlci52MS5Kb2JBdHRlc3RhdGlvbiJ0CgtWb3RlTWVzc2FnZRINCgViYXRjaBgBIAEoDBIPCgdhdHRlbXB0GAIgASgNEhQKCmNvbW1pdG1lbnQYAyABKAxIABInCgZyZXZlYWwYBCABKAsyFS5zaW50ZXIudjEuVm90ZVJldmVhbEgAQgYKBGJvZHkiZAoKVm90ZVJldmVhbBITCgthdHRlc3RhdGlvbhgBIAEoDBIQCgh2ZXJkaWN0cxgCIAEoDBIOCgZkaWdlc3QYAyABKAwSEQoJc2lnbmF0dXJlGAQgASgMEgwKBHNhbHQYBSABKAwiIQoQQXR0ZXN0YXRpb25RdWVyeRINCgViYXRjaBgBIAEoDCIdCgtCbG9ja3NRdWVyeRIOCgZoYXNoZXMYASADKAxiBnByb3RvMw");
 
 /**
  * Describes the message sinter.v1.Envelope.
@@ -106,100 +106,107 @@ export const RequestSchema = /*@__PURE__*/
   messageDesc(file_sinter, 12);
 
 /**
+ * Describes the message sinter.v1.Carry.
+ * Use `create(CarrySchema)` to create a new message.
+ */
+export const CarrySchema = /*@__PURE__*/
+  messageDesc(file_sinter, 13);
+
+/**
  * Describes the message sinter.v1.Result.
  * Use `create(ResultSchema)` to create a new message.
  */
 export const ResultSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 13);
+  messageDesc(file_sinter, 14);
 
 /**
  * Describes the message sinter.v1.Failure.
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 14);
+  messageDesc(file_sinter, 15);
 
 /**
  * Describes the message sinter.v1.SumStep.
  * Use `create(SumStepSchema)` to create a new message.
  */
 export const SumStepSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 15);
+  messageDesc(file_sinter, 16);
 
 /**
  * Describes the message sinter.v1.TreeOpening.
  * Use `create(TreeOpeningSchema)` to create a new message.
  */
 export const TreeOpeningSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 16);
+  messageDesc(file_sinter, 17);
 
 /**
  * Describes the message sinter.v1.LeafOpening.
  * Use `create(LeafOpeningSchema)` to create a new message.
  */
 export const LeafOpeningSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 17);
+  messageDesc(file_sinter, 18);
 
 /**
  * Describes the message sinter.v1.SegmentProof.
  * Use `create(SegmentProofSchema)` to create a new message.
  */
 export const SegmentProofSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 18);
+  messageDesc(file_sinter, 19);
 
 /**
  * Describes the message sinter.v1.StatementProof.
  * Use `create(StatementProofSchema)` to create a new message.
  */
 export const StatementProofSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 19);
+  messageDesc(file_sinter, 20);
 
 /**
  * Describes the message sinter.v1.JobOpening.
  * Use `create(JobOpeningSchema)` to create a new message.
  */
 export const JobOpeningSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 20);
+  messageDesc(file_sinter, 21);
 
 /**
  * Describes the message sinter.v1.JobAttestation.
  * Use `create(JobAttestationSchema)` to create a new message.
  */
 export const JobAttestationSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 21);
+  messageDesc(file_sinter, 22);
 
 /**
  * Describes the message sinter.v1.Attestation.
  * Use `create(AttestationSchema)` to create a new message.
  */
 export const AttestationSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 22);
+  messageDesc(file_sinter, 23);
 
 /**
  * Describes the message sinter.v1.VoteMessage.
  * Use `create(VoteMessageSchema)` to create a new message.
  */
 export const VoteMessageSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 23);
+  messageDesc(file_sinter, 24);
 
 /**
  * Describes the message sinter.v1.VoteReveal.
  * Use `create(VoteRevealSchema)` to create a new message.
  */
 export const VoteRevealSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 24);
+  messageDesc(file_sinter, 25);
 
 /**
  * Describes the message sinter.v1.AttestationQuery.
  * Use `create(AttestationQuerySchema)` to create a new message.
  */
 export const AttestationQuerySchema = /*@__PURE__*/
-  messageDesc(file_sinter, 25);
+  messageDesc(file_sinter, 26);
 
 /**
  * Describes the message sinter.v1.BlocksQuery.
  * Use `create(BlocksQuerySchema)` to create a new message.
  */
 export const BlocksQuerySchema = /*@__PURE__*/
-  messageDesc(file_sinter, 26);
+  messageDesc(file_sinter, 27);
 

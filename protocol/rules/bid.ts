@@ -14,6 +14,8 @@ export type Bid = {
   warm: boolean
   expiryMs: number
   executionProvider: string
+  /** Where it says it is; empty for no say. */
+  region: string
 }
 
 export type BidContext = {
@@ -44,14 +46,14 @@ export function judgeBid(bytes: Uint8Array, context: BidContext): Judged<Bid> {
   const price = bytesToBigint(message.price)
   if (price === 0n) return reject('BID_PRICE')
   if (price > context.offer.priceCeiling) return reject('PRICE_ABOVE_CEILING')
-  // [REJECT] The name of the execution provider has at most 32 characters.
-  if (message.executionProvider.length > 32) return reject('BID_FIELDS')
+  // [REJECT] The names of the execution provider and the region have at most 32 characters.
+  if (message.executionProvider.length > 32 || message.region.length > 32) return reject('BID_FIELDS')
   // [IGNORE] The bid was not seen before, came before the offer's deadline and has not expired.
   if (context.seen(id)) return ignore('DUPLICATE')
   if (context.nowMs > context.offer.deadlineMs) return ignore('BID_LATE')
   const expiryMs = Number(message.expiryMs)
   if (expiryMs <= context.nowMs) return ignore('BID_EXPIRED')
-  const { expectedLatencyMs, warm, executionProvider } = message
+  const { expectedLatencyMs, warm, executionProvider, region } = message
   return accepted({
     id,
     provider: signer,
@@ -61,5 +63,6 @@ export function judgeBid(bytes: Uint8Array, context: BidContext): Judged<Bid> {
     warm,
     expiryMs,
     executionProvider,
+    region,
   })
 }

@@ -27,6 +27,8 @@ export type Offer = {
   policy: Policy
   /** Jobs are to be served by the canonical evaluation. */
   canonical: boolean
+  /** Where providers had best be; empty for anywhere. A hint: a provider elsewhere may bid. */
+  region: string
   addresses: string[]
 }
 
@@ -67,11 +69,11 @@ export function judgeOffer(bytes: Uint8Array, context: OfferContext): Judged<Off
   const policy = POLICIES.find((known) => known === message.policy)
   if (policy === undefined) return reject('OFFER_POLICY')
   // [REJECT] There are 1 to MAX_ADDRESSES addresses of at most MAX_ADDRESS_LENGTH characters.
-  const { addresses, nonce, hardwareClass, memoryMib } = message
+  const { addresses, nonce, hardwareClass, memoryMib, region } = message
   if (addresses.length < 1 || addresses.length > MAX_ADDRESSES) return reject('OFFER_ADDRESSES')
   if (addresses.some((text) => text.length > MAX_ADDRESS_LENGTH)) return reject('OFFER_ADDRESSES')
-  // [REJECT] The nonce has 16 bytes, the hardware class at most 64 characters.
-  if (nonce.length !== 16 || hardwareClass.length > 64) return reject('OFFER_FIELDS')
+  // [REJECT] The nonce has 16 bytes, the hardware class at most 64 characters, the region at most 32.
+  if (nonce.length !== 16 || hardwareClass.length > 64 || region.length > 32) return reject('OFFER_FIELDS')
   return accepted({
     id,
     consumer: opened.signer,
@@ -84,6 +86,7 @@ export function judgeOffer(bytes: Uint8Array, context: OfferContext): Judged<Off
     deadlineMs,
     policy,
     canonical: message.canonical,
+    region,
     addresses,
   })
 }

@@ -32,6 +32,7 @@ function offer(changes: Partial<OfferInit> = {}): OfferInit {
   return {
     manifest: MANIFEST,
     hardwareClass: 'any',
+    region: '',
     memoryMib: 0,
     priceCeiling: amount(2_000n),
     jobs: 100n,
@@ -84,6 +85,8 @@ function offerSteps(): Step[] {
     step('a nonce of 15 bytes', { nonce: bytes('short').subarray(0, 15) }, 'reject OFFER_FIELDS'),
     step('a hardware class of 64 characters', { hardwareClass: 'h'.repeat(64) }, 'accept'),
     step('a hardware class of 65 characters', { hardwareClass: 'h'.repeat(65) }, 'reject OFFER_FIELDS'),
+    step('a region of 32 characters', { region: 'r'.repeat(32) }, 'accept'),
+    step('a region of 33 characters', { region: 'r'.repeat(33) }, 'reject OFFER_FIELDS'),
   ]
 }
 
@@ -125,6 +128,7 @@ function bid(changes: Partial<BidInit> = {}): BidInit {
     warm: true,
     expiryMs: BigInt(NOW_MS + 60_000),
     executionProvider: 'cpu',
+    region: '',
     ...changes,
   }
 }
@@ -163,6 +167,8 @@ function bids(): Case[] {
         step('price of 15 bytes', { price: amount(7n).subarray(1) }, 'reject BID_PRICE'),
         step('execution provider of 32 characters', { executionProvider: 'e'.repeat(32) }, 'accept'),
         step('execution provider of 33 characters', { executionProvider: 'e'.repeat(33) }, 'reject BID_FIELDS'),
+        step('region of 32 characters', { region: 'r'.repeat(32) }, 'accept'),
+        step('region of 33 characters', { region: 'r'.repeat(33) }, 'reject BID_FIELDS'),
         step('expires a millisecond from now', { expiryMs: BigInt(NOW_MS + 1) }, 'accept'),
         step('expires now', { expiryMs: BigInt(NOW_MS) }, 'ignore BID_EXPIRED'),
         at('at the deadline', 3_000, 13, 'accept'),

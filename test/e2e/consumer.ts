@@ -61,7 +61,7 @@ test.after(() => world?.stop())
 test('a job is answered with its price, its provider and a receipt that both sides sign', () =>
   using(world.connect(['honest']), async (consumer) => {
     const model = await consumer.model(world.model)
-    assert.equal(model.inputs, [{ name: 'image', shape: [1, 8, 8] }])
+    assert.equal(model.inputs, [{ name: 'image', shape: [1, 8, 8], rows: null }])
     const quotes = await consumer.quote(world.model, { windowMs: 40_000, bids: 4 })
     assert.is(quotes[0]!.provider, address('garbage'), 'the cheapest first')
     assert.is(quotes[0]!.price, 3n * 10n ** 15n)

@@ -2,16 +2,18 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { evaluate, traceOutputs } from '../../models/canonical.ts'
 import { allTiles } from '../../models/draw.ts'
+import type { Manifest } from '../../models/manifest.ts'
 import { commitJob } from '../../node/attestation/commit.ts'
-import { isCheckable, MAX_OPEN_UNITS } from '../../node/attestation/cost.ts'
+import { isCheckable, MAX_OPEN_BYTES, MAX_OPEN_UNITS, MAX_OPEN_WORK, openCost } from '../../node/attestation/cost.ts'
 import type { Fault } from '../../node/attestation/faults.ts'
 import { createTracer } from '../../node/attestation/tracer.ts'
 import type { VerifyContext } from '../../node/attestation/verify.ts'
-import { worstCost } from '../../node/model/cost.ts'
+import { checkProvable, worstCost } from '../../node/model/cost.ts'
 import type { Payload } from '../../protocol/envelope.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
 import { conceding, forgedAt, forger, honestly } from './attestation-forger.ts'
 import { idealProofs } from './attestation-ideal.ts'
-import { zooInput, zooModel, zooOp } from './attestation-models.ts'
+import { axis, operand, zooInput, zooModel, zooOp } from './attestation-models.ts'
 import {
   type Attested,
   attest,
@@ -247,6 +249,92 @@ test('what a policy costs is bounded: proofs by tiles, and a computation by the 
   assert.ok(isCheckable(DIGITS.manifest, 4, 'open') && isCheckable(DIGITS.manifest, 4, 'full'))
   assert.ok(isCheckable({ ...DIGITS.manifest, units: MAX_OPEN_UNITS }, 4, 'open'))
   assert.not.ok(isCheckable({ ...DIGITS.manifest, units: MAX_OPEN_UNITS + 1 }, 4, 'open'))
+})
+
+/** A sum over `depth` neighbours for each of `width` outputs, with a weight of its own for each pair in an array of overlapping rows. */
+function overlapping(width: number, depth: number): Manifest {
+  const [input, output] = DIGITS.manifest.tensors.map((tensor) => ({ ...tensor, viewOf: null }))
+  return {
+    ...DIGITS.manifest,
+    tensors: [
+      { ...input!, shape: [depth] },
+      { ...output!, shape: [width] },
+    ],
+    inputs: [{ ...DIGITS.manifest.inputs[0]!, tensor: 0, shape: [depth] }],
+    outputs: [{ ...DIGITS.manifest.outputs[0]!, tensor: 1, shape: [width] }],
+    ops: [
+      {
+        ...{ kind: 'linear', name: 'rows', output: 1, tile: 64, drop: 1, bias: 0 },
+        terms: [
+          {
+            ...operand(0, [axis(0, 1)]),
+            reduce: [depth],
+            weight: { offset: 0, count: width + depth, strides: [1, 1] },
+          },
+        ],
+      },
+    ],
+    units: width * depth,
+  }
+}
+
+/** The largest of [1, 2^24] that fits, where all smaller ones do. */
+function largest(fits: (n: number) => boolean): number {
+  let [good, bad] = [1, 2 ** 24]
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2)
+    if (fits(middle)) good = middle
+    else bad = middle
+  }
+  return good
+}
+
+test('open: what computing again takes is bounded in work and in memory, to the last element', async () => {
+  const fitsOf = (of: (n: number) => Manifest) => (n: number) => isCheckable(of(n), 4, 'open')
+  // Long rows are gathered as one matrix: 8 GiB of it in a manifest of a few kilobytes and two megabytes of weights.
+  const long = (n: number): Manifest => overlapping(n, 2 ** 11)
+  const memory = largest(fitsOf(long))
+  assert.ok(openCost(long(memory)).bytes <= MAX_OPEN_BYTES && openCost(long(memory + 1)).bytes > MAX_OPEN_BYTES)
+  assert.ok(openCost(long(memory + 1)).work < MAX_OPEN_WORK && long(memory + 1).units < MAX_OPEN_UNITS)
+  // Windows of one element after the other, over many tensors: little memory, much work.
+  const chained = (n: number): Manifest => {
+    const base = overlapping(64, 1)
+    const [tensor] = base.tensors
+    const size = 2 ** 18
+    return {
+      ...base,
+      tensors: Array.from({ length: n + 1 }, () => ({ ...tensor!, shape: [size] })),
+      ops: Array.from({ length: n }, (_, i) => ({
+        ...{ kind: 'extremum', name: `max ${i}`, output: i + 1, tile: 64, reduce: [64] },
+        input: operand(i, [axis(1, 1)]),
+      })),
+      inputs: [{ ...base.inputs[0]!, shape: [size] }],
+      outputs: [{ ...base.outputs[0]!, tensor: n, shape: [size] }],
+    }
+  }
+  const work = largest(fitsOf((n) => chained(Math.min(n, 1_000))))
+  assert.ok(openCost(chained(work)).work <= MAX_OPEN_WORK && openCost(chained(work + 1)).work > MAX_OPEN_WORK)
+  assert.ok(openCost(chained(work + 1)).bytes < MAX_OPEN_BYTES)
+  // Who serves it refuses it, whatever the policy, and who votes calls it by its name.
+  const { units } = DIGITS.manifest
+  const world = makeWorld({ policy: 'open' })
+  const attested = await attest(world, pool)
+  const faultOf = async (manifest: Manifest) => {
+    const commit = async (): Promise<never> => {
+      throw new SinterError('REACHED', 'it would be computed')
+    }
+    const model = { ...DIGITS, manifest: { ...manifest, inputs: DIGITS.manifest.inputs, units } }
+    return judge(attested, world, { model: async () => model, commit }).then(({ faults }) => faults[0], errorCode)
+  }
+  const limits = { draws: 1, tileDraws: 1, attestWindowS: 1e9, traceWindowS: 1e9, voteWindowS: 1e9 }
+  const bad = long(memory + 1)
+  assert.is(await faultOf(bad), 'MANIFEST_INVALID')
+  for (const policy of ['zk', 'open'] as const)
+    assert.throws(
+      () => checkProvable(bad, limits, policy),
+      (error: unknown) => errorCode(error) === 'MODEL_UNPROVABLE',
+    )
+  checkProvable(long(memory), limits, 'open')
 })
 
 test.run()

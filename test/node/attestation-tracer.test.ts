@@ -15,7 +15,7 @@ import { bytes32, committer, DIGITS, image, nearly } from './attestation-world.t
 
 /** Evaluated and committed elsewhere: the same bits. */
 
-const tracer = createTracer({ workers: 2, idleMs: 500 })
+const tracer = createTracer({ workers: 2, threads: 2, idleMs: 500 })
 test.after(() => tracer.close())
 
 const jobOf = (model: LoadedModel, inputs: Int16Array[]): ServedJob => ({
@@ -121,13 +121,14 @@ test('failures have the codes of what failed, cost one job, and leave the others
     [99, 0],
   ] as const)
     assert.is(await code(committed.open([{ tensor, tree: TREE.value, index }])), 'NO_SUCH_LEAF')
-  const hasty = createTracer({ timeoutMs: 1 })
+  const hasty = createTracer({ timeoutMs: 1, threads: 1 })
   assert.is(await code(hasty.commit(committer, model, job)), 'TRACER_TIMEOUT')
   const cut = code(hasty.evaluate(model, [image(0)]))
   await hasty.close()
   assert.is(await cut, 'TRACER_CLOSED')
   assert.is(await code(hasty.evaluate(model, [image(0)])), 'TRACER_CLOSED')
   assert.throws(() => createTracer({ workers: 0 }))
+  assert.throws(() => createTracer({ threads: 0 }))
 })
 
 test.run()

@@ -176,6 +176,67 @@ test('replicas: floats that mean the same integers are the same answer, and cost
   assert.equal([session.compared(), session.disputes(), opened], [1, [], []])
 })
 
+/** Answers with a NaN in one place, under a receipt of the right integers. */
+const nan: Runtime = {
+  ...digitsRuntime,
+  ...(Object.fromEntries(
+    (['serve', 'serveCanonical'] as const).map((how) => [
+      how,
+      async (inputs: Int16Array[]): Promise<Served> => {
+        const { outputs, quantised, executionUs } = await digitsRuntime[how](inputs)
+        const floats = new Float32Array(outputs[0]!.data.slice().buffer)
+        floats[3] = Number.NaN
+        return { outputs: [toWire(outputs[0]!.name, outputs[0]!.shape, floats)], quantised, executionUs }
+      },
+    ]),
+  ) as Pick<Runtime, 'serve' | 'serveCanonical'>),
+}
+
+test('replicas: an answer with NaN is none, and the others’ majority stands', async () => {
+  const { sessions, close } = await sessionsWith([nan, digitsRuntime, digitsRuntime], true)
+  const { opened, components } = openedBy()
+  const session = replicatedSession(sessions, components)
+  try {
+    const { outputs } = await session.infer([images[0]!])
+    assert.not.ok(outputs[output!.name]!.some(Number.isNaN))
+  } finally {
+    await close(session)
+  }
+  assert.equal([session.compared(), session.disputes(), opened], [1, [], []])
+})
+
+test('replicas: no majority of numbers is no answer, and none at all says why', async () => {
+  for (const [runtimes, code] of [
+    [[nan, nan, digitsRuntime], 'REPLICAS_DIFFER'],
+    [[nan, nan], 'OUTPUT_NAN'],
+  ] as const) {
+    const { sessions, close } = await sessionsWith([...runtimes], true)
+    const session = replicatedSession(sessions, openedBy().components)
+    try {
+      assert.is(await session.infer([images[0]!]).then(() => 'NONE', errorCode), code)
+    } finally {
+      await close(session)
+    }
+  }
+})
+
+test('audits: a second answer with NaN is not compared, and a first one is refused', async () => {
+  for (const [runtimes, code] of [
+    [[digitsRuntime, nan], 'NONE'],
+    [[nan, digitsRuntime], 'OUTPUT_NAN'],
+  ] as const) {
+    const { sessions, close } = await sessionsWith([...runtimes], false)
+    const { opened, components } = openedBy()
+    const session = auditedSession([sessions[0]!, sessions[1]!], { share: 1 }, components)
+    try {
+      assert.is(await session.infer([images[0]!]).then(() => 'NONE', errorCode), code)
+    } finally {
+      await close(session)
+    }
+    assert.equal([session.compared(), opened.length], [0, 0])
+  }
+})
+
 test('replicas: without a majority there is no answer, and all of them are opened', async () => {
   const { sessions, close } = await sessionsWith([digitsRuntime, shifted(1)], true)
   const { opened, components } = openedBy()

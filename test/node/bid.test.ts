@@ -26,6 +26,7 @@ function offerOf(change: Partial<Offer> = {}): Offer {
     consumerKey: consumer.publicKey,
     manifest: model.cid,
     hardwareClass: 'any',
+    region: '',
     memoryMib: 0,
     priceCeiling: 2n * PRICE,
     jobs: 1n,
@@ -202,6 +203,8 @@ test('only addresses that can be the sender’s own are dialled, each bound to i
   for (const good of ['/ip4/8.8.8.8/tcp/4001', `/ip4/8.8.8.8/tcp/4001/p2p/${self}`, '/ip6/2a00:1450::1/tcp/4001'])
     assert.ok(dialled([good])[0]!.endsWith(`/tcp/4001/p2p/${self}`), good)
   assert.is(String(targetsOf([], consumer.publicKey, false)), self)
+  // A consumer that cannot listen, such as a page, is reached over the connection that it made.
+  assert.is(String(targetsOf([`/p2p/${self}`], consumer.publicKey, false)), self)
 })
 
 /** A desk with one open offer, and the way to send it a bid as a peer. */
@@ -231,7 +234,7 @@ async function openDesk(staked: (address: string) => boolean = () => true) {
     now: Date.now,
     log,
   })
-  const gathering = desk.gather({ model, priceCeiling: PRICE, jobs: 1n, windowMs: 150 })
+  const gathering = desk.gather({ model, priceCeiling: PRICE, jobs: 1n, windowMs: 1_000 })
   await new Promise((resolve) => setTimeout(resolve, 5))
   const offer = open('offer', NETWORK, published)
   if (typeof offer === 'string') throw new Error(offer)

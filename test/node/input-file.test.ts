@@ -28,6 +28,8 @@ test('arrays of NumPy are read with their shape', () => {
   )
   assert.equal([...readNpy('a.npy', npy('<f8', '2,', bytes(Float64Array.of(0.5, 7)))).data], [0.5, 7])
   assert.equal([...readNpy('a.npy', npy('|u1', '3,', Uint8Array.of(0, 128, 255))).data], [0, 128, 255])
+  const integers = BigInt64Array.of(-5n, 30_522n)
+  assert.equal([...readNpy('a.npy', npy('<i8', '2,', new Uint8Array(integers.buffer))).data], [-5, 30_522])
 })
 
 test('other files are refused with the reason', () => {
@@ -35,9 +37,12 @@ test('other files are refused with the reason', () => {
   refused(() => readNpy('a.npy', npy('<f4', '2,', one)), /shape/)
   refused(() => readNpy('a.npy', npy('>f4', '1,', one)), />f4/)
   refused(() => readNpy('a.npy', npy('|O', '1,', one)), /\|O/)
-  refused(() => readNpy('a.npy', npy('<f4', '1,', one, 'True')), /column/)
+  refused(() => readNpy('a.npy', npy('<f4', '1,', one, 'True')), /row-major/)
   refused(() => readNpy('a.npy', npy('<f4', '99999999, 99999999', one)), /shape/)
   refused(() => readNpy('a.npy', new Uint8Array(40)), /NumPy/)
+  const fourth = npy('<f4', '1,', one)
+  fourth[6] = 4
+  refused(() => readNpy('a.npy', fourth), /version 4/)
   refused(() => readInputFile('a.json', Buffer.from('{'), ['x']), /JSON/)
   refused(() => readInputFile('a.json', Buffer.from('3'), ['x']), /list/)
   refused(() => readInputFile('a.npy', npy('<f4', '1,', one), ['x', 'y']), /2 inputs/)

@@ -203,6 +203,26 @@ test('a light client finds the peers, publishes, and finds who provides a class;
   assert.ok(await inRoutingTable(nodes[0]!, nodes[1]!.peerId))
 })
 
+test('a peer that speaks WebSockets only, as a browser does, is one of the network', async () => {
+  const ws = '/ip4/127.0.0.1/tcp/0/ws'
+  const both = await start({ bootstrap: nodes[0]!.addresses().slice(0, 1), listen: ['/ip4/127.0.0.1/tcp/0', ws] })
+  const door = both.addresses().filter((address) => address.includes('/ws/'))
+  assert.is(door.length, 1)
+  const page = await start({ bootstrap: door, mode: 'light', listen: [] })
+  await page.waitForSubscribers('offers', 1, 20_000)
+  const connections = page.libp2p.getConnections(peerIdFromString(both.peerId))
+  assert.equal(
+    connections.map(({ remoteAddr }) => remoteAddr.toString().includes('/ws')),
+    [true],
+  )
+  const arrived: Uint8Array[] = []
+  const stop = nodes[4]!.onMessage('offers', (bytes) => arrived.push(bytes))
+  const offer = message(0)
+  await page.publish('offers', offer)
+  await until('the offer behind the WebSocket', () => arrived.some((bytes) => Buffer.compare(bytes, offer) === 0))
+  stop()
+})
+
 test('a peer is found and dialled by its id alone, and unknown ones are coded errors', async () => {
   const late = await start({ bootstrap: nodes[0]!.addresses().slice(0, 1) })
   await late.waitForPeers(1, 20_000)

@@ -41,6 +41,7 @@ const executor: Executor = {
   inputNames: onnx.inputNames,
   outputNames: onnx.outputNames,
   run: (inputs) => onnx.run(inputs),
+  settled: async () => {},
   close: async () => {},
   pid: null,
 }
@@ -153,6 +154,7 @@ export type World = {
   /** A real consumer on a new stream, who agreed to the bid's terms or to others. */
   consume(
     terms?: Partial<Pick<MadeBid, 'policy' | 'canonical'>>,
+    agreed?: LoadedModel,
   ): Promise<{ consumer: ConsumerSession; stream: FrameStream; served: Promise<void> }>
 }
 
@@ -207,7 +209,7 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
   return Object.assign(world, {
     components,
     connect,
-    async consume(terms = {}) {
+    async consume(terms = {}, agreed = model) {
       const { stream, served } = connect()
       const received = {
         id: bid.id,
@@ -218,6 +220,7 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
         warm: true,
         expiryMs: bid.expiryMs,
         executionProvider: 'cpu',
+        region: '',
         peerId: provider.peerId.toString(),
       }
       const opened = await openConsumerSession(
@@ -230,7 +233,7 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
           log,
         },
         {
-          model,
+          model: agreed,
           bid: received,
           offer: bid.offer,
           session,

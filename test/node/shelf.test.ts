@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { keyOf, openDisk } from '../../node/net/disk.ts'
+import { openFiles } from '../../node/net/files.ts'
 import { openShelf, type Shelf, storedUsage } from '../../node/net/shelf.ts'
 import { code } from './content-world.ts'
 
@@ -143,8 +144,9 @@ test('a disk that is full is a coded error, leaves no part of a block, and is tr
   const fill = () => symlink('/dev/full', part)
   let full = 2
   let asked = 0
-  const disk = await openDisk({
-    folder,
+  const disk = openDisk({
+    files: await openFiles(folder),
+    listed: [],
     quota: 1e9,
     onWrite: () => {},
     onCorrupt: () => {},
