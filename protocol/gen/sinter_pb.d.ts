@@ -1032,3 +1032,42 @@ export declare type BlocksQuery = Message<"sinter.v1.BlocksQuery"> & {
  */
 export declare const BlocksQuerySchema: GenMessage<BlocksQuery>;
 
+/**
+ * Files of a batch. Rests sealed, never plain.
+ *
+ * @generated from message sinter.v1.DataSet
+ */
+export declare type DataSet = Message<"sinter.v1.DataSet"> & {
+  /**
+   * @generated from field: repeated sinter.v1.DataFile files = 1;
+   */
+  files: DataFile[];
+};
+
+/**
+ * Describes the message sinter.v1.DataSet.
+ * Use `create(DataSetSchema)` to create a new message.
+ */
+export declare const DataSetSchema: GenMessage<DataSet>;
+
+/**
+ * @generated from message sinter.v1.DataFile
+ */
+export declare type DataFile = Message<"sinter.v1.DataFile"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message sinter.v1.DataFile.
+ * Use `create(DataFileSchema)` to create a new message.
+ */
+export declare const DataFileSchema: GenMessage<DataFile>;
+
