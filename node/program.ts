@@ -106,16 +106,30 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .action(async (options) => (await import('./commands/infer.ts')).infer(options))
 
   joining(
-    program.command('batch <folder>').description('run a model on every .json and .npy file of a folder; resumable'),
+    program
+      .command('batch <folder-or-cid>')
+      .description('run a model on every .json and .npy file of a folder or a sealed data set; resumable'),
     join(home, 'client'),
   )
     .requiredOption('--model <cid>', 'CID of the manifest')
     .requiredOption('--out <folder>', 'where results go, one JSON file each')
+    .option('--sender <peer id>', 'who sealed the data set (default: this identity)')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
     .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
     .option('--providers <n>', 'providers at once', '3')
     .option('--json', 'one JSON object a line', false)
-    .action(async (folder, options) => (await import('./commands/batch.ts')).batch(folder, options))
+    .action(async (from, options) => (await import('./commands/batch.ts')).batch(from, options))
+
+  joining(
+    program
+      .command('dataset <folder>')
+      .description('seal the .json and .npy files of a folder for one reader, serve them by CID'),
+    join(home, 'client'),
+  )
+    .option('--for <peer id>', 'who may read them (default: this identity)')
+    .option('--once', 'end after announcing', false)
+    .option('--json', 'one JSON object a line', false)
+    .action(async (folder, options) => (await import('./commands/dataset.ts')).dataset(folder, options))
 
   joining(
     program.command('models <cids...>').description('what providers ask for models, and who has them loaded'),
