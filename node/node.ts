@@ -71,6 +71,8 @@ export type NodeConfig = {
   /** Escrow balance to keep for verification floors. */
   floorDeposit: bigint
   memoryMib: number
+  /** Bytes of models and data on disk, above which the least recently used go. @default 20 GiB */
+  diskBytes?: number
   /** Devices and sessions of each model. @default one session on the provider's default device */
   placements?: Placement[]
   /** How many models are kept and what they may take. */
@@ -199,9 +201,15 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       log,
     })
     cleanup.push(() => network.stop())
-    const content = await createContent({ network, folder: join(dataDir, 'blocks'), log })
-    cleanup.push(() => content.stop())
     const streams = createStreams({ libp2p: network.libp2p, log })
+    const content = await createContent({
+      network,
+      streams,
+      folder: join(dataDir, 'blocks'),
+      ...(config.diskBytes !== undefined && { quotaBytes: config.diskBytes }),
+      log,
+    })
+    cleanup.push(() => content.stop())
     cleanup.push(() => streams.stop())
 
     const voteWindowMs = 1000 * chain.params.voteWindow
