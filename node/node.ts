@@ -10,6 +10,7 @@ import { type NetworkFile, networkId, networkTag } from '../protocol/network.ts'
 import type { Address } from '../protocol/signature.ts'
 import type { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
+import { createRootPool } from './attestation/root-pool.ts'
 import { createTracer } from './attestation/tracer.ts'
 import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
@@ -36,6 +37,7 @@ import { type AttestComponents, type Attester, createAttester } from './stages/a
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
+import { createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
@@ -172,6 +174,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // After the provers and streams that this work waits for have been closed, and before the store that it writes to.
     cleanup.push(() => within(Promise.all(underWay), STOP_GRACE_MS))
     const committer = await createCommitter()
+    const roots = createRootPool(committer)
+    cleanup.push(() => roots.close())
     const verifier = await createVerifier()
     cleanup.push(() => verifier.close())
     const pool = createProverPool({
@@ -290,6 +294,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       },
       { commitMs: voteWindowMs / 12, patienceMs: voteWindowMs / 2, ...config.vote },
     )
+    const benches = createBenches({ address: identity.address, chain, store, log })
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
@@ -331,6 +336,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         vouchers,
         ledger,
         committer,
+        roots: roots.root,
         runtime: runtimes.get,
         bid: bids.made,
         chainSession: async (session) => {
@@ -353,21 +359,28 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // The book is in memory: a restart reads again from the oldest batch that was not finished.
     const cursor = storedCursor(store, `batches-${networkTag(file)}`)
     const from = await cursor.load()
-    const watcher = chain.watchBatches((event) => book.apply(event), {
-      ...(from === null ? {} : { from }),
-      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
-      onFork(block) {
-        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
-        book.undo(block)
+    const watcher = chain.watchBatches(
+      async (event) => {
+        book.apply(event)
+        await benches.apply(event)
       },
-      onError: (error) =>
-        log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
-    })
+      {
+        ...(from === null ? {} : { from }),
+        onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+        onFork(block) {
+          log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+          book.undo(block)
+        },
+        onError: (error) =>
+          log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+      },
+    )
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
     const loops = [
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),
+      repeat('benches', 10 * every, log, () => benches.tick()),
       repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {

@@ -1,5 +1,5 @@
 import { decodeFunctionData, type Hex, type PublicClient } from 'viem'
-import { batchesAbi, beaconAbi, escrowAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import { batchesAbi, beaconAbi, escrowAbi, registryAbi, seatsAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { BeaconClock, Head } from './beacon.ts'
@@ -119,6 +119,8 @@ export type Views = {
   standing(batchId: Hex, voters: Address[]): Promise<{ given: bigint; needed: bigint }>
   /** The signed votes that a transaction settled with; null when it did not call the contract itself. */
   settlement(transaction: Hex): Promise<SettlingVote[] | null>
+  /** Timestamp (seconds) from which the seats of a bench can be released, and whether they are still held. */
+  bench(bench: Hex): Promise<{ until: bigint; held: boolean }>
   /** Timestamp (seconds) at which the batch's current window ends; 0n while its slot is not recorded or when final. */
   deadline(batchId: Hex): Promise<bigint>
   /** Position at which a slot's value exists: height of its block, or with the drand beacon the time of its round. */
@@ -138,6 +140,7 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
   const escrow = { address: contracts.escrow, abi: escrowAbi } as const
   const beacon = { address: contracts.beacon, abi: beaconAbi } as const
   const batches = { address: contracts.batches, abi: batchesAbi } as const
+  const seats = { address: contracts.seats, abi: seatsAbi } as const
 
   async function ask<T>(name: string, answer: Promise<T>): Promise<T> {
     try {
@@ -232,6 +235,10 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
       return functionName === 'settle' ? args[1].map((vote) => ({ ...vote })) : null
     },
     deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
+    async bench(bench) {
+      const { until, voters } = await ask('bench', read({ ...seats, functionName: 'benchOf', args: [bench] }))
+      return { until, held: voters !== 0n }
+    },
     slotHeight: clock.opensAt,
     beaconPosition: clock.position,
     async beaconValue(slot) {

@@ -6,6 +6,7 @@ import { type NetworkFile, networkId, networkTag } from '../../protocol/network.
 import type { Offer } from '../../protocol/rules/offer.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { ignore } from '../../protocol/verdict.ts'
+import { createRootPool } from '../attestation/root-pool.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
 import { batchesDomain, escrowDomain } from '../chain/eip712.ts'
 import { checkCircuits } from '../circuits.ts'
@@ -80,6 +81,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   const id = networkId(file)
   const chain = await openChain({ network: file, rpcUrl: config.rpcUrl, key: toHex(identity.privateKey) })
   const committer = await createCommitter()
+  const roots = createRootPool(committer)
   const unheard = async () => ignore('NOT_SUBSCRIBED')
   const network = await createNetwork({
     identity,
@@ -128,7 +130,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     )
     try {
       return await openConsumerSession(
-        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
+        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, roots: roots.root, log },
         { model, bid, offer: offer.id, session: fromHex(session), ceiling, policy, canonical },
       )
     } catch (error) {
@@ -208,6 +210,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     reclaim: () => reclaimSessions(chain),
     async stop() {
       await streams.stop()
+      await roots.close()
       await content.stop()
       await network.stop()
       chain.close()

@@ -146,8 +146,9 @@ export type Consumer = {
    * needs a longer window.
    * @param options.windowMs how long they are listened to. @default 2_000
    * @param options.bids end as soon as so many are in
+   * @param options.signal end with what is in
    */
-  quote(model: string, options?: { windowMs?: number; bids?: number }): Promise<Quote[]>
+  quote(model: string, options?: { windowMs?: number; bids?: number; signal?: AbortSignal }): Promise<Quote[]>
   /** The state of a receipt by its id; throws `RECEIPT_UNKNOWN` for one that this connection did not make. */
   receipt(id: string): Receipt
   /** Waits for open receipts (5 s), gives sessions back and leaves the network. */
@@ -348,7 +349,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
     infer,
     batch,
     run,
-    async quote(id, { windowMs = 2_000, bids: most } = {}) {
+    async quote(id, { windowMs = 2_000, bids: most, signal } = {}) {
       let quotes: Quote[] = []
       const enough = new SinterError('QUOTED', 'prices were asked for, nothing is bought')
       try {
@@ -359,6 +360,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
           priceCeiling: options.ceiling,
           windowMs,
           ...(most === undefined ? {} : { enough: (bids) => bids.length >= most }),
+          ...(signal === undefined ? {} : { signal }),
           choose(bids) {
             quotes = bids.map(({ provider, price, expectedLatencyMs, warm, executionProvider }) => ({
               provider,

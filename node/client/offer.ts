@@ -43,6 +43,8 @@ export type OfferTerms = {
   canonical?: boolean
   /** Where providers had best be, such as `eu-west`: a hint, those elsewhere may bid. @default anywhere */
   region?: string
+  /** Ends the gathering early, with the bids that are in. */
+  signal?: AbortSignal
 }
 
 /** A bid with the peer id to reach its maker by. */
@@ -124,16 +126,21 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
       const key = offer.id.toString()
       try {
         await new Promise<void>((resolve, reject) => {
-          const timer = setTimeout(resolve, windowMs)
-          const arrived = (): void => {
-            if (!terms.enough?.(bids)) return
+          const done = (): void => {
             clearTimeout(timer)
+            terms.signal?.removeEventListener('abort', done)
             resolve()
+          }
+          const timer = setTimeout(done, windowMs)
+          if (terms.signal?.aborted) return done()
+          terms.signal?.addEventListener('abort', done)
+          const arrived = (): void => {
+            if (terms.enough?.(bids)) done()
           }
           open.set(key, { offer, bids, bidders: new Set(), arrived })
           network.publish('offers', sealed.bytes).catch((error: unknown) => {
-            clearTimeout(timer)
             reject(new SinterError(errorCode(error), 'the offer could not be published', { cause: error }))
+            done()
           })
         })
       } finally {

@@ -69,6 +69,8 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const { ceiling, providers = 2, sessionJobs = 256, windowMs = 2_000, bids: wanted = 3, openMs = 30_000 } = init
   const { latencyValue = ceiling / 10_000n, accept = () => true, region = '', onBids } = init
   let size = providers
+  const closing = new AbortController()
+  const { signal } = closing
   const slots = new Set<Slot>()
   let closed = false
   let everOpen = false
@@ -128,6 +130,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
         priceCeiling: ceiling,
         windowMs,
         region,
+        signal,
         exclude,
         enough: (bids) => eligible(bids).length >= Math.max(count, wanted),
         choose: (bids) => best(bids, eligible(bids)),
@@ -148,6 +151,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       priceCeiling: ceiling,
       windowMs,
       region,
+      signal,
       // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
       enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
       choose: (bids) => best(bids, eligible(bids)),
@@ -247,6 +251,8 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
     },
     async close() {
       closed = true
+      // Nobody waits for bids any more.
+      closing.abort()
       await opening?.catch(() => {})
       const open = [...slots]
       slots.clear()

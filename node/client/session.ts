@@ -14,6 +14,7 @@ import {
   type SessionHead,
 } from '../../protocol/rules/receipt.ts'
 import { commitSide } from '../attestation/commit.ts'
+import type { Roots } from '../attestation/root-pool.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
 import {
@@ -39,6 +40,8 @@ export type ConsumerComponents = {
   vouchers: SigningDomain
   streams: Pick<Streams, 'open'>
   committer: Committer
+  /** Roots of inputs and outputs. @default by the committer, in this thread */
+  roots?: Roots
   log: Log
 }
 
@@ -101,6 +104,10 @@ type PendingJob = {
   receipt: Deferred<Receipt>
 }
 
+/** After what is ready to run has run: the next request leaves before the commitments of the last one are made. */
+const afterwards = (): Promise<void> =>
+  new Promise((resolve) => (typeof setImmediate === 'function' ? setImmediate(resolve) : setTimeout(resolve)))
+
 /** Milliseconds a receipt may take after its result. */
 const RECEIPT_TIMEOUT_MS = 60_000
 
@@ -131,10 +138,13 @@ export async function openConsumerSession(
   terms: SessionTerms,
 ): Promise<ConsumerSession> {
   const { identity, networkId, vouchers, committer, log } = components
+  const { roots = async (of, ...side) => commitSide(committer, of, ...side) } = components
   const { model, bid, session, ceiling, policy, canonical } = terms
   const { manifest } = model
   const stream = await assign(components, terms)
   const pending = new Map<bigint, PendingJob>()
+  /** Statements on their way, by the number of their job. */
+  const stated = new Map<bigint, Promise<void>>()
   let head: SessionHead = SESSION_START
   let next = 1n
   let ended: SinterError | null = null
@@ -233,14 +243,21 @@ export async function openConsumerSession(
     wire: WireTensor[],
     outputs: WireTensor[],
   ): Promise<void> {
-    job.inputRoot = commitSide(committer, model, 'input', job.jobKey, inputs)
-    job.outputRoot = commitSide(committer, model, 'output', job.jobKey, quantisedOutputs(manifest, outputs))
+    await afterwards()
+    const [inputRoot, outputRoot] = await Promise.all([
+      roots(model, 'input', job.jobKey, inputs),
+      roots(model, 'output', job.jobKey, quantisedOutputs(manifest, outputs)),
+    ])
+    job.inputRoot = inputRoot
+    job.outputRoot = outputRoot
+    // Statements go in the order of the answers, whichever roots are ready first.
+    await stated.get(seq - 1n)
     const statement = seal('input', networkId, identity.privateKey, {
       session,
       seq,
       inputDigest: tensorsDigest(wire),
       jobKeyDigest: jobKeyDigest(job.jobKey),
-      inputRoot: job.inputRoot,
+      inputRoot,
     })
     await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
   }
@@ -277,7 +294,9 @@ export async function openConsumerSession(
       next = seq + 1n
       last = outputs
       const named = outputValues(manifest, outputs)
-      finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
+      const stating = finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
+      stated.set(seq, stating)
+      void stating.then(() => stated.delete(seq))
       return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: job.receipt.promise }
     } catch (error) {
       pending.delete(seq)

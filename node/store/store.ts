@@ -12,6 +12,7 @@ export type TableName =
   | 'batches'
   | 'attestations'
   | 'votes'
+  | 'benches'
   | 'transactions'
   | 'cursor'
   | 'scores'
@@ -23,6 +24,7 @@ const SYNC: Record<TableName, boolean> = {
   batches: true,
   attestations: true,
   votes: true,
+  benches: true,
   transactions: true,
   cursor: false,
   scores: false,
@@ -135,6 +137,7 @@ export async function openStore(folder: string): Promise<Store> {
     batches: make('batches'),
     attestations: make('attestations'),
     votes: make('votes'),
+    benches: make('benches'),
     transactions: make('transactions'),
     cursor: make('cursor'),
     scores: make('scores'),

@@ -196,6 +196,8 @@ function networks(): unknown {
       beacon: contract('beacon'),
       batches: contract('batches'),
       prices: contract('prices'),
+      seats: contract('seats'),
+      canaries: contract('canaries'),
       emissions: contract('emissions'),
     },
     params: { draws: 4, minStake: '1000000000000000000000' },
