@@ -37,6 +37,8 @@ export type PlanTable = PlanBase & {
   apply: (x: number) => number
   /** What the least input stands for, with all that saturated to it. */
   lowest?: number
+  /** All its inputs are ends of segments, so that one table is exact. */
+  exact?: boolean
 }
 export type PlanExtremum = PlanBase & { kind: 'extremum'; input: PlanOperand; reduce: number[] }
 /** weight·a/b, or weight/b where there is no a. */
@@ -56,6 +58,7 @@ export type Scale = { scale: number; offset: number }
  * - divisor: numbers from 1 up, integer = number − 2^15 − 1; they have one sign in all samples, `flip` says which
  * - wide: the same in 32 bits, as fine as they allow
  * - root: of a wide tensor
+ * - steps: of a sum of tensors of one scale, whose every quantum becomes a segment of a table
  */
 export type Grid =
   | { kind: 'free' }
@@ -65,6 +68,10 @@ export type Grid =
   | { kind: 'divisor' }
   | { kind: 'wide' }
   | { kind: 'root' }
+  | { kind: 'steps' }
+
+/** Integers from one knot of a table to the next. */
+export const SEGMENT = 1024
 
 export type PlanTensor = { name: string; shape: number[]; bits: 16 | 32; grid: Grid; viewOf: number | null }
 

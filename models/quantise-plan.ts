@@ -2,18 +2,19 @@ import { stepAlong } from './access.ts'
 import { EXACT_LIMIT, PRE_LIMIT } from './bounds.ts'
 import { ROOT_OFFSET } from './canonical.ts'
 import type { Axis, Manifest, Op, Operand } from './manifest.ts'
-import type {
-  Plan,
-  PlanArray,
-  PlanAxis,
-  PlanDivide,
-  PlanLinear,
-  PlanOp,
-  PlanOperand,
-  PlanProduct,
-  PlanTable,
-  PlanTensor,
-  Scale,
+import {
+  type Plan,
+  type PlanArray,
+  type PlanAxis,
+  type PlanDivide,
+  type PlanLinear,
+  type PlanOp,
+  type PlanOperand,
+  type PlanProduct,
+  type PlanTable,
+  type PlanTensor,
+  type Scale,
+  SEGMENT,
 } from './plan.ts'
 import { quantise, roundTiesToEven } from './quantise.ts'
 import { rowSize, usefulSizes } from './ranges.ts'
@@ -180,6 +181,10 @@ export function quantisePlan(given: Plan, ranges: Range[], headroom: number): Qu
       return writeLinear(op, 0, { w: [1], b: 0 }, 0)
     }
     if (grid.kind === 'wide') return wideLinear(op)
+    if (grid.kind === 'steps') {
+      setScale(op.output, { scale: scaleOf(first!.tensor).scale / SEGMENT, offset: 0 })
+      return writeLinear(op, 0, { w: op.terms.map(({ weight }) => SEGMENT * Number(weight)), b: 0 })
+    }
     if (grid.kind === 'fixed') {
       const scale = { scale: grid.scale, offset: grid.offset }
       setScale(op.output, scale)
@@ -326,7 +331,7 @@ export function quantisePlan(given: Plan, ranges: Range[], headroom: number): Qu
     const { name, input, output } = op
     const [scale, tensor, range] = [scaleOf(input), tensorAt(output), ranges[output]!]
     const base = { kind: 'table', name, input, output, function: op.function } as const
-    const split = splitTable(op, scale, tensor, range, headroom)
+    const split = op.exact ? null : splitTable(op, scale, tensor, range, headroom)
     if (split === null) {
       const found = tabulate(op, scale, tensor, range, headroom)
       setScale(output, found.scale)

@@ -15,9 +15,10 @@ import { createTracer } from './attestation/tracer.ts'
 import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
 import { notPast, storedCursor } from './chain/cursor.ts'
-import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
+import { batchesDomain, escrowDomain } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
+import { storedJournal } from './chain/stored-journal.ts'
 import { checkCircuits } from './circuits.ts'
 import { type Placement, placements as placementsOf } from './exec/devices.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
@@ -29,6 +30,7 @@ import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
 import { createRuntimes, type RuntimesInit } from './model/runtimes.ts'
 import { type Content, createContent } from './net/content.ts'
+import { storedPeers } from './net/known-peers.ts'
 import { createNetwork, type Network } from './net/libp2p.ts'
 import type { Log } from './net/log.ts'
 import { createStreams } from './net/streams.ts'
@@ -36,9 +38,11 @@ import { type AttestComponents, type Attester, createAttester } from './stages/a
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
+import { createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
+import { enterRegistry, keepFloor } from './stages/entry.ts'
 import { gossipValidators } from './stages/gossip.ts'
 import { jobHandler } from './stages/session.ts'
 import { createUpkeep } from './stages/upkeep.ts'
@@ -67,6 +71,8 @@ export type NodeConfig = {
   /** Escrow balance to keep for verification floors. */
   floorDeposit: bigint
   memoryMib: number
+  /** Bytes of models and data on disk, above which the least recently used go. @default 20 GiB */
+  diskBytes?: number
   /** Devices and sessions of each model. @default one session on the provider's default device */
   placements?: Placement[]
   /** How many models are kept and what they may take. */
@@ -111,24 +117,6 @@ export type RunningNode = {
   stop(): Promise<void>
 }
 
-/** Registers the operator with its stake, its own owner unless it registered otherwise before, and funds verification floors. */
-async function enterRegistry(chain: Chain, config: NodeConfig): Promise<void> {
-  const { identity, stake, hardwareClass, floorDeposit, log } = config
-  if (stake === 0n) return
-  if ((await chain.node(identity.address)) === null) {
-    const payoutConsent = await signPayoutConsent(config.network, toHex(identity.privateKey), identity.address)
-    await chain.register({ payout: identity.address, hardwareClass, stake, payoutConsent })
-    log.info({ event: 'node.registered', operator: identity.address, stake: stake.toString() }, 'registered')
-  }
-  await keepFloor(chain, identity.address, floorDeposit, floorDeposit)
-}
-
-/** Fills the escrow balance up to `target` when it is below `least`. */
-async function keepFloor(chain: Chain, account: Address, least: bigint, target: bigint): Promise<void> {
-  const balance = await chain.balanceOf(account)
-  if (balance < least) await chain.deposit((target > least ? target : least) - balance)
-}
-
 /** What is under way when a node stops gets this long to end (ms). All that matters is on disk or on the chain by then. */
 const STOP_GRACE_MS = 4_000
 
@@ -161,7 +149,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       network: file,
       rpcUrl: config.rpcUrl,
       key: toHex(identity.privateKey),
-      store,
+      journal: storedJournal(store),
       confirmations,
       rounds: drand && httpRounds(drandUrls, drand),
       ...(maxFeePerGas === undefined ? {} : { maxFeePerGas }),
@@ -206,15 +194,22 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       tag: networkTag(file),
       listen: config.listen,
       bootstrap: config.bootstrap,
+      known: storedPeers(store),
       mode: 'node',
       devnet: config.devnet,
       topics: gossip.topics,
       log,
     })
     cleanup.push(() => network.stop())
-    const content = await createContent({ network, folder: join(dataDir, 'blocks'), log })
-    cleanup.push(() => content.stop())
     const streams = createStreams({ libp2p: network.libp2p, log })
+    const content = await createContent({
+      network,
+      streams,
+      folder: join(dataDir, 'blocks'),
+      ...(config.diskBytes !== undefined && { quotaBytes: config.diskBytes }),
+      log,
+    })
+    cleanup.push(() => content.stop())
     cleanup.push(() => streams.stop())
 
     const voteWindowMs = 1000 * chain.params.voteWindow
@@ -292,6 +287,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       },
       { commitMs: voteWindowMs / 12, patienceMs: voteWindowMs / 2, ...config.vote },
     )
+    const benches = createBenches({ address: identity.address, chain, store, log })
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
@@ -356,21 +352,28 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // The book is in memory: a restart reads again from the oldest batch that was not finished.
     const cursor = storedCursor(store, `batches-${networkTag(file)}`)
     const from = await cursor.load()
-    const watcher = chain.watchBatches((event) => book.apply(event), {
-      ...(from === null ? {} : { from }),
-      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
-      onFork(block) {
-        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
-        book.undo(block)
+    const watcher = chain.watchBatches(
+      async (event) => {
+        book.apply(event)
+        await benches.apply(event)
       },
-      onError: (error) =>
-        log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
-    })
+      {
+        ...(from === null ? {} : { from }),
+        onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+        onFork(block) {
+          log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+          book.undo(block)
+        },
+        onError: (error) =>
+          log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+      },
+    )
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
     const loops = [
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),
+      repeat('benches', 10 * every, log, () => benches.tick()),
       repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {

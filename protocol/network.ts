@@ -23,6 +23,8 @@ export const networkSchema = z.strictObject({
     escrow: address,
     beacon: address,
     batches: address,
+    seats: address,
+    canaries: address,
     prices: address,
     emissions: address,
     /** Reports measured capacity; a network without it steers and pays by none. */

@@ -2,18 +2,16 @@ import { numberAttribute } from '../fold-tensor.ts'
 import { fail } from '../lower.ts'
 import { MANIFEST_LIMITS } from '../manifest.ts'
 import type { Graph, GraphNode } from '../onnx.ts'
+import type { Grid } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
 import { toRef } from './apply.ts'
 import {
   type Activation,
-  activationAt,
   type Context,
-  type Lower,
   plain,
   requiredConstant,
   resolveAxis,
   setActivation,
-  shapeOf,
   uncovered,
   type Value,
 } from './context.ts'
@@ -21,7 +19,7 @@ import { emitLinear, gridOf } from './emit.ts'
 import { alignedOperand, frameOf } from './frame.ts'
 import { isRowMajor, plainFactors, type Ref, wholeRef } from './ref.ts'
 
-/** Inputs and outputs of a graph, and what of it is the consumer's: embeddings and a last ArgMax. */
+/** Inputs and outputs of a graph, and what of it is the consumer's: embeddings. */
 
 /** Rows of a constant by the integers of a graph input. */
 export function embed(context: Context, node: GraphNode, ids: Value & { kind: 'ids' }): void {
@@ -56,18 +54,10 @@ function inputRef(tensor: number, dims: number[]): Ref {
   )
 }
 
-export const argMax: Lower = (context, node) => {
-  const activation = activationAt(context, node, 0)
-  const name = node.outputs[0]!
-  const isOutput = context.plan.outputs.some((output) => output.name === name)
-  if (!isOutput || context.readers.get(name) !== 1)
-    uncovered(node, 'is read inside the graph; only a last ArgMax is taken')
-  if (numberAttribute(node, 'select_last_index', 0) !== 0) uncovered(node, 'takes the last of equal maxima')
-  const dims = shapeOf(activation)
-  const axis = resolveAxis(node, numberAttribute(node, 'axis', 0), dims.length)
-  if (axis === 0) uncovered(node, 'goes along the batch')
-  context.values.set(name, { kind: 'argmax', activation, axis, source: node.inputs[0]!, dims })
-}
+/** Whether a tensor's integers are its numbers times a power of two, and nothing else. */
+const isPowerOfTwo = (grid: Grid): boolean =>
+  grid.kind === 'free' ||
+  (grid.kind === 'fixed' && grid.levels === null && grid.offset === 0 && Number.isInteger(Math.log2(grid.scale)))
 
 /** The tensor of a graph output: the result of an op, row-major, batch left out, at a power-of-two scale. */
 export function outputTensor(context: Context, node: GraphNode, activation: Activation, taken: Set<number>): number {
@@ -79,7 +69,7 @@ export function outputTensor(context: Context, node: GraphNode, activation: Acti
   const root = tensor.viewOf ?? ref.tensor
   const fits =
     whole &&
-    gridOf(context, ref.tensor).kind === 'free' &&
+    isPowerOfTwo(gridOf(context, ref.tensor)) &&
     plan.ops.some(({ output }) => output === root) &&
     !taken.has(root)
   let from = ref.tensor

@@ -58,7 +58,7 @@ export function reducedOperand(ref: Ref, axes: readonly number[], frame: Frame) 
 }
 
 /** The result without its reduced axes. */
-function dropAxes(activation: Activation, axes: readonly number[], keep: boolean): Activation {
+export function dropAxes(activation: Activation, axes: readonly number[], keep: boolean): Activation {
   if (keep) return activation
   const kept = (_: unknown, axis: number): boolean => !axes.includes(axis)
   if (activation.form === 'squares') return { ...activation, shape: activation.shape.filter(kept) }

@@ -3,11 +3,13 @@ import { bytesToBigint } from '../../protocol/bytes.ts'
 import {
   batchesAbi,
   beaconAbi,
+  canariesAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
   pricesAbi,
   registryAbi,
+  seatsAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -26,7 +28,18 @@ type Fact = [what: string, found: unknown, stated: unknown]
  */
 export async function checkDeployment(network: NetworkFile, rpcUrl: string | readonly string[]): Promise<number> {
   const client = openClient(rpcUrl, 250, { chainId: network.chainId })
-  const { token, registry, escrow, beacon, batches, prices, emissions, capacity = NO_CAPACITY } = network.contracts
+  const {
+    token,
+    registry,
+    escrow,
+    beacon,
+    batches,
+    seats,
+    canaries,
+    prices,
+    emissions,
+    capacity = NO_CAPACITY,
+  } = network.contracts
   const stated = paramsFromJson(network.params)
   const ask = (address: Address, abi: Abi, functionName: string, args: unknown[] = []): Promise<unknown> =>
     client.readContract({ address, abi, functionName, args }).catch((error: unknown) => {
@@ -39,7 +52,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
   }
   const { unbondingDelay, minStake, closeWindow, slotLength, minDelay, cap } = stated
   await compare(token, tokenAbi, { cap, minter: emissions }, 'token')
-  await compare(registry, registryAbi, { token, escrow, batches, unbondingDelay, minStake }, 'registry')
+  await compare(registry, registryAbi, { token, escrow, batches, seats, unbondingDelay, minStake }, 'registry')
   await compare(escrow, escrowAbi, { token, registry, batches, closeWindow }, 'escrow')
   const drand = drandOf(network)
   if (drand === null) await compare(beacon, beaconAbi, { slotLength, minDelay }, 'beacon')
@@ -49,7 +62,13 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     const facts = { genesis, period, roundsPerSlot: slotLength, minDelay, publicKey: key }
     await compare(beacon, drandBeaconAbi, facts, 'beacon')
   }
-  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions }, 'batches')
+  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, seats }, 'batches')
+  const { seatStake, seatWindow } = stated
+  await compare(seats, seatsAbi, { registry, batches, seatStake, seatWindow }, 'seats')
+  const { canaryWindow: revealWindow, canaryPeriod: period, canaryRewardBps: rewardBps } = stated
+  const knows = { token, registry, batches, seats, revealWindow, period, rewardBps }
+  await compare(canaries, canariesAbi, knows, 'canaries')
+  facts.push(['seats.isJudge(canaries)', await ask(seats, seatsAbi as Abi, 'isJudge', [canaries]), true])
   await compare(emissions, emissionsAbi, { token, registry, prices, batches, capacity }, 'emissions')
   const { targetPpm, deltaBps } = stated
   await compare(prices, pricesAbi, { emissions, targetPpm, deltaBps }, 'prices')

@@ -6,6 +6,7 @@ import { bytesToBigint } from '../../protocol/bytes.ts'
 import {
   batchesAbi,
   beaconAbi,
+  canariesAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
@@ -13,6 +14,7 @@ import {
   feedAbi,
   pricesAbi,
   registryAbi,
+  seatsAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
@@ -48,7 +50,7 @@ export type DeployOptions = {
 const DEFAULT_FAUCET_FUND = 10n ** 21n
 
 /** What `Batches` calls. */
-const LIBRARIES = ['Audits', 'Ballots', 'Forfeits']
+const LIBRARIES = ['Audits', 'Ballots', 'Forfeits', 'Ranges']
 
 /** Bytecode of a contract in protocol/contracts/artifacts, with the addresses of the libraries that it calls. */
 export function bytecodeOf(name: string, libraries: Record<string, Address> = {}): Hex {
@@ -86,7 +88,8 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
-  const [batches, prices, emissions, drip] = [7, 8, 9, 10].map(at) as [Address, Address, Address, Address]
+  const [batches, prices, emissions, seats] = [8, 9, 10, 11].map(at) as [Address, Address, Address, Address]
+  const [canaries, drip] = [at(12), at(13)]
   const p = params
 
   const deploy = async (
@@ -127,12 +130,13 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       token,
       escrow,
       batches,
+      seats,
       BigInt(p.unbondingDelay),
       p.minStake,
     ]),
     deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow), stakeParams(p)]),
     ...LIBRARIES.map((library) => deploy(library, libraries[library]!, [], [])),
-    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, batchParams]),
+    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, seats, batchParams]),
     deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
     deploy('Emissions', emissions, emissionsAbi as Abi, [
       token,
@@ -141,6 +145,16 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       batches,
       options.capacity ?? NO_CAPACITY,
       emissionParams(p),
+    ]),
+    deploy('Seats', seats, seatsAbi as Abi, [registry, batches, p.seatStake, BigInt(p.seatWindow), [canaries]]),
+    deploy('Canaries', canaries, canariesAbi as Abi, [
+      token,
+      registry,
+      batches,
+      seats,
+      BigInt(p.canaryWindow),
+      BigInt(p.canaryPeriod),
+      p.canaryRewardBps,
     ]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
@@ -157,6 +171,8 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       escrow,
       beacon,
       batches,
+      seats,
+      canaries,
       prices,
       emissions,
       ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
@@ -186,9 +202,12 @@ export async function deployFeed(rpcUrl: string, key: Hex, description: string, 
 
 /** What no single contract can check. Throws `NETWORK_PARAMS`. */
 function checkParams(p: NetworkParams): void {
-  const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow
+  const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow + p.seatWindow
   if (p.unbondingDelay <= longest) {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
+  }
+  if (p.canaryWindow <= longest) {
+    throw new SinterError('NETWORK_PARAMS', `canaryWindow must exceed all windows of a batch together (${longest} s)`)
   }
   if (p.genesis + scheduleBound(p) > p.cap) {
     throw new SinterError('NETWORK_PARAMS', 'genesis and everything the schedule may mint must stay under the cap')

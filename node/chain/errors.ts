@@ -11,17 +11,30 @@ import {
 import {
   batchesAbi,
   beaconAbi,
+  canariesAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
   faucetAbi,
   registryAbi,
+  seatsAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 
 /** Contracts call each other, so a revert may carry any one's error. */
-const ERRORS: Abi = [tokenAbi, registryAbi, escrowAbi, beaconAbi, drandBeaconAbi, batchesAbi, emissionsAbi, faucetAbi]
+const ERRORS: Abi = [
+  tokenAbi,
+  registryAbi,
+  escrowAbi,
+  beaconAbi,
+  drandBeaconAbi,
+  batchesAbi,
+  seatsAbi,
+  canariesAbi,
+  emissionsAbi,
+  faucetAbi,
+]
   .flat()
   .filter((entry) => entry.type === 'error')
 

@@ -15,6 +15,7 @@ import {
   escrowAbi,
   faucetAbi,
   registryAbi,
+  seatsAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -78,6 +79,8 @@ export type Steps = {
   finalize(batchId: Hex): Promise<Done>
   abandon(batchId: Hex): Promise<Done>
   collect(batchId: Hex, range: number): Promise<Done>
+  /** Frees the seats of a bench whose time is over; `voters` as the batch was settled with. */
+  releaseSeats(bench: Hex, voters: Address[]): Promise<Done>
   /** Devnet: start money, once per address; the caller pays the gas. Throws `NO_FAUCET` elsewhere. */
   drip(to: Address): Promise<Done>
 }
@@ -102,7 +105,7 @@ export function openSteps(
   clock: BeaconClock,
   rounds: RoundSource | null,
 ): Steps {
-  const { token, registry, escrow, beacon, batches, faucet } = network.contracts
+  const { token, registry, escrow, beacon, batches, seats, faucet } = network.contracts
 
   async function send(
     to: Address,
@@ -208,6 +211,7 @@ export function openSteps(
     finalize: async (batchId) => done(await onBatches('finalize', batchId)),
     abandon: async (batchId) => done(await onBatches('abandon', batchId)),
     collect: async (batchId, range) => done(await onBatches('collect', batchId, BigInt(range))),
+    releaseSeats: async (bench, voters) => done(await send(seats, seatsAbi as Abi, 'release', [bench, voters])),
     async drip(to) {
       if (faucet === undefined) throw new SinterError('NO_FAUCET', 'this network has no faucet')
       return done(await send(faucet, faucetAbi as Abi, 'drip', [to]))

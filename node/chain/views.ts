@@ -1,5 +1,5 @@
-import type { Hex, PublicClient } from 'viem'
-import { batchesAbi, beaconAbi, escrowAbi, registryAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import { decodeFunctionData, type Hex, type PublicClient } from 'viem'
+import { batchesAbi, beaconAbi, escrowAbi, registryAbi, seatsAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { BeaconClock, Head } from './beacon.ts'
@@ -76,6 +76,9 @@ export type RegisteredNode = {
   hardwareClass: string
 }
 
+/** A vote as a settling transaction carries it. */
+export type SettlingVote = { verdicts: Hex; digest: Hex; signature: Hex }
+
 /** Reads of the chain. All throw `CHAIN_…` errors (see errors.ts). */
 export type Views = {
   /** Height and timestamp (seconds) of the newest block. */
@@ -112,6 +115,12 @@ export type Views = {
   committee(batchId: Hex): Promise<Address[]>
   /** Whether agreeing votes of these members of the current committee settle. */
   quorate(batchId: Hex, voters: Address[]): Promise<boolean>
+  /** What these votes weigh and what settles: members, or stake once the committee was redrawn. */
+  standing(batchId: Hex, voters: Address[]): Promise<{ given: bigint; needed: bigint }>
+  /** The signed votes that a transaction settled with; null when it did not call the contract itself. */
+  settlement(transaction: Hex): Promise<SettlingVote[] | null>
+  /** Timestamp (seconds) from which the seats of a bench can be released, and whether they are still held. */
+  bench(bench: Hex): Promise<{ until: bigint; held: boolean }>
   /** Timestamp (seconds) at which the batch's current window ends; 0n while its slot is not recorded or when final. */
   deadline(batchId: Hex): Promise<bigint>
   /** Position at which a slot's value exists: height of its block, or with the drand beacon the time of its round. */
@@ -131,6 +140,7 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
   const escrow = { address: contracts.escrow, abi: escrowAbi } as const
   const beacon = { address: contracts.beacon, abi: beaconAbi } as const
   const batches = { address: contracts.batches, abi: batchesAbi } as const
+  const seats = { address: contracts.seats, abi: seatsAbi } as const
 
   async function ask<T>(name: string, answer: Promise<T>): Promise<T> {
     try {
@@ -142,6 +152,12 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
   const read = client.readContract
   const sessionOf: Views['session'] = (session) =>
     ask('session', read({ ...escrow, functionName: 'sessionOf', args: [session] }))
+
+  const standing: Views['standing'] = async (batchId, voters) => {
+    const args = [batchId, voters] as const
+    const [given, needed] = await ask('standing', read({ ...batches, functionName: 'standing', args }))
+    return { given, needed }
+  }
 
   return {
     async head() {
@@ -208,11 +224,21 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
       return [...(await ask('committee', read({ ...batches, functionName: 'committee', args: [batchId] })))]
     },
     async quorate(batchId, voters) {
-      const args = [batchId, voters] as const
-      const [given, needed] = await ask('quorate', read({ ...batches, functionName: 'standing', args }))
+      const { given, needed } = await standing(batchId, voters)
       return given >= needed
     },
+    standing,
+    async settlement(transaction) {
+      const { to, input } = await ask('settlement', client.getTransaction({ hash: transaction }))
+      if (to?.toLowerCase() !== contracts.batches.toLowerCase()) return null
+      const { functionName, args } = decodeFunctionData({ abi: batchesAbi, data: input })
+      return functionName === 'settle' ? args[1].map((vote) => ({ ...vote })) : null
+    },
     deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
+    async bench(bench) {
+      const { until, voters } = await ask('bench', read({ ...seats, functionName: 'benchOf', args: [bench] }))
+      return { until, held: voters !== 0n }
+    },
     slotHeight: clock.opensAt,
     beaconPosition: clock.position,
     async beaconValue(slot) {

@@ -1,18 +1,22 @@
+import { givenInputs } from '../../models/lookup.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
+import type { GetOptions } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
 import { type Auditor, createAuditor } from './audit.ts'
+import type { BatchCheck } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
-import { classified } from './failures.ts'
+import { classified, rethrow } from './failures.ts'
 import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
-import { openerOf } from './opener.ts'
+import type { Memory } from './memory.ts'
+import { openerOf, turns } from './opener.ts'
 import { createPool, type Pool, type PoolInit } from './pool.ts'
 import { createReceiptBook, parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
 import { createScheduler, type RequestOptions, type Scheduler } from './scheduler.ts'
-import { createScores } from './score.ts'
 import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
@@ -29,10 +33,16 @@ export type ConsumerOptions = {
    * shows them to everybody. @default 0.01
    */
   audit?: number
+  /**
+   * Verifies the attestations and votes of the batches that receipts come to lie in, as the committee does (about a second of computing a
+   * batch, in a process of its own where there are processes). @default true
+   */
+  verify?: boolean
   /** How providers are chosen and sessions kept. */
   scheduler?: Omit<PoolInit, 'ceiling'>
 }
 
+/** How one job is carried out. */
 export type InferOptions = RequestOptions
 
 /** One job's receipt. The chain's part is what the RPC endpoint says. */
@@ -44,6 +54,8 @@ export type Receipt = {
   readonly provider: Address
   /** Where it stands now; asks nobody. */
   status(): ReceiptStatus
+  /** What this connection checked by itself of the batch that the receipt lies in. Null before it is anchored. */
+  checks(): BatchCheck | null
   /** Resolves when both sides have signed for the job. Throws a `ProviderError` with the code for which the receipt was refused. */
   acknowledged(): Promise<void>
 }
@@ -80,15 +92,15 @@ export type ModelInfo = {
   name: string
   /** Multiply-adds of one job. */
   units: number
-  /** All float32; the shape of one job, without a batch axis. */
-  inputs: { name: string; shape: number[] }[]
+  /** The shape of one job, without a batch axis; float32, or integers below `rows` that are looked up here (null: floats). */
+  inputs: { name: string; shape: number[]; rows: number | null }[]
   outputs: { name: string; shape: number[] }[]
 }
 
 export type RunOptions = IterateOptions & {
   /** Which output becomes which input of the next step. @default outputs with an input's name, or with that and `_out` */
   carry?: Readonly<Record<string, string>>
-  /** Inputs of a step that do not come from the step before, such as its part of the data. */
+  /** Inputs of a step that do not come from the step before, such as its part of the data; or a state in place of the last one. */
   feed?(step: number): Readonly<Record<string, Inputs>> | Promise<Readonly<Record<string, Inputs>>>
 }
 
@@ -106,6 +118,8 @@ export type Consumer = {
   readonly spent: bigint
   /** Fetches a model's manifest and weights by content and checks them. */
   model(id: string): Promise<ModelInfo>
+  /** A file by its CID, such as a sealed data set. Throws what `Content.get` throws. */
+  file(cid: string, options: GetOptions): Promise<Uint8Array>
   /** Opens the sessions that `infer` would open, so that the first request is a warm one. Returns how many are open. */
   reserve(model: string): Promise<number>
   /** One job. Slow providers are hedged and failed ones replaced. */
@@ -135,8 +149,9 @@ export type Consumer = {
    * needs a longer window.
    * @param options.windowMs how long they are listened to. @default 2_000
    * @param options.bids end as soon as so many are in
+   * @param options.signal end with what is in
    */
-  quote(model: string, options?: { windowMs?: number; bids?: number }): Promise<Quote[]>
+  quote(model: string, options?: { windowMs?: number; bids?: number; signal?: AbortSignal }): Promise<Quote[]>
   /** The state of a receipt by its id; throws `RECEIPT_UNKNOWN` for one that this connection did not make. */
   receipt(id: string): Receipt
   /** Waits for open receipts (5 s), gives sessions back and leaves the network. */
@@ -146,29 +161,35 @@ export type Consumer = {
 /** Receipts that can be asked for by id; older ones are forgotten. */
 const KEPT_RECEIPTS = 100_000
 
-function valuesOrError({ manifest }: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
+function valuesOrError(model: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
   try {
-    return jobValues(manifest, typeof inputs === 'function' ? inputs() : inputs)
+    return jobValues(model, typeof inputs === 'function' ? inputs() : inputs)
   } catch (error) {
     return classified(error)
   }
 }
 
-type Components = { client: LightClient; address: Address; now(): number; log: Log }
+type Components = { client: LightClient; address: Address; memory: Memory; now(): number; log: Log }
 
 export async function createConsumer(components: Components, options: ConsumerOptions): Promise<Consumer> {
-  const { client, address, now, log } = components
+  const { client, address, memory, now, log } = components
+  const { scores } = memory
   const budget = createBudget(options.spendingLimit ?? null)
-  const scores = createScores(now)
   const book = createReceiptBook(address)
   const receipts = new Map<string, Receipt>()
   let auditor: Promise<Auditor> | null = null
+  const inTurn = turns()
   const openAuditor = (): Promise<Auditor> =>
     (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log }))
   const checks = createSpotChecks({ budget, auditor: openAuditor, log }, options.audit ?? 0.01)
   const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()
   const { block } = await client.chain.head()
-  const watcher = client.chain.watchBatches((event) => book.apply(event), {
+  const batchChecks = options.verify === false ? null : client.batchChecks()
+  const onEvent = (event: BatchEvent): void => {
+    book.apply(event)
+    batchChecks?.apply(event)
+  }
+  const watcher = client.chain.watchBatches(onEvent, {
     from: { next: block + 1n, marks: [] },
     pollMs: 1_000,
     onError: (error) => log.warn({ event: 'receipts.watch', error: describeError(error) }, 'the chain did not answer'),
@@ -199,6 +220,10 @@ export async function createConsumer(components: Components, options: ConsumerOp
       price,
       provider: answer.provider.provider,
       status: () => book.status(session, seq),
+      checks: () => {
+        const { batch } = book.status(session, seq)
+        return batch === null ? null : (batchChecks?.of(batch.id) ?? { attestation: null, quorum: null })
+      },
       acknowledged: () =>
         acknowledged.then(
           () => {},
@@ -216,7 +241,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
   async function infer(id: string, inputs: Inputs, request?: InferOptions): Promise<Inference> {
     try {
       const model = await client.library.load(id)
-      const values = jobValues(model.manifest, inputs)
+      const values = jobValues(model, inputs)
       const { pool, scheduler } = poolOf(model)
       const answer = await scheduler.infer(values, request)
       checks.consider(pool, model, values, answer)
@@ -274,13 +299,13 @@ export async function createConsumer(components: Components, options: ConsumerOp
     try {
       const model = await client.library.load(id)
       const links = linksOf(model.manifest, carry ?? null)
-      const open = openerOf({ client, scores, model }, options, request)
+      const open = openerOf({ client, scores, model, inTurn }, options, request)
       const release = ({ session }: ConsumerSession): Promise<void> => client.release(toHex(session))
       const replicas = createReplicas({ model, budget, open, release, auditor: openAuditor, log }, links, request)
       let current: Record<string, Inputs> = { ...state }
       try {
         for (let step = 0; step < steps; step++) {
-          const values = jobValues(model.manifest, { ...current, ...(await feed?.(step)) } as Inputs)
+          const values = jobValues(model, { ...current, ...(await feed?.(step)) } as Inputs)
           const { shares, disputed } = await replicas.step(values, steps - step)
           const inferences = shares.map((share) => inferenceOf(model, share))
           const [first] = inferences as [Inference, ...Inference[]]
@@ -303,14 +328,14 @@ export async function createConsumer(components: Components, options: ConsumerOp
     },
     async model(id) {
       try {
-        const { name, units, inputs, outputs } = (await client.library.load(id)).manifest
-        const ends = (list: { name: string; shape: number[] }[]) =>
-          list.map((end) => ({ name: end.name, shape: end.shape }))
-        return { id, name, units, inputs: ends(inputs), outputs: ends(outputs) }
+        const { manifest } = await client.library.load(id)
+        const outputs = manifest.outputs.map(({ name, shape }) => ({ name, shape }))
+        return { id, name: manifest.name, units: manifest.units, inputs: givenInputs(manifest), outputs }
       } catch (error) {
         throw classified(error)
       }
     },
+    file: (cid, request) => client.content.get(cid, request).catch(rethrow),
     async reserve(id) {
       try {
         const { pool } = poolOf(await client.library.load(id))
@@ -327,7 +352,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
     infer,
     batch,
     run,
-    async quote(id, { windowMs = 2_000, bids: most } = {}) {
+    async quote(id, { windowMs = 2_000, bids: most, signal } = {}) {
       let quotes: Quote[] = []
       const enough = new SinterError('QUOTED', 'prices were asked for, nothing is bought')
       try {
@@ -338,6 +363,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
           priceCeiling: options.ceiling,
           windowMs,
           ...(most === undefined ? {} : { enough: (bids) => bids.length >= most }),
+          ...(signal === undefined ? {} : { signal }),
           choose(bids) {
             quotes = bids.map(({ provider, price, expectedLatencyMs, warm, executionProvider }) => ({
               provider,
@@ -367,7 +393,9 @@ export async function createConsumer(components: Components, options: ConsumerOp
       await Promise.all([...pools.values()].map(({ pool }) => pool.close()))
       await (await auditor?.catch(() => null))?.stop()
       await watcher.stop()
+      await batchChecks?.stop()
       await client.stop()
+      await memory.close()
     },
   }
   return consumer

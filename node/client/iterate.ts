@@ -5,6 +5,7 @@ import type { Policy, Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
+import { unref } from '../timers.ts'
 import { type Auditor, mismatch } from './audit.ts'
 import type { Budget } from './budget.ts'
 import type { ConsumerSession, InferResult } from './session.ts'
@@ -23,6 +24,8 @@ export type IterateOptions = {
   policy?: Policy
   /** Times that a step is given to one more provider, because one failed or the answers differ. @default 4 */
   spares?: number
+  /** Providers that are not asked, nor others of their owners: the workers of a run that is split over several. @default none */
+  exclude?: readonly Address[]
   signal?: AbortSignal
 }
 
@@ -83,7 +86,7 @@ export function linksOf(manifest: Manifest, carry: Readonly<Record<string, strin
  */
 export function createReplicas(components: IterateComponents, links: [string, string][], options: IterateOptions = {}) {
   const { model, budget, log } = components
-  const { replicas: wanted = 2, timeoutMs = 30_000, spares = 4, signal } = options
+  const { replicas: wanted = 2, timeoutMs = 30_000, spares = 4, exclude = [], signal } = options
   const { manifest } = model
   if (!(wanted >= 1) || !Number.isInteger(wanted))
     throw new SinterError('OPTION_REPLICAS', 'a step is computed by one or more whole providers')
@@ -95,7 +98,7 @@ export function createReplicas(components: IterateComponents, links: [string, st
 
   function leave(replica: Replica): void {
     team.delete(replica)
-    const work = Promise.race([replica.session.close(), new Promise<void>((done) => setTimeout(done, 5_000).unref())])
+    const work = Promise.race([replica.session.close(), new Promise<void>((done) => unref(setTimeout(done, 5_000)))])
       .then(() => components.release(replica.session))
       .catch((error: unknown) =>
         log.warn({ event: 'run.unreleased', error: describeError(error) }, 'a session could not be released'),
@@ -114,7 +117,7 @@ export function createReplicas(components: IterateComponents, links: [string, st
   async function fill(count: number, stepsLeft: number): Promise<Replica[]> {
     const held = [...team].map(({ session }) => session.provider.provider)
     const left = Math.min(SESSION_JOBS, stepsLeft)
-    const sessions = await components.open(count, left, [...held, ...dropped])
+    const sessions = await components.open(count, left, [...held, ...dropped, ...exclude])
     const fresh = sessions.map((session): Replica => ({ session, left, open: [] }))
     for (const each of fresh) team.add(each)
     return fresh

@@ -4,13 +4,15 @@ import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
+import { unref } from '../timers.ts'
 import type { LightClient } from './client.ts'
 import type { ReceivedBid } from './offer.ts'
 import { effectivePrice, rankBids, type Scores } from './score.ts'
+import type { ConsumerSession } from './session.ts'
 import { createSlot, type Slot } from './slot.ts'
 
 export type PoolComponents = {
-  client: Pick<LightClient, 'openSession' | 'release'>
+  client: Pick<LightClient, 'openSession' | 'openSessions' | 'release'>
   model: LoadedModel
   scores: Scores
   onReceipt?(receipt: Receipt): void
@@ -49,6 +51,11 @@ export type Pool = {
    * background. Throws `NO_BIDS` and the other codes of `openSession`.
    */
   take(avoid?: ReadonlySet<Slot>): Promise<Slot>
+  /**
+   * Opens what is missing to `count` sessions, with providers of different owners and out of one offer, each for `jobs` jobs at least; all
+   * or none. From then on the pool keeps so many. Throws `NO_BIDS` when there are not as many, and the other codes of `openSessions`.
+   */
+  reserve(count: number, jobs: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -59,8 +66,11 @@ const CLOSE_MS = 5_000
 
 export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const { client, model, scores, log, now } = components
-  const { ceiling, providers: size = 2, sessionJobs = 256, windowMs = 2_000, bids: wanted = 3, openMs = 30_000 } = init
+  const { ceiling, providers = 2, sessionJobs = 256, windowMs = 2_000, bids: wanted = 3, openMs = 30_000 } = init
   const { latencyValue = ceiling / 10_000n, accept = () => true, region = '', onBids } = init
+  let size = providers
+  const closing = new AbortController()
+  const { signal } = closing
   const slots = new Set<Slot>()
   let closed = false
   let everOpen = false
@@ -84,15 +94,55 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   async function retire(slot: Slot): Promise<void> {
     try {
       // Who hangs is not waited for: what lies in its session is asked back all the same.
-      await Promise.race([slot.close(), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())])
+      await Promise.race([slot.close(), new Promise((resolve) => unref(setTimeout(resolve, CLOSE_MS)))])
       await client.release(toHex(slot.session.session))
     } catch (error) {
       log.warn({ event: 'scheduler.unreleased', error: describeError(error) }, 'a session could not be released')
     }
   }
 
+  function hold(opened: ConsumerSession, jobs: number): Slot {
+    const { onReceipt = () => {} } = components
+    const slot = createSlot({ scores, onDead, onReceipt, now }, opened, jobs)
+    slots.add(slot)
+    everOpen = true
+    return slot
+  }
+
+  const heldProviders = (): Address[] => [...slots].map(({ session }) => session.provider.provider)
+
+  /** The best of the bids that can be taken. Throws `NO_BIDS`. */
+  function best(bids: ReceivedBid[], open: ReceivedBid[]): ReceivedBid {
+    const [first] = rankBids(open, scores, latencyValue, region)
+    if (first === undefined)
+      throw new SinterError('NO_BIDS', `${bids.length} providers bid on the offer, and none that can be taken`)
+    return first
+  }
+
+  async function openMany(count: number, jobs: number): Promise<void> {
+    const exclude = heldProviders()
+    const eligible = (bids: ReceivedBid[]): ReceivedBid[] =>
+      bids.filter((bid) => !exclude.includes(bid.provider) && !scores.resting(bid.provider) && accept(bid))
+    const each = BigInt(Math.max(jobs, 1))
+    const sessions = await client.openSessions(
+      {
+        model,
+        priceCeiling: ceiling,
+        windowMs,
+        region,
+        signal,
+        exclude,
+        enough: (bids) => eligible(bids).length >= Math.max(count, wanted),
+        choose: (bids) => best(bids, eligible(bids)),
+        ...(onBids === undefined ? {} : { onBids }),
+      },
+      Array<bigint>(count).fill(each),
+    )
+    for (const session of sessions) hold(session, Number(each))
+  }
+
   async function openOne(): Promise<Slot> {
-    const held = new Set<Address>([...slots].map(({ session }) => session.provider.provider))
+    const held = new Set<Address>(heldProviders())
     const eligible = (bids: ReceivedBid[]): ReceivedBid[] =>
       bids.filter((bid) => !held.has(bid.provider) && !scores.resting(bid.provider) && accept(bid))
     const session = client.openSession({
@@ -101,14 +151,10 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       priceCeiling: ceiling,
       windowMs,
       region,
+      signal,
       // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
       enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
-      choose(bids) {
-        const [best] = rankBids(eligible(bids), scores, latencyValue, region)
-        if (best === undefined)
-          throw new SinterError('NO_BIDS', `${bids.length} providers bid on the offer, and none that can be taken`)
-        return best
-      },
+      choose: (bids) => best(bids, eligible(bids)),
       ...(onBids === undefined ? {} : { onBids }),
     })
     let timer: NodeJS.Timeout | undefined
@@ -116,12 +162,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       timer = setTimeout(() => reject(new SinterError('OPEN_TIMEOUT', `no session within ${openMs} ms`)), openMs)
     })
     try {
-      const opened = await Promise.race([session, late])
-      const { onReceipt = () => {} } = components
-      const slot = createSlot({ scores, onDead, onReceipt, now }, opened, sessionJobs)
-      slots.add(slot)
-      everOpen = true
-      return slot
+      return hold(await Promise.race([session, late]), sessionJobs)
     } catch (error) {
       // One that comes after all is not left open.
       if (errorCode(error) === 'OPEN_TIMEOUT')
@@ -172,14 +213,30 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   }
 
   return {
-    size,
+    get size() {
+      return size
+    },
+    async reserve(count, jobs) {
+      // An opening that is under way may bring one of them.
+      while (opening !== null) await opening.catch(() => {})
+      if (closed) throw new SinterError('CLIENT_STOPPED', 'the client has been stopped')
+      const missing = count - usable(new Set()).length
+      if (missing > 0) {
+        const many = openMany(missing, jobs).finally(() => {
+          if (opening === many) opening = null
+        })
+        opening = many
+        await many
+      }
+      size = Math.max(size, count)
+    },
     slots: () => usable(new Set()),
     async take(avoid = new Set()) {
       for (let failures = 0; ; ) {
         if (closed) throw new SinterError('CLIENT_STOPPED', 'the client has been stopped')
         tend()
-        const [best] = usable(avoid).sort((a, b) => Number(a.stalled()) - Number(b.stalled()) || cost(a) - cost(b))
-        if (best !== undefined) return best
+        const [first] = usable(avoid).sort((a, b) => Number(a.stalled()) - Number(b.stalled()) || cost(a) - cost(b))
+        if (first !== undefined) return first
         waiting++
         try {
           await open()
@@ -194,6 +251,8 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
     },
     async close() {
       closed = true
+      // Nobody waits for bids any more.
+      closing.abort()
       await opening?.catch(() => {})
       const open = [...slots]
       slots.clear()

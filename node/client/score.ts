@@ -1,7 +1,7 @@
 import type { Address } from '../../protocol/signature.ts'
 
 /** What this consumer has seen of one provider. Counts fade: each is halved when their sum reaches `FADE`. */
-type Experience = {
+export type Experience = {
   answers: number
   failures: number
   latencyMs: number | null
@@ -30,8 +30,14 @@ export type Scores = {
   resting(provider: Address): boolean
 }
 
-export function createScores(now: () => number): Scores {
-  const known = new Map<Address, Experience>()
+export type ScoresInit = {
+  /** What was known before. @default nothing */
+  known?: Map<Address, Experience>
+  /** Told of every change. */
+  onChange?(provider: Address, experience: Experience): void
+}
+
+export function createScores(now: () => number, { known = new Map(), onChange }: ScoresInit = {}): Scores {
   const fresh = (): Experience => ({ answers: 0, failures: 0, latencyMs: null, consecutive: 0, restUntilMs: 0 })
   function change(provider: Address, apply: (each: Experience) => void): void {
     const each = known.get(provider) ?? fresh()
@@ -41,6 +47,7 @@ export function createScores(now: () => number): Scores {
       each.failures /= 2
     }
     known.set(provider, each)
+    onChange?.(provider, each)
   }
   return {
     of(provider) {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '@noble/hashes/utils.js'
 import type { Committer } from '../../circuits/commit.ts'
 import { bigintToBytes, bytesToBigint, equalBytes } from '../../protocol/bytes.ts'
 import { type SigningDomain, signTyped, voucherDigest } from '../../protocol/eip712.ts'
@@ -30,6 +30,7 @@ import type { LoadedModel } from '../model/load.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
+import { unref } from '../timers.ts'
 import type { ReceivedBid } from './offer.ts'
 
 export type ConsumerComponents = {
@@ -322,7 +323,7 @@ export async function openConsumerSession(
     },
     async close() {
       const open = [...pending.values()].map(({ receipt }) => receipt.promise)
-      const patience = new Promise((resolve) => setTimeout(resolve, RECEIPT_TIMEOUT_MS).unref())
+      const patience = new Promise((resolve) => unref(setTimeout(resolve, RECEIPT_TIMEOUT_MS)))
       await Promise.race([Promise.allSettled(open), patience])
       await stream.close()
       stream.abort(new SinterError('STREAM_CLOSED', 'the session is closed'))

@@ -1,9 +1,12 @@
+import { givenInputs, inputValues } from '../../models/lookup.ts'
 import type { Manifest } from '../../models/manifest.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import type { LoadedModel } from '../model/load.ts'
 
 /** Numbers in row-major order: typed, flat or nested as deep as the shape, all of one job. */
 export type TensorLike = Float32Array | Nested
+/** Lists in lists, row-major. */
 export type Nested = readonly number[] | readonly Nested[]
 
 /** Inputs of one job by name, or the one input of a model that has one. */
@@ -38,9 +41,19 @@ function toFloats(name: string, shape: number[], value: TensorLike | undefined):
   return floats
 }
 
-/** Inputs in the manifest's order. Throws `TENSOR_SET`, `TENSOR_SHAPE`, `TENSOR_TYPE`, `INPUT_NAN`. */
-export function jobValues(manifest: Manifest, inputs: Inputs): Float32Array[] {
-  const ends = manifest.inputs
+/**
+ * Inputs in the manifest's order; integers of a text model are looked up. Throws `TENSOR_SET`, `TENSOR_SHAPE`, `TENSOR_TYPE`,
+ * `INPUT_NAN`, `INPUT_ID`.
+ */
+export function jobValues(
+  { manifest, weights }: Pick<LoadedModel, 'manifest' | 'weights'>,
+  inputs: Inputs,
+): Float32Array[] {
+  return inputValues(manifest, weights, givenValues(manifest, inputs))
+}
+
+function givenValues(manifest: Manifest, inputs: Inputs): Float32Array[] {
+  const ends = givenInputs(manifest)
   if (inputs instanceof Float32Array || Array.isArray(inputs)) {
     if (ends.length !== 1)
       throw new SinterError('TENSOR_SET', `${manifest.name} has ${ends.length} inputs: give them by name`)

@@ -3,7 +3,9 @@ import { assetPath } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { checkExposure } from '../gateway/access.ts'
 import { createGateway } from '../gateway/app.ts'
+import { type EmbeddingModel, readTokenizer } from '../gateway/embeddings.ts'
 import { serveHttp } from '../gateway/serve.ts'
+import { repeat } from '../loop.ts'
 import { connect } from '../sdk.ts'
 import {
   createLog,
@@ -18,7 +20,9 @@ import {
 } from './options.ts'
 
 export type GatewayOptions = JoinOptions & {
-  model: string[]
+  model?: string[]
+  embedding?: string[]
+  tokenizer?: string[]
   host: string
   port: string
   ceiling: string
@@ -33,6 +37,9 @@ export type GatewayOptions = JoinOptions & {
   logLevel: string
 }
 
+/** Pause between looks for providers of models that have none (ms). */
+const WARM_PAUSE_MS = 2_000
+
 /** `name=cid` pairs. Throws `OPTION`. */
 export function parseModels(pairs: string[]): Record<string, string> {
   return Object.fromEntries(
@@ -40,6 +47,17 @@ export function parseModels(pairs: string[]): Record<string, string> {
       const at = pair.indexOf('=')
       if (at < 1) throw new SinterError('OPTION', `a model is given as name=CID, not ${pair}`)
       return [pair.slice(0, at), pair.slice(at + 1)]
+    }),
+  )
+}
+
+/** Embedding models with the tokeniser files of their names. Throws `OPTION`, `FILE_UNREADABLE`, `TOKENIZER`. */
+function embeddingModels(cids: Record<string, string>, files: Record<string, string>): Map<string, EmbeddingModel> {
+  return new Map(
+    Object.entries(cids).map(([name, cid]) => {
+      const file = files[name]
+      if (file === undefined) throw new SinterError('OPTION', `--embedding ${name} needs --tokenizer ${name}=FILE`)
+      return [name, { cid, tokenizer: readTokenizer(readInput(file)) }]
     }),
   )
 }
@@ -59,7 +77,10 @@ export async function gateway(options: GatewayOptions): Promise<void> {
   checkExposure(options.host, tokens)
   if ((options.cert === undefined) !== (options.tlsKey === undefined))
     throw new SinterError('OPTION', 'TLS needs both --cert and --tls-key')
-  const models = parseModels(options.model)
+  const models = parseModels(options.model ?? [])
+  const embeddings = embeddingModels(parseModels(options.embedding ?? []), parseModels(options.tokenizer ?? []))
+  if (Object.keys(models).length + embeddings.size === 0)
+    throw new SinterError('OPTION', 'name at least one --model or --embedding')
   const { version } = JSON.parse(readFileSync(assetPath('package.json'), 'utf8')) as { version: string }
   const consumer = await connect({
     network: options.network,
@@ -78,7 +99,7 @@ export async function gateway(options: GatewayOptions): Promise<void> {
   try {
     const { app, warm } = createGateway(
       { consumer, log },
-      { models, tokens, concurrency: parseCount(options.concurrency), version },
+      { models, embeddings, tokens, concurrency: parseCount(options.concurrency), version },
     )
     const served = await serveHttp(app, {
       host: options.host,
@@ -87,9 +108,21 @@ export async function gateway(options: GatewayOptions): Promise<void> {
         ? {}
         : { tls: { cert: readInput(options.cert), key: readInput(options.tlsKey!) } }),
     })
-    console.log(JSON.stringify({ event: 'gateway.listening', url: served.url, models: Object.keys(models) }))
-    warm().then(() => log.info({ event: 'gateway.warm' }, 'models have been looked for'))
+    console.log(
+      JSON.stringify({
+        event: 'gateway.listening',
+        url: served.url,
+        models: [...Object.keys(models), ...embeddings.keys()],
+      }),
+    )
+    // A provider may come later, or need a while to load the model.
+    const looking = repeat('gateway.warm', WARM_PAUSE_MS, log, async () => {
+      if (!(await warm())) return
+      log.info({ event: 'gateway.warm' }, 'every model has a provider')
+      looking.halt()
+    })
     await untilAsked()
+    looking.halt()
     await served.stop()
   } finally {
     await consumer.stop()

@@ -7,12 +7,15 @@ import type { Log } from '../net/log.ts'
 import { createAccess } from './access.ts'
 import { joinOutput, splitJobs } from './batching.ts'
 import { headerLength, readBody } from './body.ts'
+import { addEmbeddings, EmbeddingError, type EmbeddingModel, openAiError } from './embeddings.ts'
 import { openApi } from './openapi.ts'
 import { decodeInfer, encodeInfer } from './tensors.ts'
 
 export type GatewayInit = {
   /** Names under which models are offered, with the CIDs of their manifests. */
   models: Readonly<Record<string, string>>
+  /** Embedding models by name, for `/v1/embeddings`. @default none */
+  embeddings?: ReadonlyMap<string, EmbeddingModel>
   /** API tokens; none lets programs on this machine in. @default none */
   tokens?: string[]
   /** Infer requests at once; more get 503 with Retry-After. @default 64 */
@@ -28,6 +31,9 @@ export type GatewayInit = {
 
 export type GatewayComponents = { consumer: Pick<Consumer, 'model' | 'infer' | 'receipt' | 'reserve'>; log: Log }
 
+/** Which shape of errors a client expects. */
+const isOpenAi = (c: Context): boolean => c.req.path.startsWith('/v1/')
+
 /** Every model has one version: a new one is another manifest. */
 const VERSION = '1'
 const EXTENSIONS = ['binary_tensor_data', 'model_configuration', 'model_repository', 'statistics']
@@ -35,6 +41,7 @@ const EXTENSIONS = ['binary_tensor_data', 'model_configuration', 'model_reposito
 type Stats = { success: number; fail: number; totalMs: number; computeMs: number; rows: number; lastMs: number }
 
 function statusOf(error: SinterError): ContentfulStatusCode {
+  if (error instanceof EmbeddingError) return error.status
   if (error.code === 'GATEWAY_TOO_LARGE') return 413
   if (error.code === 'GATEWAY_MODEL' || error.code === 'RECEIPT_UNKNOWN') return 404
   if (error.code === 'GATEWAY_REQUEST' || error instanceof InputError) return 400
@@ -43,13 +50,22 @@ function statusOf(error: SinterError): ContentfulStatusCode {
   return 500
 }
 
-/** The gateway as a web application. Its `warm` opens sessions for every model, so that `ready` becomes true. */
+/** The gateway as a web application. Its `warm` opens sessions for every model that has none, and says whether each is ready now. */
 export function createGateway(
   { consumer, log }: GatewayComponents,
   init: GatewayInit,
-): { app: Hono; warm(): Promise<void> } {
-  const { models, tokens = [], concurrency = 64, maxBytes = 2 ** 26, maxRows = 64, timeoutMs = 30_000, version } = init
-  for (const name of Object.keys(models))
+): { app: Hono; warm(): Promise<boolean> } {
+  const {
+    models,
+    embeddings = new Map(),
+    tokens = [],
+    concurrency = 64,
+    maxBytes = 2 ** 26,
+    maxRows = 64,
+    timeoutMs = 30_000,
+    version,
+  } = init
+  for (const name of [...Object.keys(models), ...embeddings.keys()])
     if (!/^[A-Za-z0-9._-]{1,128}$/.test(name))
       throw new SinterError('GATEWAY_MODEL', `${name} is no model name: letters, digits, dot, dash and underscore`)
   const app = new Hono()
@@ -77,9 +93,12 @@ export function createGateway(
       log.warn({ event: 'gateway.failed', code: known.code, error: describeError(error) }, 'request failed')
     // Money does not come back by waiting; everything else that is 503 may.
     if (status === 503 && !(known instanceof MoneyError)) c.header('Retry-After', '1')
-    return c.json({ error: known.message, code: known.code }, status)
+    return c.json(isOpenAi(c) ? openAiError(known, status) : { error: known.message, code: known.code }, status)
   })
-  app.notFound((c) => c.json({ error: 'not found' }, 404))
+  app.notFound((c) => {
+    const unknown = new SinterError('unknown_url', 'not found')
+    return c.json(isOpenAi(c) ? openAiError(unknown, 404) : { error: 'not found' }, 404)
+  })
 
   app.get('/v2/health/live', (c) => c.body(null, 200))
   app.get('/v2/health/ready', (c) =>
@@ -89,7 +108,8 @@ export function createGateway(
     const refusal = allowed(c.req.raw.headers)
     if (refusal === null) return next()
     if (refusal.status === 401) c.header('WWW-Authenticate', 'Bearer')
-    return c.json({ error: refusal.error }, refusal.status)
+    const key = new SinterError('invalid_api_key', refusal.error)
+    return c.json(isOpenAi(c) ? openAiError(key, refusal.status) : { error: refusal.error }, refusal.status)
   })
   app.get('/openapi.json', (c) => c.json(openApi(version)))
   app.get('/v2', (c) => c.json({ name: 'sinter', version, extensions: EXTENSIONS }))
@@ -135,7 +155,7 @@ export function createGateway(
 
   async function metadata(c: Context) {
     const { inputs, outputs } = await consumer.model(cidOf(c))
-    const ends = (list: ModelInfo['inputs']) =>
+    const ends = (list: ModelInfo['outputs']) =>
       list.map(({ name, shape }) => ({ name, datatype: 'FP32', shape: batched(shape) }))
     return c.json({
       name: nameOf(c),
@@ -148,7 +168,7 @@ export function createGateway(
 
   async function config(c: Context) {
     const { inputs, outputs } = await consumer.model(cidOf(c))
-    const ends = (list: ModelInfo['inputs']) =>
+    const ends = (list: ModelInfo['outputs']) =>
       list.map(({ name, shape }) => ({ name, data_type: 'TYPE_FP32', dims: shape }))
     return c.json({
       name: nameOf(c),
@@ -161,14 +181,27 @@ export function createGateway(
     })
   }
 
-  async function infer(c: Context): Promise<Response> {
-    const cid = cidOf(c)
+  /** Within the limit on requests at once. */
+  async function within<T>(work: () => Promise<T>): Promise<T> {
     if (running >= concurrency)
       throw new SinterError('GATEWAY_BUSY', `${concurrency} requests are under way: try again`)
+    running++
+    try {
+      return await work()
+    } finally {
+      running--
+    }
+  }
+
+  async function infer(c: Context): Promise<Response> {
+    const cid = cidOf(c)
+    return within(() => inferNow(c, cid))
+  }
+
+  async function inferNow(c: Context, cid: string): Promise<Response> {
     const name = nameOf(c)
     const record = stats.get(name) ?? { success: 0, fail: 0, totalMs: 0, computeMs: 0, rows: 0, lastMs: 0 }
     stats.set(name, record)
-    running++
     const started = performance.now()
     try {
       const length = headerLength(c.req.raw.headers)
@@ -219,8 +252,6 @@ export function createGateway(
     } catch (error) {
       record.fail++
       throw error
-    } finally {
-      running--
     }
   }
 
@@ -238,22 +269,31 @@ export function createGateway(
     app.post(`${place}/infer`, infer)
   }
 
+  addEmbeddings(app, { consumer, models: embeddings, within }, { maxBytes, timeoutMs })
+
   return {
     app,
     async warm() {
+      const all = [
+        ...Object.entries(models),
+        ...[...embeddings].map(([name, { cid }]): [string, string] => [name, cid]),
+      ]
       await Promise.all(
-        Object.entries(models).map(async ([name, cid]) => {
-          try {
-            await consumer.reserve(cid)
-            ready.add(name)
-          } catch (error) {
-            log.warn(
-              { event: 'gateway.cold', model: name, code: errorCode(error), error: describeError(error) },
-              'no provider for a model yet',
-            )
-          }
-        }),
+        all
+          .filter(([name]) => !ready.has(name))
+          .map(async ([name, cid]) => {
+            try {
+              await consumer.reserve(cid)
+              ready.add(name)
+            } catch (error) {
+              log.warn(
+                { event: 'gateway.cold', model: name, code: errorCode(error), error: describeError(error) },
+                'no provider for a model yet',
+              )
+            }
+          }),
       )
+      return all.every(([name]) => ready.has(name))
     },
   }
 }

@@ -63,6 +63,14 @@ export function openApi(version: string): object {
           },
         },
       },
+      '/v1/models': get('embedding models, in the shape of OpenAI', answers('models')),
+      '/v1/embeddings': {
+        post: {
+          summary: 'vectors of length 1 for texts or token ids, in the shape of OpenAI; each input is a job',
+          requestBody: { required: true, ...json(ref('EmbeddingRequest')) },
+          responses: answers('the vectors, usage, receipts', undefined, 400, 404, 413, 503),
+        },
+      },
       '/v2/repository/index': { post: { summary: 'all models', responses: answers('models') } },
       '/v2/receipts/{id}': get('where a job stands', answers('its state', ref('Receipt'), 404), [
         { name: 'id', in: 'path', required: true, schema: text },
@@ -81,6 +89,15 @@ export function openApi(version: string): object {
             outputs: { type: 'array', items: object({ name: text, parameters: { type: 'object' } }, ['name']) },
           },
           ['inputs'],
+        ),
+        EmbeddingRequest: object(
+          {
+            model: text,
+            input: { description: 'a text, a list of texts, a list of token ids, or a list of these' },
+            encoding_format: { enum: ['float', 'base64'] },
+            dimensions: { type: 'integer', minimum: 1 },
+          },
+          ['model', 'input'],
         ),
         InferResponse: object(
           {

@@ -12,8 +12,11 @@ export type TableName =
   | 'batches'
   | 'attestations'
   | 'votes'
+  | 'benches'
   | 'transactions'
   | 'cursor'
+  | 'scores'
+  | 'peers'
   | 'meta'
 
 const SYNC: Record<TableName, boolean> = {
@@ -22,8 +25,11 @@ const SYNC: Record<TableName, boolean> = {
   batches: true,
   attestations: true,
   votes: true,
+  benches: true,
   transactions: true,
   cursor: false,
+  scores: false,
+  peers: false,
   meta: true,
 }
 
@@ -133,8 +139,11 @@ export async function openStore(folder: string): Promise<Store> {
     batches: make('batches'),
     attestations: make('attestations'),
     votes: make('votes'),
+    benches: make('benches'),
     transactions: make('transactions'),
     cursor: make('cursor'),
+    scores: make('scores'),
+    peers: make('peers'),
     meta: make('meta'),
   }
 

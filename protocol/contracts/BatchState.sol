@@ -7,6 +7,7 @@ import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {ISeats} from "./interfaces/ISeats.sol";
 import {Audits} from "./libraries/Audits.sol";
 
 /// @title What `Batches` keeps, what can be read of it, and the guards of its transitions
@@ -15,6 +16,7 @@ abstract contract BatchState is BatchParams {
     IEscrow public immutable escrow;
     IBeacon public immutable beacon;
     IEmissions public immutable emissions;
+    ISeats public immutable seats;
 
     mapping(bytes32 batchId => Batch) internal _batches;
     mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
@@ -22,11 +24,12 @@ abstract contract BatchState is BatchParams {
     /// @dev Kept only while a slash is pending: its reward is theirs.
     mapping(bytes32 batchId => address[]) internal _voters;
 
-    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, IEmissions emissions_) {
+    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, IEmissions emissions_, ISeats seats_) {
         registry = registry_;
         escrow = escrow_;
         beacon = beacon_;
         emissions = emissions_;
+        seats = seats_;
     }
 
     // ---- views
@@ -75,7 +78,7 @@ abstract contract BatchState is BatchParams {
 
     /// @inheritdoc IBatches
     function standing(bytes32 batchId, address[] calldata voters) external view returns (uint256, uint256) {
-        return _standing(_batches[batchId], committee(batchId), voters);
+        return _standing(_batches[batchId], committee(batchId), seats.covered(voters));
     }
 
     /// @inheritdoc IBatches
@@ -115,15 +118,15 @@ abstract contract BatchState is BatchParams {
 
     /// @dev The first committee is small against the network, so that stake decides who sits, and counts heads. A larger one
     /// runs out of stake to draw and fills with whoever is left: there stake counts, or many nodes with little of it would rule.
-    function _standing(Batch storage b, address[] memory seats, address[] memory voters)
+    function _standing(Batch storage b, address[] memory members, address[] memory voters)
         internal
         view
         returns (uint256 given, uint256 needed)
     {
-        if (b.attempt == 0) return (voters.length, quorumOf(seats.length));
+        if (b.attempt == 0) return (voters.length, quorumOf(members.length));
         if (voters.length < _quorum) return (voters.length, _quorum);
         given = _stakeOf(b, voters);
-        needed = (_stakeOf(b, seats) * _quorum + _committeeSize - 1) / _committeeSize;
+        needed = (_stakeOf(b, members) * _quorum + _committeeSize - 1) / _committeeSize;
     }
 
     function _stakeOf(Batch storage b, address[] memory nodes) private view returns (uint256 stake) {

@@ -9,10 +9,11 @@ import {IBeacon} from "./interfaces/IBeacon.sol";
 import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {ISeats} from "./interfaces/ISeats.sol";
 import {Audits} from "./libraries/Audits.sol";
 import {Ballots} from "./libraries/Ballots.sol";
-import {Economics} from "./libraries/Economics.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
+import {Ranges} from "./libraries/Ranges.sol";
 import {Verdicts} from "./libraries/Verdicts.sol";
 
 /// @title Batches, documented in {IBatches}
@@ -22,9 +23,10 @@ contract Batches is BatchState, EIP712 {
         IEscrow escrow_,
         IBeacon beacon_,
         IEmissions emissions_,
+        ISeats seats_,
         Params memory params_
     )
-        BatchState(registry_, escrow_, beacon_, emissions_)
+        BatchState(registry_, escrow_, beacon_, emissions_, seats_)
         BatchParams(params_)
         EIP712("Sinter", "1")
     {}
@@ -44,7 +46,9 @@ contract Batches is BatchState, EIP712 {
         // What the lock was sized for, whatever the other contract says.
         b.betaBps = betaBps < _betaMaxBps ? betaBps : _betaMaxBps;
         b.root = root;
-        uint128 total = _consume(batchId, b, ranges);
+        uint128 total;
+        (total, b.discountPart) = Ranges.consume(_ranges[batchId], escrow, batchId, b.betaBps, ranges);
+        b.total = total;
         b.sampleSlot = beacon.slotAfter(block.number);
         b.auditUntil = uint64(block.timestamp) + _auditWindow;
         uint256 lock = lockFor(total);
@@ -97,6 +101,7 @@ contract Batches is BatchState, EIP712 {
         bool forged = Verdicts.forged(verdicts, _drawCount(batchId));
         b.status = forged ? Status.SlashPending : Status.Paid;
         emit BatchSettled(batchId, b.status, verdicts, voters);
+        seats.take(batchId, voters, forged ? uint64(block.timestamp) + _slashPending : 0);
         if (forged) {
             _voters[batchId] = voters;
             _payVoters(batchId, voters, _prepaid(batchId));
@@ -172,6 +177,16 @@ contract Batches is BatchState, EIP712 {
     }
 
     /// @inheritdoc IBatches
+    function pardon(bytes32 batchId) external {
+        if (!seats.isJudge(msg.sender)) revert ISeats.NotJudge(msg.sender);
+        Batch storage b = _in(batchId, Status.SlashPending);
+        b.status = Status.Abandoned;
+        delete _voters[batchId];
+        emit BatchAbandoned(batchId);
+        registry.unlock(batchId);
+    }
+
+    /// @inheritdoc IBatches
     function collect(bytes32 batchId, uint256 index) external {
         Batch storage b = _batches[batchId];
         if (b.status < Status.Paid) revert WrongStatus(batchId, b.status);
@@ -182,9 +197,8 @@ contract Batches is BatchState, EIP712 {
         uint256 paid = 0;
         uint256 refunded = r.fee;
         if (b.status == Status.Paid) {
-            // Shares of the running sum: rounding never adds or loses a unit over all ranges.
-            paid = _share(b.providerPart, r, b.total);
-            refunded = r.refund + _discount(b, r);
+            paid = Ranges.share(r, b.providerPart, b.total);
+            refunded = r.refund + Ranges.discount(r, _burnOf(b), b.total);
         }
         emit RangeCollected(batchId, index, r.consumer, paid, refunded);
         if (paid > 0) escrow.pay(batchId, registry.payoutOf(b.provider), paid);
@@ -193,41 +207,20 @@ contract Batches is BatchState, EIP712 {
 
     // ---- parts
 
-    function _consume(bytes32 batchId, Batch storage b, IEscrow.Range[] calldata ranges) private returns (uint128) {
-        IEscrow.Consumed[] memory consumed = escrow.consume(batchId, msg.sender, ranges);
-        uint256 total = 0;
-        for (uint256 i = 0; i < consumed.length; i++) {
-            IEscrow.Consumed memory c = consumed[i];
-            _ranges[batchId].push(RangeRecord(c.consumer, false, c.discountBps, uint128(total), c.fee, 0));
-            total += c.fee;
-            if (total > type(uint128).max) revert TotalTooLarge();
-            IEscrow.Range calldata r = ranges[i];
-            emit RangeAnchored(
-                batchId, i, r.session, c.consumer, c.fromSeq, r.toSeq, r.cumulative, c.fee, r.receiptHash
-            );
-        }
-        b.total = uint128(total);
-        // Only now is the burn known of which each range has its share.
-        uint256 discounts = 0;
-        for (uint256 i = 0; i < consumed.length; i++) {
-            if (consumed[i].discountBps > 0) discounts += _discount(b, _ranges[batchId][i]);
-        }
-        b.discountPart = uint128(discounts);
-        return uint128(total);
-    }
-
-    /// @dev Agreeing votes of enough members of the current committee.
+    /// @dev Agreeing votes of enough members of the current committee who have something to lose. Others are left out rather than
+    /// refused: else a voter whose stake is gone by then would take the quorum with it.
     function _tally(bytes32 batchId, Batch storage b, SignedVote[] calldata votes)
         private
         view
         returns (bytes32 verdicts, address[] memory voters)
     {
-        address[] memory seats = committee(batchId);
-        if (votes.length == 0) revert NoQuorum(0, quorumOf(seats.length));
+        address[] memory members = committee(batchId);
+        if (votes.length == 0) revert NoQuorum(0, quorumOf(members.length));
         Ballots.Question memory question =
             Ballots.Question(_domainSeparatorV4(), batchId, b.attestation, b.attempt, _drawCount(batchId));
-        (verdicts, voters) = Ballots.tally(votes, seats, question);
-        (uint256 given, uint256 needed) = _standing(b, seats, voters);
+        (verdicts, voters) = Ballots.tally(votes, members, question);
+        voters = seats.covered(voters);
+        (uint256 given, uint256 needed) = _standing(b, members, voters);
         if (given < needed) revert NoQuorum(given, needed);
     }
 
@@ -329,15 +322,5 @@ contract Batches is BatchState, EIP712 {
 
     function _burnOf(Batch storage b) private view returns (uint256) {
         return uint256(b.total) * b.betaBps / BPS;
-    }
-
-    /// @dev Taken off the range's share of β only: what is forfeited burns whole.
-    function _discount(Batch storage b, RangeRecord storage r) private view returns (uint256) {
-        return r.discountBps == 0 ? 0 : Economics.discountOf(_share(_burnOf(b), r, b.total), r.discountBps);
-    }
-
-    function _share(uint256 amount, RangeRecord storage r, uint256 total) private view returns (uint256) {
-        uint256 start = r.start;
-        return amount * (start + r.fee) / total - amount * start / total;
     }
 }

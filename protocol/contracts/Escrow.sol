@@ -45,9 +45,14 @@ contract Escrow is IEscrow, ConsumerStakes, EIP712 {
 
     /// @inheritdoc IEscrow
     function deposit(uint256 amount) external {
+        depositFor(msg.sender, amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function depositFor(address account, uint256 amount) public {
         if (amount == 0) revert ZeroAmount();
-        balanceOf[msg.sender] += amount;
-        emit Deposited(msg.sender, amount);
+        balanceOf[account] += amount;
+        emit Deposited(account, amount);
         token.safeTransferFrom(msg.sender, address(this), amount);
     }
 

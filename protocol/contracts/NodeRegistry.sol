@@ -27,6 +27,7 @@ contract NodeRegistry is INodeRegistry, EIP712 {
     SinterToken public immutable token;
     IEscrow public immutable escrow;
     address public immutable batches;
+    address public immutable seats;
     uint64 public immutable unbondingDelay;
     uint256 public immutable minStake;
 
@@ -45,14 +46,25 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         _;
     }
 
+    modifier onlySeats() {
+        if (msg.sender != seats) revert NotSeats(msg.sender);
+        _;
+    }
+
     /// @param minStake_ at least 1, so that a weight in a draw is never zero.
-    constructor(SinterToken token_, IEscrow escrow_, address batches_, uint64 unbondingDelay_, uint256 minStake_)
-        EIP712("Sinter", "1")
-    {
+    constructor(
+        SinterToken token_,
+        IEscrow escrow_,
+        address batches_,
+        address seats_,
+        uint64 unbondingDelay_,
+        uint256 minStake_
+    ) EIP712("Sinter", "1") {
         if (unbondingDelay_ == 0 || minStake_ == 0) revert BadRegistryParams();
         token = token_;
         escrow = escrow_;
         batches = batches_;
+        seats = seats_;
         unbondingDelay = unbondingDelay_;
         minStake = minStake_;
     }
@@ -141,16 +153,38 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         uint256 amount = burned + rewarded;
         if (amount > held.amount) revert LockTooSmall(held.amount, amount);
         address operator = held.operator;
-        Node storage node = _nodes[operator];
         held.amount -= uint128(amount);
-        node.locked -= uint128(amount);
-        node.stake -= uint128(amount);
-        _checkpoint(operator, node.stake);
+        _takeLocked(operator, amount);
         emit StakeSlashed(lockId, operator, burned, rewarded);
         if (burned > 0) token.burn(burned);
         if (rewarded > 0) {
             token.approve(address(escrow), rewarded);
             escrow.fundPot(lockId, rewarded);
+        }
+    }
+
+    /// @inheritdoc INodeRegistry
+    function lockSeats(address[] calldata voters, uint256 amount) external onlySeats {
+        for (uint256 i = 0; i < voters.length; i++) {
+            Node storage node = _nodes[voters[i]];
+            _requireFree(node, amount);
+            node.locked += uint128(amount);
+        }
+    }
+
+    /// @inheritdoc INodeRegistry
+    function unlockSeats(address[] calldata voters, uint256 amount) external onlySeats {
+        for (uint256 i = 0; i < voters.length; i++) _nodes[voters[i]].locked -= uint128(amount);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function slashSeat(address operator, uint256 burned, uint256 rewarded, address to) external onlySeats {
+        _takeLocked(operator, burned + rewarded);
+        emit SeatStakeSlashed(operator, to, burned, rewarded);
+        if (burned > 0) token.burn(burned);
+        if (rewarded > 0) {
+            token.approve(address(escrow), rewarded);
+            escrow.depositFor(to, rewarded);
         }
     }
 
@@ -276,6 +310,14 @@ contract NodeRegistry is INodeRegistry, EIP712 {
     function _node(address operator) private view returns (Node storage node) {
         node = _nodes[operator];
         if (node.payout == address(0)) revert NotRegistered(operator);
+    }
+
+    /// @dev Locked stake that is gone.
+    function _takeLocked(address operator, uint256 amount) private {
+        Node storage node = _nodes[operator];
+        node.locked -= uint128(amount);
+        node.stake -= uint128(amount);
+        _checkpoint(operator, node.stake);
     }
 
     function _requireFree(Node storage node, uint256 amount) private view {

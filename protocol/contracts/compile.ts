@@ -25,7 +25,7 @@ type CompilerOutput = {
 }
 
 /** Libraries that are contracts of their own, called by the contracts that they are linked into. */
-export const LIBRARIES = ['Audits', 'Ballots', 'Forfeits'] as const
+export const LIBRARIES = ['Audits', 'Ballots', 'Forfeits', 'Ranges'] as const
 
 /** Contract name, and the name of its typed ABI in abi.ts. */
 const DEPLOYED: Record<string, string> = {
@@ -35,6 +35,8 @@ const DEPLOYED: Record<string, string> = {
   HeaderBeacon: 'beaconAbi',
   DrandBeacon: 'drandBeaconAbi',
   Batches: 'batchesAbi',
+  Seats: 'seatsAbi',
+  Canaries: 'canariesAbi',
   PriceIndex: 'pricesAbi',
   Emissions: 'emissionsAbi',
   DevnetFaucet: 'faucetAbi',

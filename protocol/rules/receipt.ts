@@ -15,6 +15,7 @@ export const SESSION_START: SessionHead = { seq: 0n, cumulative: 0n, head: new U
  * `open`: nothing is proven; inputs, outputs and job key are shown, and verifiers compute everything again.
  */
 export const POLICIES = ['zk', 'full', 'open'] as const
+/** One of `POLICIES`: `zk`, `full` or `open`. */
 export type Policy = (typeof POLICIES)[number]
 
 /** `zk` is not spelled out on the wire; null for what is no policy. */

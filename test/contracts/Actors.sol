@@ -16,6 +16,10 @@ contract Actors is World {
     mapping(bytes32 batchId => uint256) private _collected;
     uint256 public unbonding;
     uint256[] private _unbonds;
+    bytes32[] public benches;
+    mapping(bytes32 bench => address[]) private _voters;
+    /// @dev Seats of a bench that are neither slashed nor released.
+    mapping(bytes32 bench => uint256) public held;
     /// @dev Everybody who can hold tokens: an address costs a multiplication on the curve each time it is asked for.
     address[] internal holders;
 
@@ -172,10 +176,48 @@ contract Actors is World {
         IBatches.Opening[] memory openings = new IBatches.Opening[](0);
         if (choice >= 2) (verdicts, openings) = offTolerance(batchId, choice == 3);
         IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
+        if (!sitsFor(batchId)) return;
         beforeSettling();
         vm.prank(b.provider);
         batches.settle(batchId, votes, openings);
+        seated(batchId);
         if (verdicts == allOf(batchId, 1)) afterPaid(batchId);
+    }
+
+    /// @dev Whether the voters of `quorumVotes` can all answer for their votes.
+    function sitsFor(bytes32 batchId) private view returns (bool) {
+        address[] memory members = batches.committee(batchId);
+        for (uint256 i = 0; i < members.length; i++) if (registry.freeStake(members[i]) < SEAT) return false;
+        return true;
+    }
+
+    function seated(bytes32 batchId) private {
+        address[] memory members = batches.committee(batchId);
+        address[] memory voters = new address[](batches.quorumOf(members.length));
+        for (uint256 i = 0; i < voters.length; i++) voters[i] = members[i];
+        benches.push(batchId);
+        _voters[batchId] = voters;
+        held[batchId] = voters.length;
+    }
+
+    function slashSeat(uint256 which, uint256 seat, uint256 rewardBps) external {
+        if (benches.length == 0) return;
+        bytes32 bench = benches[which % benches.length];
+        seat %= _voters[bench].length;
+        // Seldom, so that committees remain.
+        if (which % 8 != 0 || seats.benchOf(bench).voters == 0 || seats.slashed(bench, seat)) return;
+        seats.slashSeat(bench, _voters[bench], seat, holders[1 + which % 4], bound(rewardBps, 0, 10_000));
+        held[bench]--;
+    }
+
+    function releaseSeats(uint256 which) external {
+        if (benches.length == 0) return;
+        bytes32 bench = benches[which % benches.length];
+        if (seats.benchOf(bench).voters == 0) return;
+        uint64 until = seats.benchOf(bench).until;
+        if (vm.getBlockTimestamp() <= until) vm.warp(until + 1);
+        seats.release(bench, _voters[bench]);
+        held[bench] = 0;
     }
 
     function beforeSettling() internal virtual {}
@@ -257,6 +299,7 @@ contract Actors is World {
             locked += node.locked;
         }
         for (uint256 i = 0; i < batchIds.length; i++) locks += registry.lockOf(batchIds[i]).amount;
+        for (uint256 i = 0; i < benches.length; i++) locks += held[benches[i]] * SEAT;
     }
 
     /// @dev Tokens of every holder there is; the rest of what was minted was burned.

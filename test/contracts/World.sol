@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
+import {Canaries} from "../../protocol/contracts/Canaries.sol";
 import {Batches} from "../../protocol/contracts/Batches.sol";
 import {Emissions} from "../../protocol/contracts/Emissions.sol";
 import {Escrow} from "../../protocol/contracts/Escrow.sol";
 import {HeaderBeacon} from "../../protocol/contracts/HeaderBeacon.sol";
 import {NodeRegistry} from "../../protocol/contracts/NodeRegistry.sol";
 import {PriceIndex} from "../../protocol/contracts/PriceIndex.sol";
+import {Seats} from "../../protocol/contracts/Seats.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
 import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
 import {IPriceIndex} from "../../protocol/contracts/interfaces/IPriceIndex.sol";
+import {ISeats} from "../../protocol/contracts/interfaces/ISeats.sol";
 import {Harness, Vm} from "./Harness.sol";
 
 /// @dev All contracts, six nodes (key 1 to 6, owner key + 100), two consumers (keys 21 and 22), and the steps of a batch.
@@ -33,6 +36,8 @@ abstract contract World is Harness {
     Batches internal batches;
     PriceIndex internal index;
     Emissions internal emissions;
+    Seats internal seats;
+    Canaries internal canaries;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -111,18 +116,30 @@ abstract contract World is Harness {
         list[1] = IPriceIndex.ClassPrice(keccak256("gpu"), 0.0002 ether, 0.0001 ether);
     }
 
+    uint128 internal constant SEAT = 10 ether;
+
+    /// @dev Who may slash seats.
+    function judges(address canariesAt) private view returns (address[] memory list) {
+        list = new address[](2);
+        (list[0], list[1]) = (address(this), canariesAt);
+    }
+
     function deploy(IBatches.Params memory p) internal {
         uint256 nonce = vm.getNonce(address(this));
         address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
         address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
         address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
+        address seatsAt = vm.computeCreateAddress(address(this), nonce + 7);
         token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
         beacon = new HeaderBeacon(4, 1);
-        registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, 1_000, 1_000 ether);
+        registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, seatsAt, 1_000, 1_000 ether);
         escrow = new Escrow(token, address(registry), batchesAt, 300, stakeParams());
-        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), p);
+        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), ISeats(seatsAt), p);
         index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
         emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
+        seats = new Seats(registry, batchesAt, SEAT, 60, judges(vm.computeCreateAddress(address(this), nonce + 8)));
+        canaries = new Canaries(token, registry, batches, seats, 600, 200, 5_000);
+        assert(address(seats) == seatsAt && seats.isJudge(address(canaries)));
         assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
     }
 
@@ -246,10 +263,14 @@ abstract contract World is Harness {
     }
 
     function trace(bytes32 batchId) internal {
+        trace(batchId, keccak256("trace"));
+    }
+
+    function trace(bytes32 batchId, bytes32 root) internal {
         recordSlot(batches.batchOf(batchId).sampleSlot);
         passAudits(batchId);
         vm.prank(provider);
-        batches.anchorTrace(batchId, keccak256("trace"));
+        batches.anchorTrace(batchId, root);
     }
 
     function passAudits(bytes32 batchId) internal {

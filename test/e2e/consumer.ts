@@ -1,8 +1,7 @@
 /** `npm run test:consumer`: what consumers use, over a local network of real processes: connection, scheduler and faults of providers. */
 import { execFile } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import pino from 'pino'
 import { test } from 'uvu'
@@ -10,6 +9,7 @@ import * as assert from 'uvu/assert'
 import { loadHeldOut } from '../../models/digits.ts'
 import { createGateway } from '../../node/gateway/app.ts'
 import { serveHttp } from '../../node/gateway/serve.ts'
+import { loadIdentity } from '../../node/identity/keystore.ts'
 import { AbortedError, type Consumer, type Inference, InputError, MoneyError } from '../../node/sdk.ts'
 import { assetPath } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -61,7 +61,7 @@ test.after(() => world?.stop())
 test('a job is answered with its price, its provider and a receipt that both sides sign', () =>
   using(world.connect(['honest']), async (consumer) => {
     const model = await consumer.model(world.model)
-    assert.equal(model.inputs, [{ name: 'image', shape: [1, 8, 8] }])
+    assert.equal(model.inputs, [{ name: 'image', shape: [1, 8, 8], rows: null }])
     const quotes = await consumer.quote(world.model, { windowMs: 40_000, bids: 4 })
     assert.is(quotes[0]!.provider, address('garbage'), 'the cheapest first')
     assert.is(quotes[0]!.price, 3n * 10n ** 15n)
@@ -167,30 +167,6 @@ test('a provider killed in the middle of a request is replaced within the fail-o
   })
 })
 
-test('the example of node/README.md runs', async () => {
-  const [example] = [...readFileSync(assetPath('node/README.md'), 'utf8').matchAll(/^```ts\n(.*?)^```$/gms)]
-  const account = await world.net.newAccount('reader')
-  const file = join(account.folder, 'example.ts')
-  const sdk = pathToFileURL(assetPath('node/sdk.ts')).href
-  writeFileSync(file, example![1]!.replace("from 'sinter'", `from '${sdk}'`))
-  const env = {
-    SINTER_NETWORK: world.net.networkFile,
-    SINTER_RPC: world.net.anvil.rpcUrl,
-    SINTER_BOOTSTRAP: world.net.nodes[0]!.multiaddr,
-    SINTER_DATA: account.folder,
-    SINTER_PASSWORD: readFileSync(join(world.net.folder, 'password'), 'utf8').trim(),
-    SINTER_MODEL: world.model,
-  }
-  const options = { env: { ...process.env, ...env }, timeout: 120_000 }
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--no-warnings', file], options)
-  assert.is(stderr, '')
-  assert.match(stdout, /^digits \[/)
-  assert.match(stdout, /^10 true$/m)
-  assert.match(stdout, /^0x[0-9a-f]{64}-\d+ \d+n pending$/m)
-  assert.is([...stdout.matchAll(/^\d+ \d+ \d+n$/gm)].length, 10)
-  assert.match(stdout, /^TENSOR_SHAPE$/m)
-})
-
 test('batch goes on where it stopped, models and status say what there is', async () => {
   const account = await world.net.newAccount('commands')
   const [folder, out] = [join(account.folder, 'in'), join(account.folder, 'out')]
@@ -227,6 +203,20 @@ test('batch goes on where it stopped, models and status say what there is', asyn
     }
     assert.is(outputs.logits.data.indexOf(Math.max(...outputs.logits.data)), labels[i])
   }
+  // The same images as a sealed data set: what is already there is left out, the rest comes over the network.
+  const owner = await world.net.newAccount('owner')
+  const flags = world.join(account)
+  const password = readFileSync(flags[flags.indexOf('--password-file') + 1]!, 'utf8').trim()
+  const { peerId } = await loadIdentity({ path: join(account.folder, 'key.json'), password, cost: 'devnet' })
+  writeFileSync(join(folder, '6.json'), JSON.stringify([...images[6]!]))
+  const serving = world.net.startCommand('owner', owner, ['dataset', folder, '--for', String(peerId)], ['--json'])
+  const { facts } = await serving.wait('dataset', 60_000)
+  const sealed = await cli(
+    ...['batch', facts.cid as string, '--sender', facts.sender as string],
+    ...['--model', world.model, '--out', out, '--providers', '1'],
+  )
+  assert.equal(sealed.lines[0], { event: 'begin', files: 8, before: 6 })
+  assert.ok(existsSync(join(out, '6.json')))
   const [model] = (await cli('models', world.model)).lines
   assert.is(model!.name, 'digits')
   assert.ok((model!.quotes as unknown[]).length > 0)

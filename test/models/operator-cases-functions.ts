@@ -191,4 +191,46 @@ export const FUNCTIONS: Record<string, Case> = {
     quanta: 2,
     kinds: ['table'],
   },
+  // Indices inside the graph, as numbers: those of ONNX Runtime, of equal values too.
+  'ArgMax inside the graph': {
+    nodes: [node('ArgMax', ['x'], 'a', { axis: 2, keepdims: 0 }), node('Cast', ['a'], 'y', { to: 1 })],
+    x: rows,
+    y: ['n', 5],
+    quanta: 0,
+    kinds: ['extremum', 'linear', 'table', 'linear', 'extremum', 'linear'],
+  },
+  'ArgMax of equal values: the first': {
+    nodes: [
+      node('Clip', ['x', 'low', 'high'], 'c'),
+      node('ArgMax', ['c'], 'a', { axis: -1 }),
+      node('Cast', ['a'], 'y', { to: 1 }),
+    ],
+    x: rows,
+    y: ['n', 5, 1],
+    constants: { low: constant('float32', [], [-0.5]), high: constant('float32', [], [0.5]) },
+    quanta: 0,
+  },
+  'ArgMax of equal values over channels: the last, of negated ones': {
+    nodes: [
+      node('Clip', ['x', 'low', 'high'], 'c'),
+      node('Neg', ['c'], 'm'),
+      node('ArgMax', ['m'], 'a', { axis: 1, select_last_index: 1 }),
+      node('Cast', ['a'], 'y', { to: 1 }),
+    ],
+    x: image,
+    y: ['n', 1, 9, 7],
+    constants: { low: constant('float32', [], [-0.5]), high: constant('float32', [], [0.5]) },
+    quanta: 0,
+  },
+  'ArgMax over more than a window holds': {
+    nodes: [
+      node('Clip', ['x', 'low', 'high'], 'c'),
+      node('ArgMax', ['c'], 'a', { axis: 1, keepdims: 0 }),
+      node('Cast', ['a'], 'y', { to: 1 }),
+    ],
+    x: ['n', 150, 3],
+    y: ['n', 3],
+    constants: { low: constant('float32', [], [-2]), high: constant('float32', [], [1.75]) },
+    quanta: 0,
+  },
 }

@@ -75,7 +75,7 @@ test('a network is deployed by RPC URL and its file is true', async () => {
       other,
     )
   const { escrow } = network.contracts
-  for (const name of ['registry', 'token', 'beacon', 'prices', 'emissions'] as const) {
+  for (const name of ['registry', 'token', 'beacon', 'prices', 'emissions', 'seats'] as const) {
     const contracts = { ...network.contracts, [name]: escrow }
     assert.is.not(await code(checkDeployment({ ...network, contracts }, anvil.rpcUrl)), 'NO_ERROR', name)
   }

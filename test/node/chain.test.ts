@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openChain } from '../../node/chain/chain.ts'
@@ -7,6 +11,8 @@ import { deployNetwork } from '../../node/chain/deploy.ts'
 import { signVote, signVoucher } from '../../node/chain/eip712.ts'
 import { devnetParams, paramsFromJson, paramsToJson } from '../../node/chain/params.ts'
 import type { BatchEvent } from '../../node/chain/watch.ts'
+import { createBenches } from '../../node/stages/bench.ts'
+import { openStore } from '../../node/store/store.ts'
 import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { samplePoints } from '../../protocol/draw.ts'
 import {
@@ -65,6 +71,47 @@ test('a batch goes from anchor to collection and every unit is accounted for', a
   assert.is(after.claims + after.reserve, after.escrow)
   assert.is((await provider.chain.session(world.session)).cursor, 3n)
   assert.is(await provider.chain.lock(batchId), 0n)
+})
+
+test('a voter has its seat back once the window is over, and frees those of the others', async () => {
+  const { provider } = world
+  const { batchId } = await anchored(world, [2n, 2n])
+  await provider.chain.awaitSlot((await provider.chain.batch(batchId)).sampleSlot)
+  await provider.chain.settle(batchId, await committed(world, batchId, '01010101'), [])
+  const settled: BatchEvent[] = []
+  const watcher = provider.chain.watchBatches((event) => {
+    if (event.name === 'BatchSettled' && event.args.batchId === batchId) settled.push(event)
+  })
+  while (settled.length === 0) await sleep(50)
+  await watcher.stop()
+  const event = settled[0]!
+  assert.is(event.name, 'BatchSettled')
+  const voter = world.nodes.find(
+    ({ chain }) => event.name === 'BatchSettled' && event.args.voters[0] === chain.address,
+  )!
+  const folder = mkdtempSync(join(tmpdir(), 'sinter-benches-'))
+  const store = await openStore(folder)
+  try {
+    const { chain } = voter
+    const log = pino({ enabled: false })
+    const benches = createBenches({ address: chain.address!, chain, store, log })
+    await benches.apply(event)
+    const free = await chain.freeStake(chain.address!)
+    await benches.tick()
+    assert.is(await chain.freeStake(chain.address!), free)
+    assert.is((await chain.bench(batchId)).held, true)
+    await world.anvil.skip(world.params.seatWindow + 1)
+    await benches.tick()
+    assert.is(await chain.freeStake(chain.address!), free + world.params.seatStake)
+    assert.equal((await chain.bench(batchId)).held, false)
+    // Nothing is left to do, also not for what an event brings again.
+    await benches.apply(event)
+    await benches.tick()
+    await benches.tick()
+  } finally {
+    await store.close()
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('a forged verdict slashes the lock and refunds the consumer', async () => {

@@ -36,7 +36,7 @@ const TOKEN = 'a-token-of-this-test'
 /** Jobs that end when their client does, as the scheduler's do. */
 const signals: AbortSignal[] = []
 const consumer = {
-  model: async () => ({ id: 'c', name: 'm', units: 1, inputs: [{ name: 'x', shape: [2] }], outputs: [] }),
+  model: async () => ({ id: 'c', name: 'm', units: 1, inputs: [{ name: 'x', shape: [2], rows: null }], outputs: [] }),
   reserve: async () => 1,
   receipt: () => {
     throw new Error('not asked for')

@@ -22,7 +22,7 @@ const onnx = await openSession(digits.model, { executionProvider: 'cpu', threads
 const TOKEN = 'a-token-of-this-test'
 const utf8 = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value))
 
-const ends = (list: { name: string; shape: number[] }[]) => list.map(({ name, shape }) => ({ name, shape }))
+const ends = (list: { name: string; shape: number[] }[]) => list.map(({ name, shape }) => ({ name, shape, rows: null }))
 const info = {
   id: 'cid',
   name: 'digits',
@@ -40,13 +40,14 @@ const consumer: Pick<Consumer, 'model' | 'infer' | 'receipt' | 'reserve'> = {
     const seq = ++asked
     if (refuse !== null) throw refuse
     await hold
-    const [data] = jobValues(digits.manifest, inputs)
+    const [data] = jobValues(digits, inputs)
     const out = await onnx.run({ image: { shape: [1, 1, 8, 8], data: data! } })
     const receipt = {
       id: `0x${'ab'.repeat(32)}-${seq}`,
       price: 5n,
       provider: `0x${'cd'.repeat(20)}` as const,
       status: () => ({ state: 'pending' as const, acknowledged: true, batch: null }),
+      checks: () => null,
       acknowledged: async () => {},
     }
     return { outputs: { logits: { shape: [10], data: out.logits!.data } }, latencyMs: 1, executionMs: 1, receipt }
@@ -58,6 +59,7 @@ const consumer: Pick<Consumer, 'model' | 'infer' | 'receipt' | 'reserve'> = {
       price: 5n,
       provider: '0xcd',
       status: () => ({ state: 'pending', acknowledged: true, batch: null }),
+      checks: () => null,
       acknowledged: async () => {},
     }
   },

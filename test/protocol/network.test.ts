@@ -16,6 +16,8 @@ const file = {
     beacon: contract('beacon'),
     batches: contract('batches'),
     prices: contract('prices'),
+    seats: contract('seats'),
+    canaries: contract('canaries'),
     emissions: contract('emissions'),
   },
   params: { draws: 4, minStake: '1000000000000000000000' },

@@ -238,6 +238,10 @@ interface IBatches {
     /// @notice Ends a batch that no committee, up to all eligible nodes, would judge: refunds consumers, returns lock and floor.
     function abandon(bytes32 batchId) external;
 
+    /// @notice Ends a batch whose slash is pending without it: refunds consumers, returns the lock; by a judge (`ISeats`). What voters have
+    /// been paid stays theirs.
+    function pardon(bytes32 batchId) external;
+
     /// @notice Moves one range's money, once, after a final status: to the provider's owner, or back to the consumer.
     function collect(bytes32 batchId, uint256 index) external;
 
@@ -264,7 +268,7 @@ interface IBatches {
     /// @notice Members of the current committee. Reverts until its slot is recorded.
     function committee(bytes32 batchId) external view returns (address[] memory members);
 
-    /// @notice What agreeing votes of distinct committee members count, and what settles: votes in the first committee; in later ones
+    /// @notice What agreeing votes of distinct committee members count (those whose free stake covers a seat), and what settles: votes in the first committee; in later ones
     /// base units of stake as of the anchor, and at least `quorum` votes.
     function standing(bytes32 batchId, address[] calldata voters) external view returns (uint256 given, uint256 needed);
 

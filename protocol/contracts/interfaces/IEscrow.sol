@@ -80,6 +80,9 @@ interface IEscrow is IConsumerStakes {
     /// @notice Takes approved tokens from the caller into its balance.
     function deposit(uint256 amount) external;
 
+    /// @notice Takes approved tokens from the caller into the balance of `account`.
+    function depositFor(address account, uint256 amount) external;
+
     /// @notice Pays out from the caller's balance.
     function withdraw(uint256 amount) external;
 

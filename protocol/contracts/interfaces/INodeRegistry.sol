@@ -7,7 +7,7 @@ pragma solidity ^0.8.28;
 interface INodeRegistry {
     /// @param payout owner: receives pay and unbonded stake. Fixed at registration.
     /// @param stake base units at stake, locked ones included, unbonding ones not.
-    /// @param locked part of `stake` that answers for open batches.
+    /// @param locked part of `stake` that answers for open batches and for votes.
     struct Node {
         address payout;
         uint128 stake;
@@ -39,8 +39,10 @@ interface INodeRegistry {
     event StakeLocked(bytes32 indexed lockId, address indexed operator, uint256 amount);
     event StakeUnlocked(bytes32 indexed lockId, address indexed operator, uint256 amount);
     event StakeSlashed(bytes32 indexed lockId, address indexed operator, uint256 burned, uint256 rewarded);
+    event SeatStakeSlashed(address indexed operator, address indexed to, uint256 burned, uint256 rewarded);
 
     error NotBatches(address caller);
+    error NotSeats(address caller);
     error AlreadyRegistered(address operator);
     error NotRegistered(address operator);
     error KeyNotOfOperator(address operator);
@@ -88,6 +90,15 @@ interface INodeRegistry {
     /// @notice Takes `burned + rewarded` out of a lock: burns the one, hands the other to the escrow's pot of the same
     /// id; by Batches only. Never more than the lock holds.
     function slash(bytes32 lockId, uint256 burned, uint256 rewarded) external;
+
+    /// @notice Holds `amount` of free stake of each voter; by Seats only, which keeps who sits where.
+    function lockSeats(address[] calldata voters, uint256 amount) external;
+
+    /// @notice Frees `amount` of each voter that a seat has held; by Seats only.
+    function unlockSeats(address[] calldata voters, uint256 amount) external;
+
+    /// @notice Takes `burned + rewarded` that a seat holds: burns the one, hands the other to the escrow balance of `to`; by Seats only.
+    function slashSeat(address operator, uint256 burned, uint256 rewarded, address to) external;
 
     /// @notice Seconds from a request to the release of unbonded stake; longer than every window of a batch.
     function unbondingDelay() external view returns (uint64);
