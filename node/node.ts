@@ -176,8 +176,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
 
     const book = createBatchBook()
     const ballots = createBallotBox()
-    const votes = batchesDomain(file)
-    const vouchers = escrowDomain(file)
+    const [votes, vouchers] = [batchesDomain(file), escrowDomain(file)]
     // Offers may arrive before the parts that answer them are ready; those pass by.
     let bidder: Bidder | null = null
     const gossip = gossipValidators({
