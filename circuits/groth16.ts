@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '@noble/hashes/utils.js'
 import type { Curve, Group } from 'snarkjs'
 import { bytesToBigint, concat } from '../protocol/bytes.ts'
 import { SinterError } from '../protocol/errors.ts'

@@ -2,6 +2,7 @@ import { toHex } from '../protocol/bytes.ts'
 import { SinterError } from '../protocol/errors.ts'
 import { sha256 } from '../protocol/hash.ts'
 import { evaluate, traceOutputs } from './canonical.ts'
+import { type Channelled, channelTensors, withChannels } from './channels.ts'
 import { fileCid } from './cid.ts'
 import { cutModel } from './cut.ts'
 import { type GivenInput, givenInputs } from './lookup.ts'
@@ -38,6 +39,8 @@ export type CalibrationOptions = {
    * have been rounded the other way is so rounded when it is measured
    */
   margin?: number
+  /** Whether channels that only relations read have exponents of their own. @default true */
+  channels?: boolean
 }
 
 /**
@@ -99,11 +102,17 @@ function lookedUp(plan: Plan, samples: Float32Array[][]): Float32Array[][] {
   )
 }
 
-/** Range of each tensor over the samples; what a mask has made endless is left out. */
-function rangesOf(plan: Plan, samples: Float32Array[][]): Range[] {
+/** Range of each tensor over the samples, and sizes of the channels of some; what a mask has made endless is left out. */
+function rangesOf(
+  plan: Plan,
+  samples: Float32Array[][],
+  channels: Channelled[],
+): { ranges: Range[]; sizes: Float64Array[] } {
   const out = plan.tensors.map((): Range => ({ low: Number.POSITIVE_INFINITY, high: Number.NEGATIVE_INFINITY }))
-  for (const sample of samples)
-    evaluatePlan(plan, sample).forEach((values, id) => {
+  const sizes = channels.map(({ count }) => new Float64Array(count))
+  for (const sample of samples) {
+    const all = evaluatePlan(plan, sample)
+    all.forEach((values, id) => {
       const range = out[id]!
       for (const value of values) {
         if (!Number.isFinite(value)) continue
@@ -111,7 +120,14 @@ function rangesOf(plan: Plan, samples: Float32Array[][]): Range[] {
         if (value > range.high) range.high = value
       }
     })
-  return out.map((range) => (range.low <= range.high ? range : { low: 0, high: 0 }))
+    channels.forEach(({ tensor, count }, i) => {
+      const size = sizes[i]!
+      all[tensor]!.forEach((value, at) => {
+        if (Number.isFinite(value)) size[at % count] = Math.max(size[at % count]!, Math.abs(value))
+      })
+    })
+  }
+  return { ranges: out.map((range) => (range.low <= range.high ? range : { low: 0, high: 0 })), sizes }
 }
 
 const fileRef = async (bytes: Uint8Array): Promise<FileRef> => ({
@@ -199,16 +215,18 @@ export async function buildManifest(
   options: CalibrationOptions,
 ): Promise<{ manifest: Manifest; weights: Uint8Array; model: Uint8Array; report: CalibrationReport }> {
   const { name, headroom = 2 } = options
-  const plan = lowerWhole(parseModel(options.model))
-  const margin = options.margin ?? (hasLevels(plan) ? 2 : 4)
+  const lowered = lowerWhole(parseModel(options.model))
+  const margin = options.margin ?? (hasLevels(lowered) ? 2 : 4)
   // Before anything is evaluated: it would not end.
-  const units = planUnits(plan, plan.ops)
+  const units = planUnits(lowered, lowered.ops)
   if (units > MANIFEST_LIMITS.multiplyAdds)
     throw new SinterError('WORK_COUNT', `${units} multiply-adds are more than ${MANIFEST_LIMITS.multiplyAdds}`)
-  checkSamples(plan, options.samples)
-  const samples = lookedUp(plan, options.samples)
-  const model = cutModel(options.model, plan.cuts)
-  const ranges = rangesOf(plan, samples)
+  checkSamples(lowered, options.samples)
+  const samples = lookedUp(lowered, options.samples)
+  const model = cutModel(options.model, lowered.cuts)
+  const channels = options.channels === false ? [] : channelTensors(lowered)
+  const { ranges, sizes } = rangesOf(lowered, samples, channels)
+  const plan = withChannels(lowered, channels, sizes)
   const { tensors, exponents, ops, weights, lookups } = quantisePlan(plan, ranges, headroom)
   const untested = { quanta: 0, deviationMilli: 0, margin, samples: samples.length }
   const draft: Manifest = {

@@ -10,6 +10,7 @@ import { type NetworkFile, networkId, networkTag } from '../protocol/network.ts'
 import type { Address } from '../protocol/signature.ts'
 import type { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
+import { createRootPool } from './attestation/root-pool.ts'
 import { createTracer } from './attestation/tracer.ts'
 import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
@@ -17,6 +18,7 @@ import { notPast, storedCursor } from './chain/cursor.ts'
 import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
+import { storedJournal } from './chain/stored-journal.ts'
 import { checkCircuits } from './circuits.ts'
 import { type Placement, placements as placementsOf } from './exec/devices.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
@@ -35,7 +37,7 @@ import { type AttestComponents, type Attester, createAttester } from './stages/a
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
-import { createBenches } from './stages/bench.ts'
+import { applyTo, createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
@@ -161,7 +163,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       network: file,
       rpcUrl: config.rpcUrl,
       key: toHex(identity.privateKey),
-      store,
+      journal: storedJournal(store),
       confirmations,
       rounds: drand && httpRounds(drandUrls, drand),
       ...(maxFeePerGas === undefined ? {} : { maxFeePerGas }),
@@ -172,6 +174,8 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // After the provers and streams that this work waits for have been closed, and before the store that it writes to.
     cleanup.push(() => within(Promise.all(underWay), STOP_GRACE_MS))
     const committer = await createCommitter()
+    const roots = createRootPool(committer)
+    cleanup.push(() => roots.close())
     const verifier = await createVerifier()
     cleanup.push(() => verifier.close())
     const pool = createProverPool({
@@ -332,6 +336,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         vouchers,
         ledger,
         committer,
+        roots: roots.root,
         runtime: runtimes.get,
         bid: bids.made,
         chainSession: async (session) => {
@@ -354,22 +359,16 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // The book is in memory: a restart reads again from the oldest batch that was not finished.
     const cursor = storedCursor(store, `batches-${networkTag(file)}`)
     const from = await cursor.load()
-    const watcher = chain.watchBatches(
-      async (event) => {
-        book.apply(event)
-        await benches.apply(event)
+    const watcher = chain.watchBatches(applyTo(book, benches), {
+      ...(from === null ? {} : { from }),
+      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+      onFork(block) {
+        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+        book.undo(block)
       },
-      {
-        ...(from === null ? {} : { from }),
-        onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
-        onFork(block) {
-          log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
-          book.undo(block)
-        },
-        onError: (error) =>
-          log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
-      },
-    )
+      onError: (error) =>
+        log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+    })
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
     const loops = [

@@ -148,6 +148,24 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--tls-key <file>', 'its key (PEM)')
     .action(async (options) => (await import('./commands/gateway.ts')).gateway(options))
 
+  program
+    .command('page')
+    .description('serve the demo page, a light client in the browser, on this machine')
+    .addOption(networkOption())
+    .addOption(rpcOption())
+    .addOption(
+      new Option(
+        '--bootstrap <addresses...>',
+        'multiaddrs of nodes that a browser reaches (…/ws, …/tls/ws, …/webrtc-direct/…)',
+      )
+        .makeOptionMandatory()
+        .env('SINTER_BOOTSTRAP'),
+    )
+    .requiredOption('--model <cid>', 'CID of the manifest of a model for handwritten digits')
+    .option('--port <n>', 'port to listen on; 0 picks one', '8080')
+    .option('--devnet', 'a network on this machine only', false)
+    .action(async (options) => (await import('./commands/page.ts')).page(options))
+
   const model = program.command('model').description('check and publish models')
   model
     .command('check <file>')

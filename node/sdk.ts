@@ -1,10 +1,10 @@
 /** The public surface: `import { connect } from 'sinter'`. Everything else of the package is its own business. */
-import { join } from 'node:path'
+import { join as joinPath } from 'node:path'
 import { pino } from 'pino'
-import { describeError, SinterError } from '../protocol/errors.ts'
+import { SinterError } from '../protocol/errors.ts'
 import type { NetworkFile } from '../protocol/network.ts'
-import { startClient } from './client/client.ts'
-import { type Consumer, type ConsumerOptions, createConsumer } from './client/consumer.ts'
+import { join } from './client/connect.ts'
+import type { Consumer, ConsumerOptions } from './client/consumer.ts'
 import { classified } from './client/failures.ts'
 import { openMemory } from './client/memory.ts'
 import { readNetworkFile } from './commands/options.ts'
@@ -12,6 +12,7 @@ import type { Identity } from './identity/identity.ts'
 import { loadIdentity } from './identity/keystore.ts'
 import type { Log } from './net/log.ts'
 
+export type { AttestationCheck, BatchCheck, QuorumCheck } from './client/batch-checks.ts'
 export type {
   BatchRun,
   Consumer,
@@ -66,37 +67,25 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
     const identity =
       options.identity ??
       (await loadIdentity({
-        path: join(dataDir, 'key.json'),
+        path: joinPath(dataDir, 'key.json'),
         password: options.password!,
         cost: devnet ? 'devnet' : 'standard',
       }))
-    const client = await startClient({
-      network: file,
-      rpcUrl: options.rpcUrl,
-      identity,
-      dataDir,
-      listen: options.listen ?? [devnet ? '/ip4/127.0.0.1/tcp/0' : '/ip4/0.0.0.0/tcp/0'],
-      bootstrap: options.bootstrap,
-      devnet,
-      log,
-    })
-    try {
-      if (peers > 0) await client.network.waitForSubscribers('offers', peers, 20_000)
-      const memory = await openMemory(join(dataDir, 'consumer'), Date.now)
-      try {
-        return await createConsumer({ client, address: identity.address, memory, now: Date.now, log }, options)
-      } catch (error) {
-        await memory.close()
-        throw error
-      }
-    } catch (error) {
-      await client
-        .stop()
-        .catch((cause: unknown) =>
-          log.warn({ event: 'client.unstopped', error: describeError(cause) }, 'client not stopped'),
-        )
-      throw error
-    }
+    return await join(
+      {
+        network: file,
+        rpcUrl: options.rpcUrl,
+        identity,
+        dataDir,
+        listen: options.listen ?? [devnet ? '/ip4/127.0.0.1/tcp/0' : '/ip4/0.0.0.0/tcp/0'],
+        bootstrap: options.bootstrap,
+        devnet,
+        peers,
+        openMemory: () => openMemory(joinPath(dataDir, 'consumer'), Date.now),
+        log,
+      },
+      options,
+    )
   } catch (error) {
     throw classified(error)
   }

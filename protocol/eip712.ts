@@ -55,8 +55,8 @@ export function signTyped(digest: Uint8Array, privateKey: Uint8Array): Uint8Arra
   return signature
 }
 
-/** Address that signed, or null for anything but a well-formed low-s signature with v 27 or 28. */
-export function recoverTyped(digest: Uint8Array, signature: Uint8Array): Address | null {
+/** Address that signed, or null for anything but a well-formed low-s signature with v 27 or 28. `expected` is who probably signed. */
+export function recoverTyped(digest: Uint8Array, signature: Uint8Array, expected?: Address): Address | null {
   if (signature.length !== SIGNATURE_BYTES || signature[64]! < 27) return null
-  return recoverAddress(digest, concat(signature.subarray(0, 64), Uint8Array.of(signature[64]! - 27)))
+  return recoverAddress(digest, concat(signature.subarray(0, 64), Uint8Array.of(signature[64]! - 27)), expected)
 }

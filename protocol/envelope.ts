@@ -13,7 +13,7 @@ import {
   VoteMessageSchema,
 } from './gen/sinter_pb.js'
 import { hash } from './hash.ts'
-import { type Address, addressOf, publicKeyOf, recoverPublicKey, signDigest } from './signature.ts'
+import { type Address, addressOfKey, recoverSigner, signDigest } from './signature.ts'
 
 /** Every signed message type and its schema; the name is the signature's domain. */
 export const SIGNED = {
@@ -63,22 +63,23 @@ export function seal<T extends SignedType>(
   const payload = encode(SIGNED[type] as DescMessage, init as MessageInitShape<DescMessage>)
   const digest = signingDigest(type, networkId, payload)
   const envelope = { payload, signature: signDigest(digest, privateKey) }
-  const id = messageId(digest, addressOf(publicKeyOf(privateKey)))
+  const id = messageId(digest, addressOfKey(privateKey))
   return { envelope, bytes: encode(EnvelopeSchema, envelope), id }
 }
 
-/** Opens an envelope that was itself a field of a message. */
+/** Opens an envelope that was itself a field of a message. `expected` is who probably signed it: faster then, and no other answer. */
 export function openEnvelope<T extends SignedType>(
   type: T,
   networkId: Uint8Array,
   envelope: Pick<Envelope, 'payload' | 'signature'>,
+  expected?: Address,
 ): Opened<T> | OpenFailure {
   const message = decode(SIGNED[type] as DescMessage, envelope.payload) as Payload<T> | null
   if (message === null) return 'PAYLOAD_MALFORMED'
   const digest = signingDigest(type, networkId, envelope.payload)
-  const signerKey = recoverPublicKey(digest, envelope.signature)
-  if (signerKey === null) return 'SIGNATURE_INVALID'
-  const signer = addressOf(signerKey)
+  const recovered = recoverSigner(digest, envelope.signature, expected)
+  if (recovered === null) return 'SIGNATURE_INVALID'
+  const { address: signer, key: signerKey } = recovered
   const { payload, signature } = envelope
   return { message, payload, signature, id: messageId(digest, signer), signer, signerKey }
 }

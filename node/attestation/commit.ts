@@ -14,6 +14,35 @@ import { type Flags, sameTree, type TreeSpec, treesAt, treesOf } from './layout.
 import { openPacked, type PackedTree } from './packed-tree.ts'
 import { commitTensor, limbsAt, limbsOfJob, type TracedTree, traceJob, treesHere, ZERO_LEAF_BYTES } from './trace.ts'
 
+/** Trees of one side of a job, in the manifest's order: all that committing its values needs to know of the model. */
+export type SideTrees = { side: 'input' | 'output'; specs: TreeSpec[] }
+
+export function sideTrees({ manifest }: LoadedModel, side: 'input' | 'output'): SideTrees {
+  const ends = side === 'input' ? manifest.inputs : manifest.outputs
+  const tree = side === 'input' ? TREE.value : TREE.served
+  const specs = ends.map((end) => {
+    const tensor = resolveTensor(manifest, end.tensor)
+    return treesAt(manifest, tensor).find((each) => each.tree === tree)!
+  })
+  return { side, specs }
+}
+
+export function commitTrees(
+  committer: Committer,
+  { side, specs }: SideTrees,
+  jobKey: Uint8Array,
+  values: Int16Array[],
+): Uint8Array {
+  const records = specs.map((spec, i): TreeRecord => {
+    const { tensor, tree, count } = spec
+    const leaves = Array.from({ length: count }, (_, index) =>
+      committer.leafBytes(valueLeaf(values[i]!, index), leafSalt(jobKey, tensor, tree, index)),
+    )
+    return { ...spec, root: merkleTree(leaves).root }
+  })
+  return ioRoot(side, records)
+}
+
 /**
  * Root of one side of a job as the receipt names it. `values` are quantised at the manifest's exponents, one array for
  * each graph input or output in the manifest's order. Consumer and provider both compute it from the job key (32 bytes).
@@ -25,18 +54,7 @@ export function commitSide(
   jobKey: Uint8Array,
   values: Int16Array[],
 ): Uint8Array {
-  const { manifest } = model
-  const ends = side === 'input' ? manifest.inputs : manifest.outputs
-  const tree = side === 'input' ? TREE.value : TREE.served
-  const records = ends.map((end, i): TreeRecord => {
-    const tensor = resolveTensor(manifest, end.tensor)
-    const spec = treesAt(manifest, tensor).find((each) => each.tree === tree)!
-    const leaves = Array.from({ length: spec.count }, (_, index) =>
-      committer.leafBytes(valueLeaf(values[i]!, index), leafSalt(jobKey, tensor, tree, index)),
-    )
-    return { ...spec, root: merkleTree(leaves).root }
-  })
-  return ioRoot(side, records)
+  return commitTrees(committer, sideTrees(model, side), jobKey, values)
 }
 
 /** What the prover keeps of a served job. `inputs` and `served` are quantised, in the order of the manifest's ends. */

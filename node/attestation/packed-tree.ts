@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { concat } from '../../protocol/bytes.ts'
 import { HASH_BYTES } from '../../protocol/hash.ts'
 import { type MerkleTree, merkleDepth } from '../../protocol/merkle.ts'
+import { fastSha256 } from '../sha256.ts'
 
 /**
  * A tree of protocol/merkle.ts in one array: the leaves, then every level from the leaf hashes up to the root. A job of a large
@@ -13,10 +13,7 @@ export type PackedTree = MerkleTree & {
   leaf(index: number): Uint8Array
 }
 
-const sha256 = (...parts: Uint8Array[]): Uint8Array =>
-  createHash('sha256')
-    .update(concat(...parts))
-    .digest()
+const sha256 = (...parts: Uint8Array[]): Uint8Array => fastSha256(concat(...parts))
 
 const LEAF = Uint8Array.of(0)
 const NODE = Uint8Array.of(1)

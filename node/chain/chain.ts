@@ -1,14 +1,13 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Hex, PublicClient } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
-import type { Store } from '../store/store.ts'
+import { sleep } from '../timers.ts'
 import { beaconClock } from './beacon.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
-import { storedJournal } from './journal.ts'
+import type { JournalOf } from './journal.ts'
 import { type NetworkParams, paramsFromJson } from './params.ts'
 import type { RoundSource } from './rounds.ts'
 import { openSteps, type Steps } from './steps.ts'
@@ -27,7 +26,7 @@ import {
  * @param rpcUrl JSON-RPC endpoints in the order in which they are preferred. Each is trusted for what it answers.
  * @param key account that sends and pays; without it the chain is read-only.
  * @param pollMs pause between looks at the chain while waiting. @default 250
- * @param store where transactions are written before they leave. @default kept in memory
+ * @param journal where transactions are written before they leave. @default kept in memory
  * @param rounds where signatures of drand rounds come from, on networks with the drand beacon. @default none: others record
  * @param resumeMs longest wait for what an earlier process has sent or was about to send. @default 15_000
  */
@@ -36,7 +35,7 @@ export type ChainOptions = Omit<TransactOptions, 'journal'> & {
   rpcUrl: string | readonly string[]
   key?: Hex
   pollMs?: number
-  store?: Store
+  journal?: JournalOf
   resumeMs?: number
   rounds?: RoundSource | null
 }
@@ -68,7 +67,7 @@ export type Chain = Views &
 
 /** Throws `CHAIN_ID` when the endpoint is another chain, `CHAIN_NO_CONTRACTS` when the contracts are not there, `CHAIN_RPC`. */
 export async function openChain(options: ChainOptions): Promise<Chain> {
-  const { network, rpcUrl, key, pollMs = 250, store, resumeMs = 15_000, rounds = null, ...transact } = options
+  const { network, rpcUrl, key, pollMs = 250, journal, resumeMs = 15_000, rounds = null, ...transact } = options
   const client = openClient(rpcUrl, pollMs, { chainId: network.chainId })
   await checkNetwork(client, network)
   const params = paramsFromJson(network.params)
@@ -80,12 +79,12 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
 
   function openAccount(privateKey: Hex): Transactor {
     const account = privateKeyToAccount(privateKey)
-    const journal = store === undefined ? {} : { journal: storedJournal(store, network.chainId, account.address) }
-    return openTransactor(client, network.chainId, account, { ...transact, ...journal })
+    const kept = journal === undefined ? {} : { journal: journal(network.chainId, account.address) }
+    return openTransactor(client, network.chainId, account, { ...transact, ...kept })
   }
 
   async function until(condition: () => Promise<boolean>, signal?: AbortSignal): Promise<void> {
-    while (!(await condition())) await sleep(pollMs, undefined, { signal })
+    while (!(await condition())) await sleep(pollMs, { signal })
   }
 
   /** Some nodes estimate on top of the newest block, others inside it, where its own hash is not known yet. */
@@ -109,7 +108,7 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
       for (;;) {
         const value = await views.beaconValue(slot)
         if (value !== null) return value
-        if (transactor === null || Date.now() < patient) await sleep(pollMs, undefined, { signal })
+        if (transactor === null || Date.now() < patient) await sleep(pollMs, { signal })
         else await steps.recordSlot(slot).catch(retryNextBlock(height))
       }
     },

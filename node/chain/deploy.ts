@@ -210,7 +210,10 @@ function checkParams(p: NetworkParams): void {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
   }
   if (p.seatStake > p.minStake) {
-    throw new SinterError('NETWORK_PARAMS', 'seatStake must be at most minStake: whoever is drawn has to be able to sit')
+    throw new SinterError(
+      'NETWORK_PARAMS',
+      'seatStake must be at most minStake: whoever is drawn has to be able to sit',
+    )
   }
   if (p.canaryWindow <= longest) {
     throw new SinterError('NETWORK_PARAMS', `canaryWindow must exceed all windows of a batch together (${longest} s)`)

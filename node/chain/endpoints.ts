@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createTransport, type EIP1193RequestFn, http, type Transport } from 'viem'
 import { SinterError } from '../../protocol/errors.ts'
+import { sleep } from '../timers.ts'
 import { isTransport } from './errors.ts'
 
 /** How an endpoint has done lately. Nothing is asked of it before `until` (ms) while another one is there. */

@@ -1,5 +1,4 @@
 import type { Address, Hex } from 'viem'
-import { jsonCodec, type Store, storeKey } from '../store/store.ts'
 import type { Fees } from './fees.ts'
 
 /** One signed transaction. All attempts of an entry have its nonce, so the chain takes one of them at most. */
@@ -30,6 +29,9 @@ export type Journal = {
   del(nonce: number): Promise<void>
 }
 
+/** The journal of an account on a chain. */
+export type JournalOf = (chainId: number, account: Address) => Journal
+
 /** For programs that may forget what they sent when they end: clients of one command, deployments. */
 export function memoryJournal(): Journal {
   const held = new Map<number, Entry>()
@@ -37,20 +39,5 @@ export function memoryJournal(): Journal {
     entries: async () => [...held.values()].sort((a, b) => a.nonce - b.nonce),
     put: async (entry) => void held.set(entry.nonce, entry),
     del: async (nonce) => void held.delete(nonce),
-  }
-}
-
-/** On disk with fsync, so that a node that is killed between signing and sending finds what it signed. */
-export function storedJournal(store: Store, chainId: number, account: Address): Journal {
-  const table = store.table('transactions', jsonCodec<Entry>())
-  const lane = storeKey(chainId, account.toLowerCase())
-  return {
-    async entries() {
-      const all: Entry[] = []
-      for await (const [, entry] of table.entries(`${lane}/`)) all.push(entry)
-      return all
-    },
-    put: (entry) => table.put(`${lane}/${storeKey(entry.nonce)}`, entry),
-    del: (nonce) => table.del(`${lane}/${storeKey(nonce)}`),
   }
 }

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Address, Hex, PublicClient, TransactionReceipt } from 'viem'
 import type { PrivateKeyAccount } from 'viem/accounts'
 import { SinterError } from '../../protocol/errors.ts'
+import { sleep } from '../timers.ts'
 import { chainError } from './errors.ts'
 import { firstFees } from './fees.ts'
 import type { FollowInit } from './follow.ts'
@@ -111,7 +111,7 @@ export function openTransactor(
           .catch((error: unknown) => report({ event: 'tx.delayed', action: 'look', nonce: -1, error }))
         if (tracked.size === 0) break
         const awaited = [...tracked.values()].some(({ waiters }) => waiters.size > 0)
-        await sleep(client.pollingInterval, undefined, { ref: awaited })
+        await sleep(client.pollingInterval, { ref: awaited })
       }
       one.looking = false
     })()

@@ -1,4 +1,4 @@
-import type { Hex, PublicClient } from 'viem'
+import { decodeFunctionData, type Hex, type PublicClient } from 'viem'
 import {
   batchesAbi,
   beaconAbi,
@@ -90,6 +90,9 @@ export type RegisteredNode = {
  */
 export type StrikeRecord = { score: bigint; graceUntil: bigint; excludedUntil: bigint; strikes: bigint }
 
+/** A vote as a settling transaction carries it. */
+export type SettlingVote = { verdicts: Hex; digest: Hex; signature: Hex }
+
 /** Reads of the chain. All throw `CHAIN_…` errors (see errors.ts). */
 export type Views = {
   /** Height and timestamp (seconds) of the newest block. */
@@ -126,6 +129,10 @@ export type Views = {
   committee(batchId: Hex): Promise<Address[]>
   /** Whether agreeing votes of these members of the current committee settle. */
   quorate(batchId: Hex, voters: Address[]): Promise<boolean>
+  /** What these votes weigh and what settles: members, or stake once the committee was redrawn. */
+  standing(batchId: Hex, voters: Address[]): Promise<{ given: bigint; needed: bigint }>
+  /** The signed votes that a transaction settled with; null when it did not call the contract itself. */
+  settlement(transaction: Hex): Promise<SettlingVote[] | null>
   /** Timestamp (seconds) from which the seats of a bench can be released, and whether they are still held. */
   bench(bench: Hex): Promise<{ until: bigint; held: boolean }>
   strikes(provider: Address): Promise<StrikeRecord>
@@ -161,6 +168,12 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
   const read = client.readContract
   const sessionOf: Views['session'] = (session) =>
     ask('session', read({ ...escrow, functionName: 'sessionOf', args: [session] }))
+
+  const standing: Views['standing'] = async (batchId, voters) => {
+    const args = [batchId, voters] as const
+    const [given, needed] = await ask('standing', read({ ...batches, functionName: 'standing', args }))
+    return { given, needed }
+  }
 
   return {
     async head() {
@@ -227,9 +240,15 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
       return [...(await ask('committee', read({ ...batches, functionName: 'committee', args: [batchId] })))]
     },
     async quorate(batchId, voters) {
-      const args = [batchId, voters] as const
-      const [given, needed] = await ask('quorate', read({ ...batches, functionName: 'standing', args }))
+      const { given, needed } = await standing(batchId, voters)
       return given >= needed
+    },
+    standing,
+    async settlement(transaction) {
+      const { to, input } = await ask('settlement', client.getTransaction({ hash: transaction }))
+      if (to?.toLowerCase() !== contracts.batches.toLowerCase()) return null
+      const { functionName, args } = decodeFunctionData({ abi: batchesAbi, data: input })
+      return functionName === 'settle' ? args[1].map((vote) => ({ ...vote })) : null
     },
     deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
     strikes: (provider) => ask('strikes', read({ ...strikes, functionName: 'recordOf', args: [provider] })),

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Abi, BlockNotFoundError, type GetContractEventsReturnType, type Hex, type PublicClient } from 'viem'
 import { batchesAbi, escrowAbi } from '../../protocol/contracts/abi.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
+import { sleep } from '../timers.ts'
 import type { Cursor } from './cursor.ts'
 import { chainError } from './errors.ts'
 import { afterFork, withMark } from './marks.ts'
@@ -115,7 +115,7 @@ function watchContract<E>(
       } catch (error) {
         if (!abort.signal.aborted) onError?.(chainError(error, 'watch'))
       }
-      await sleep(pollMs, undefined, { signal: abort.signal }).catch(() => undefined)
+      await sleep(pollMs, { signal: abort.signal }).catch(() => undefined)
     }
   }
 

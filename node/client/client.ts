@@ -1,13 +1,14 @@
-import { join } from 'node:path'
 import { createCommitter } from '../../circuits/commit.ts'
+import { createVerifier } from '../../circuits/verify.ts'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../../protocol/network.ts'
 import type { Offer } from '../../protocol/rules/offer.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { ignore } from '../../protocol/verdict.ts'
+import { createRootPool } from '../attestation/root-pool.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
-import { escrowDomain } from '../chain/eip712.ts'
+import { batchesDomain, escrowDomain } from '../chain/eip712.ts'
 import { checkCircuits } from '../circuits.ts'
 import type { Identity } from '../identity/identity.ts'
 import { createModelLibrary, type LoadedModel, type ModelLibrary } from '../model/load.ts'
@@ -15,6 +16,7 @@ import { type Content, createContent } from '../net/content.ts'
 import { createNetwork, type Network } from '../net/libp2p.ts'
 import type { Log } from '../net/log.ts'
 import { createStreams } from '../net/streams.ts'
+import { type BatchChecks, createBatchChecks } from './batch-checks.ts'
 import { chooseBid, createOfferDesk, type OfferTerms, type ReceivedBid } from './offer.ts'
 import { createPurse, type Purse, reclaimSessions, releaseSession } from './reserves.ts'
 import { type ConsumerSession, openConsumerSession } from './session.ts'
@@ -33,9 +35,10 @@ export type ClientConfig = {
 
 /** What a light client believes without checking, in the words it prints. */
 export const TRUST_STATEMENT =
-  'This light client takes sessions, stakes, batches and balances from its JSON-RPC endpoint as they are told: whoever runs ' +
-  'the endpoint could lie to it about them. It checks by itself: who signed each bid and receipt, the model’s files against their CIDs, ' +
-  'its own input and output roots, and that every price is the one it agreed to.'
+  'This light client takes sessions, stakes, batches, beacon values, committees and balances from its JSON-RPC endpoint as they are told: ' +
+  'whoever runs the endpoint could lie to it about them. It checks by itself: who signed each bid and receipt, the model’s files against ' +
+  'their CIDs, its own input and output roots, that every price is the one it agreed to, and, when it stays connected, the proofs and ' +
+  'the votes’ signatures of the batches that its receipts come to lie in.'
 
 export type SessionRequest = Omit<OfferTerms, 'model'> & {
   model: LoadedModel
@@ -55,6 +58,8 @@ export type LightClient = {
   purse: Purse
   content: Content
   library: ModelLibrary
+  /** Checks of the batches that hold receipts of this account; nothing is checked until it is told of the chain's events. */
+  batchChecks(): BatchChecks
   /** Offer, bids, choice, session on chain, assignment. Throws `NO_BIDS`, `BALANCE_TOO_LOW`, the chain's and the provider's codes. */
   openSession(request: SessionRequest): Promise<ConsumerSession>
   /**
@@ -76,6 +81,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   const id = networkId(file)
   const chain = await openChain({ network: file, rpcUrl: config.rpcUrl, key: toHex(identity.privateKey) })
   const committer = await createCommitter()
+  const roots = createRootPool(committer)
   const unheard = async () => ignore('NOT_SUBSCRIBED')
   const network = await createNetwork({
     identity,
@@ -87,7 +93,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     topics: { offers: unheard, attestations: unheard, votes: unheard },
     log,
   })
-  const content = await createContent({ network, folder: join(config.dataDir, 'blocks'), log }).catch(async (error) => {
+  const content = await createContent({ network, folder: `${config.dataDir}/blocks`, log }).catch(async (error) => {
     await network.stop()
     throw error
   })
@@ -124,7 +130,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     )
     try {
       return await openConsumerSession(
-        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, log },
+        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, roots: roots.root, log },
         { model, bid, offer: offer.id, session: fromHex(session), ceiling, policy, canonical },
       )
     } catch (error) {
@@ -184,12 +190,27 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     purse,
     content,
     library,
+    batchChecks: () =>
+      createBatchChecks({
+        address: identity.address,
+        networkId: id,
+        domains: { vouchers: escrowDomain(file), votes: batchesDomain(file) },
+        chain,
+        streams,
+        others: () => network.subscribers('attestations'),
+        library,
+        committer,
+        openVerifier: createVerifier,
+        tileDraws: file.tileDraws,
+        log,
+      }),
     openSession: async (request) => (await openSessions(request, [request.jobs]))[0]!,
     openSessions,
     release,
     reclaim: () => reclaimSessions(chain),
     async stop() {
       await streams.stop()
+      await roots.close()
       await content.stop()
       await network.stop()
       chain.close()

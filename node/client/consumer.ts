@@ -2,9 +2,11 @@ import { givenInputs } from '../../models/lookup.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
+import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
 import { type Auditor, createAuditor } from './audit.ts'
+import type { BatchCheck } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
 import { classified } from './failures.ts'
@@ -30,6 +32,11 @@ export type ConsumerOptions = {
    * shows them to everybody. @default 0.01
    */
   audit?: number
+  /**
+   * Verifies the attestations and votes of the batches that receipts come to lie in, as the committee does (about a second of computing a
+   * batch, in a process of its own where there are processes). @default true
+   */
+  verify?: boolean
   /** How providers are chosen and sessions kept. */
   scheduler?: Omit<PoolInit, 'ceiling'>
 }
@@ -46,6 +53,8 @@ export type Receipt = {
   readonly provider: Address
   /** Where it stands now; asks nobody. */
   status(): ReceiptStatus
+  /** What this connection checked by itself of the batch that the receipt lies in. Null before it is anchored. */
+  checks(): BatchCheck | null
   /** Resolves when both sides have signed for the job. Throws a `ProviderError` with the code for which the receipt was refused. */
   acknowledged(): Promise<void>
 }
@@ -137,8 +146,9 @@ export type Consumer = {
    * needs a longer window.
    * @param options.windowMs how long they are listened to. @default 2_000
    * @param options.bids end as soon as so many are in
+   * @param options.signal end with what is in
    */
-  quote(model: string, options?: { windowMs?: number; bids?: number }): Promise<Quote[]>
+  quote(model: string, options?: { windowMs?: number; bids?: number; signal?: AbortSignal }): Promise<Quote[]>
   /** The state of a receipt by its id; throws `RECEIPT_UNKNOWN` for one that this connection did not make. */
   receipt(id: string): Receipt
   /** Waits for open receipts (5 s), gives sessions back and leaves the network. */
@@ -171,7 +181,12 @@ export async function createConsumer(components: Components, options: ConsumerOp
   const checks = createSpotChecks({ budget, auditor: openAuditor, log }, options.audit ?? 0.01)
   const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()
   const { block } = await client.chain.head()
-  const watcher = client.chain.watchBatches((event) => book.apply(event), {
+  const batchChecks = options.verify === false ? null : client.batchChecks()
+  const onEvent = (event: BatchEvent): void => {
+    book.apply(event)
+    batchChecks?.apply(event)
+  }
+  const watcher = client.chain.watchBatches(onEvent, {
     from: { next: block + 1n, marks: [] },
     pollMs: 1_000,
     onError: (error) => log.warn({ event: 'receipts.watch', error: describeError(error) }, 'the chain did not answer'),
@@ -202,6 +217,10 @@ export async function createConsumer(components: Components, options: ConsumerOp
       price,
       provider: answer.provider.provider,
       status: () => book.status(session, seq),
+      checks: () => {
+        const { batch } = book.status(session, seq)
+        return batch === null ? null : (batchChecks?.of(batch.id) ?? { attestation: null, quorum: null })
+      },
       acknowledged: () =>
         acknowledged.then(
           () => {},
@@ -330,7 +349,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
     infer,
     batch,
     run,
-    async quote(id, { windowMs = 2_000, bids: most } = {}) {
+    async quote(id, { windowMs = 2_000, bids: most, signal } = {}) {
       let quotes: Quote[] = []
       const enough = new SinterError('QUOTED', 'prices were asked for, nothing is bought')
       try {
@@ -341,6 +360,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
           priceCeiling: options.ceiling,
           windowMs,
           ...(most === undefined ? {} : { enough: (bids) => bids.length >= most }),
+          ...(signal === undefined ? {} : { signal }),
           choose(bids) {
             quotes = bids.map(({ provider, price, expectedLatencyMs, warm, executionProvider }) => ({
               provider,
@@ -370,6 +390,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
       await Promise.all([...pools.values()].map(({ pool }) => pool.close()))
       await (await auditor?.catch(() => null))?.stop()
       await watcher.stop()
+      await batchChecks?.stop()
       await client.stop()
       await memory.close()
     },

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '@noble/hashes/utils.js'
 import { bigintToBytes } from '../../protocol/bytes.ts'
 import { encode } from '../../protocol/codec.ts'
 import { seal } from '../../protocol/envelope.ts'
@@ -43,6 +43,8 @@ export type OfferTerms = {
   canonical?: boolean
   /** Where providers had best be, such as `eu-west`: a hint, those elsewhere may bid. @default anywhere */
   region?: string
+  /** Ends the gathering early, with the bids that are in. */
+  signal?: AbortSignal
 }
 
 /** A bid with the peer id to reach its maker by. */
@@ -94,6 +96,12 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
     await stream.write(encode(BidReplySchema, { taken: code === null, code: code ?? '' }))
   })
 
+  /** Whoever cannot listen, as a page, says who it is: providers that it is connected to answer over that connection. */
+  function reachable(): string[] {
+    const own = network.addresses()
+    return own.length > 0 ? own : [`/p2p/${identity.peerId}`]
+  }
+
   return {
     async gather(terms) {
       const windowMs = terms.windowMs ?? 3_000
@@ -107,7 +115,7 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
         policy: terms.policy ?? 'zk',
         canonical: terms.canonical ?? false,
         region: terms.region ?? '',
-        addresses: network.addresses(),
+        addresses: reachable(),
         nonce: randomBytes(16),
       })
       // Our own offer goes through the rule that everybody else applies, so a bad one is refused here and not by silence.
@@ -118,16 +126,21 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
       const key = offer.id.toString()
       try {
         await new Promise<void>((resolve, reject) => {
-          const timer = setTimeout(resolve, windowMs)
-          const arrived = (): void => {
-            if (!terms.enough?.(bids)) return
+          const done = (): void => {
             clearTimeout(timer)
+            terms.signal?.removeEventListener('abort', done)
             resolve()
+          }
+          const timer = setTimeout(done, windowMs)
+          if (terms.signal?.aborted) return done()
+          terms.signal?.addEventListener('abort', done)
+          const arrived = (): void => {
+            if (terms.enough?.(bids)) done()
           }
           open.set(key, { offer, bids, bidders: new Set(), arrived })
           network.publish('offers', sealed.bytes).catch((error: unknown) => {
-            clearTimeout(timer)
             reject(new SinterError(errorCode(error), 'the offer could not be published', { cause: error }))
+            done()
           })
         })
       } finally {

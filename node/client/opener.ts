@@ -1,4 +1,4 @@
-import { SinterError } from '../../protocol/errors.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { LightClient } from './client.ts'
@@ -31,12 +31,17 @@ type Terms = { ceiling: bigint; scheduler?: Omit<PoolInit, 'ceiling'> }
 
 /** Milliseconds that bids are gathered for at most: a graph that nobody has loaded takes a while. */
 const WINDOW_MS = 60_000
+/**
+ * Offers that are made in that time, one after the other. A provider that is busy with two of ours lets the next pass, and one that had to
+ * load the graph first bids on the next.
+ */
+const OFFERS = 4
 
 /** Opens canonical sessions with several owners out of one offer, the best ranked bids first. */
 export function openerOf(
   { client, scores, model, inTurn }: Components,
   { ceiling, scheduler = {} }: Terms,
-  { policy }: { policy?: Policy },
+  { policy, signal }: { policy?: Policy; signal?: AbortSignal },
 ): IterateComponents['open'] {
   const { accept = () => true, bids: wanted = 3, windowMs = WINDOW_MS, onBids } = scheduler
   const { latencyValue = ceiling / 10_000n, region = '' } = scheduler
@@ -46,10 +51,11 @@ export function openerOf(
     const request: Parameters<LightClient['openSessions']>[0] = {
       model,
       priceCeiling: ceiling,
-      windowMs,
+      windowMs: Math.ceil(windowMs / OFFERS),
       canonical: true,
       region,
       exclude,
+      ...(signal === undefined ? {} : { signal }),
       ...(policy === undefined ? {} : { policy }),
       ...(onBids === undefined ? {} : { onBids }),
       enough: (bids) => eligible(bids).length >= Math.max(count, wanted - exclude.length),
@@ -59,6 +65,13 @@ export function openerOf(
         return best
       },
     }
-    return inTurn(() => client.openSessions(request, Array<bigint>(count).fill(BigInt(jobs))))
+    return inTurn(async () => {
+      for (let offer = 1; ; offer++)
+        try {
+          return await client.openSessions(request, Array<bigint>(count).fill(BigInt(jobs)))
+        } catch (error) {
+          if (signal?.aborted || errorCode(error) !== 'NO_BIDS' || offer === OFFERS) throw error
+        }
+    })
   }
 }

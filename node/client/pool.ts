@@ -4,6 +4,7 @@ import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
+import { unref } from '../timers.ts'
 import type { LightClient } from './client.ts'
 import type { ReceivedBid } from './offer.ts'
 import { effectivePrice, rankBids, type Scores } from './score.ts'
@@ -68,6 +69,8 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const { ceiling, providers = 2, sessionJobs = 256, windowMs = 2_000, bids: wanted = 3, openMs = 30_000 } = init
   const { latencyValue = ceiling / 10_000n, accept = () => true, region = '', onBids } = init
   let size = providers
+  const closing = new AbortController()
+  const { signal } = closing
   const slots = new Set<Slot>()
   let closed = false
   let everOpen = false
@@ -91,7 +94,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   async function retire(slot: Slot): Promise<void> {
     try {
       // Who hangs is not waited for: what lies in its session is asked back all the same.
-      await Promise.race([slot.close(), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())])
+      await Promise.race([slot.close(), new Promise((resolve) => unref(setTimeout(resolve, CLOSE_MS)))])
       await client.release(toHex(slot.session.session))
     } catch (error) {
       log.warn({ event: 'scheduler.unreleased', error: describeError(error) }, 'a session could not be released')
@@ -127,6 +130,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
         priceCeiling: ceiling,
         windowMs,
         region,
+        signal,
         exclude,
         enough: (bids) => eligible(bids).length >= Math.max(count, wanted),
         choose: (bids) => best(bids, eligible(bids)),
@@ -147,6 +151,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       priceCeiling: ceiling,
       windowMs,
       region,
+      signal,
       // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
       enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
       choose: (bids) => best(bids, eligible(bids)),
@@ -246,6 +251,8 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
     },
     async close() {
       closed = true
+      // Nobody waits for bids any more.
+      closing.abort()
       await opening?.catch(() => {})
       const open = [...slots]
       slots.clear()

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '@noble/hashes/utils.js'
 import type { Committer } from '../../circuits/commit.ts'
 import { bigintToBytes, bytesToBigint, equalBytes } from '../../protocol/bytes.ts'
 import { type SigningDomain, signTyped, voucherDigest } from '../../protocol/eip712.ts'
@@ -14,6 +14,7 @@ import {
   type SessionHead,
 } from '../../protocol/rules/receipt.ts'
 import { commitSide } from '../attestation/commit.ts'
+import type { Roots } from '../attestation/root-pool.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
 import {
@@ -29,6 +30,7 @@ import type { LoadedModel } from '../model/load.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
+import { unref } from '../timers.ts'
 import type { ReceivedBid } from './offer.ts'
 
 export type ConsumerComponents = {
@@ -38,6 +40,8 @@ export type ConsumerComponents = {
   vouchers: SigningDomain
   streams: Pick<Streams, 'open'>
   committer: Committer
+  /** Roots of inputs and outputs. @default by the committer, in this thread */
+  roots?: Roots
   log: Log
 }
 
@@ -100,6 +104,10 @@ type PendingJob = {
   receipt: Deferred<Receipt>
 }
 
+/** After what is ready to run has run: the next request leaves before the commitments of the last one are made. */
+const afterwards = (): Promise<void> =>
+  new Promise((resolve) => (typeof setImmediate === 'function' ? setImmediate(resolve) : setTimeout(resolve)))
+
 /** Milliseconds a receipt may take after its result. */
 const RECEIPT_TIMEOUT_MS = 60_000
 
@@ -130,10 +138,13 @@ export async function openConsumerSession(
   terms: SessionTerms,
 ): Promise<ConsumerSession> {
   const { identity, networkId, vouchers, committer, log } = components
+  const { roots = async (of, ...side) => commitSide(committer, of, ...side) } = components
   const { model, bid, session, ceiling, policy, canonical } = terms
   const { manifest } = model
   const stream = await assign(components, terms)
   const pending = new Map<bigint, PendingJob>()
+  /** Statements on their way, by the number of their job. */
+  const stated = new Map<bigint, Promise<void>>()
   let head: SessionHead = SESSION_START
   let next = 1n
   let ended: SinterError | null = null
@@ -232,14 +243,21 @@ export async function openConsumerSession(
     wire: WireTensor[],
     outputs: WireTensor[],
   ): Promise<void> {
-    job.inputRoot = commitSide(committer, model, 'input', job.jobKey, inputs)
-    job.outputRoot = commitSide(committer, model, 'output', job.jobKey, quantisedOutputs(manifest, outputs))
+    await afterwards()
+    const [inputRoot, outputRoot] = await Promise.all([
+      roots(model, 'input', job.jobKey, inputs),
+      roots(model, 'output', job.jobKey, quantisedOutputs(manifest, outputs)),
+    ])
+    job.inputRoot = inputRoot
+    job.outputRoot = outputRoot
+    // Statements go in the order of the answers, whichever roots are ready first.
+    await stated.get(seq - 1n)
     const statement = seal('input', networkId, identity.privateKey, {
       session,
       seq,
       inputDigest: tensorsDigest(wire),
       jobKeyDigest: jobKeyDigest(job.jobKey),
-      inputRoot: job.inputRoot,
+      inputRoot,
     })
     await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
   }
@@ -276,7 +294,9 @@ export async function openConsumerSession(
       next = seq + 1n
       last = outputs
       const named = outputValues(manifest, outputs)
-      finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
+      const stating = finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
+      stated.set(seq, stating)
+      void stating.then(() => stated.delete(seq))
       return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: job.receipt.promise }
     } catch (error) {
       pending.delete(seq)
@@ -303,7 +323,7 @@ export async function openConsumerSession(
     },
     async close() {
       const open = [...pending.values()].map(({ receipt }) => receipt.promise)
-      const patience = new Promise((resolve) => setTimeout(resolve, RECEIPT_TIMEOUT_MS).unref())
+      const patience = new Promise((resolve) => unref(setTimeout(resolve, RECEIPT_TIMEOUT_MS)))
       await Promise.race([Promise.allSettled(open), patience])
       await stream.close()
       stream.abort(new SinterError('STREAM_CLOSED', 'the session is closed'))

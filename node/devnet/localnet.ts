@@ -23,6 +23,8 @@ export type Localnet = {
   nodes: LocalNode[]
   /** Makes a funded key in a folder of its own. */
   newAccount(name: string): Promise<Account>
+  /** Gives an account play money, unless it has some. */
+  drip(account: Address): Promise<void>
   /** Starts a node and waits until it is ready. The first one is the bootstrap address of all others. */
   startNode(name: string, options?: NodeOptions): Promise<LocalNode>
   /** Starts another command of the program on this network. */
@@ -100,8 +102,9 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       rpcUrl = anvil.rpcUrl,
     ): Actor {
       const bootstrap = nodes[0] === undefined ? [] : ['--bootstrap', nodes[0].multiaddr]
-      // Nodes are also there for browsers.
-      const listen = ['/ip4/127.0.0.1/tcp/0', ...(command[0] === 'up' ? ['/ip4/127.0.0.1/tcp/0/ws'] : [])]
+      // Nodes and publishers are there for browsers too.
+      const serves = command[0] === 'up' || command[1] === 'publish'
+      const listen = ['/ip4/127.0.0.1/tcp/0', ...(serves ? ['/ip4/127.0.0.1/tcp/0/ws'] : [])]
       const common = ['--network', networkFile, '--rpc', rpcUrl, '--data', account.folder]
       const actor = startActor({
         name,
@@ -141,6 +144,10 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       chain,
       nodes,
       newAccount,
+      async drip(account) {
+        const [wallet, escrow] = await Promise.all([chain.tokensOf(account), chain.balanceOf(account)])
+        if (wallet + escrow === 0n) await funder.drip(account)
+      },
       async startNode(name, options = {}) {
         const account = options.account ?? (await newAccount(name))
         // The chain's ether is play money: a fixed price of next to nothing, and the token at a dollar.

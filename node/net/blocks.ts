@@ -5,7 +5,7 @@ import type { Router } from 'helia'
 import type { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
 import { sha256 } from 'multiformats/hashes/sha2'
-import { equalBytes } from '../../protocol/bytes.ts'
+import { concat, equalBytes } from '../../protocol/bytes.ts'
 
 const DAG_PB = 0x70
 
@@ -32,7 +32,7 @@ export class CheckedBlocks extends LevelBlockstore {
     if (!(await super.has(cid, options))) return null
     const parts: Uint8Array[] = []
     for await (const part of super.get(cid, options)) parts.push(part)
-    const block = parts.length === 1 ? parts[0]! : new Uint8Array(Buffer.concat(parts))
+    const block = parts.length === 1 ? parts[0]! : concat(...parts)
     const { digest } = await sha256.digest(block)
     if (equalBytes(digest, cid.multihash.digest)) return block
     await super.delete(cid)

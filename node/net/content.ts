@@ -3,6 +3,7 @@ import { type UnixFS, unixfs } from '@helia/unixfs'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { createHeliaLight } from 'helia'
 import type { CID } from 'multiformats/cid'
+import { concat } from '../../protocol/bytes.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import { CheckedBlocks, dhtRouter, isContentCid } from './blocks.ts'
 import { pause } from './discovery.ts'
@@ -80,7 +81,7 @@ async function read(
       throw new SinterError('CONTENT_TOO_LARGE', `the file is larger than the ${maxBytes} bytes allowed for it`)
     parts.push(part)
   }
-  return new Uint8Array(Buffer.concat(parts))
+  return concat(...parts)
 }
 
 /** The coded form of what a read failed with, or null when trying again may help. */
@@ -138,11 +139,15 @@ export async function createContent(init: {
     let stallMs = STALL_MS
     while (!signal.aborted) {
       const stalled = new AbortController()
-      const timer = setTimeout(() => stalled.abort(), stallMs)
+      let timer = setTimeout(() => stalled.abort(), stallMs)
+      const waitAgain = (): void => {
+        clearTimeout(timer)
+        timer = setTimeout(() => stalled.abort(), stallMs)
+      }
       const attempt = { signal: AbortSignal.any([signal, stalled.signal]) }
       const session = helia.blockstore.createSession(cid, { ...attempt, providers, maxProviders: SESSION_PEERS })
       try {
-        return await read(unixfs({ blockstore: session }), cid, maxBytes, attempt, () => timer.refresh())
+        return await read(unixfs({ blockstore: session }), cid, maxBytes, attempt, waitAgain)
       } catch (error) {
         const known = fault(error)
         if (known !== null) throw known

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import type { Libp2p, PeerId } from '@libp2p/interface'
 import type { KadDHT } from '@libp2p/kad-dht'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { randomBytes } from '@noble/hashes/utils.js'
 import { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
 import { sha256 } from 'multiformats/hashes/sha2'
@@ -100,7 +100,7 @@ export function startDiscovery(init: DiscoveryInit): Discovery {
       const before = connected()
       if (before === 0) await dialBootstrap()
       if (connected() < init.target && connected() > 0) {
-        const key = round % 2 === 0 ? libp2p.peerId.toMultihash().bytes : new Uint8Array(randomBytes(32))
+        const key = round % 2 === 0 ? libp2p.peerId.toMultihash().bytes : randomBytes(32)
         await dialAll(await walk(key))
       }
       quiet = connected() > before || connected() === 0 ? 0 : quiet + 1

@@ -1,5 +1,6 @@
 import type { PeerId, Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
 import { SinterError } from '../../protocol/errors.ts'
+import { unref } from '../timers.ts'
 import { encodePrefix, frameDecoder } from './frames.ts'
 
 /** A libp2p stream that carries whole frames. One reader and any number of writers at a time. */
@@ -93,7 +94,7 @@ export function frameStream(init: {
     },
     Math.max(50, Math.min(5_000, limits.idleTimeoutMs / 4, limits.frameTimeoutMs / 4)),
   )
-  watch.unref()
+  unref(watch)
 
   const onMessage = (event: StreamMessageEvent): void => {
     lastActivity = now()
@@ -238,7 +239,7 @@ export function frameStream(init: {
         abort(closedError(cause))
         return
       }
-      setTimeout(() => abort(closedError()), CLOSE_TIMEOUT_MS).unref()
+      unref(setTimeout(() => abort(closedError()), CLOSE_TIMEOUT_MS))
     },
     abort,
     get closed() {

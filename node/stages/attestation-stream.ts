@@ -1,5 +1,5 @@
-import { randomInt } from 'node:crypto'
-import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { randomBytes } from '@noble/hashes/utils.js'
+import { bytesToBigint, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { AttestationQuerySchema } from '../../protocol/gen/sinter_pb.js'
@@ -75,7 +75,7 @@ export async function fetchAttestation(components: FetchComponents, anchored: An
   // Others every time, so that after a few tries many have been asked.
   const some = Array.from(
     { length: Math.min(OTHERS, others.length) },
-    () => others.splice(randomInt(others.length), 1)[0]!,
+    () => others.splice(Number(bytesToBigint(randomBytes(6)) % BigInt(others.length)), 1)[0]!,
   )
   const provider = chain.node(anchored.provider).then(
     (node) => (node === null ? false : fetchFrom(components, peerIdOfKey(fromHex(node.publicKey)), anchored)),

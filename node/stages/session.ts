@@ -15,6 +15,7 @@ import { jobKeyDigest, judgeInput, tensorsDigest } from '../../protocol/rules/in
 import type { Policy, SessionHead } from '../../protocol/rules/receipt.ts'
 import { judgeVoucher } from '../../protocol/rules/voucher.ts'
 import { commitSide } from '../attestation/commit.ts'
+import type { Roots } from '../attestation/root-pool.ts'
 import type { Identity } from '../identity/identity.ts'
 import { publicKeyOfPeer } from '../identity/identity.ts'
 import { type Frame, readFrame, writeFailure, writeFrame } from '../jobs/frames.ts'
@@ -33,6 +34,8 @@ export type SessionComponents = {
   vouchers: SigningDomain
   ledger: Ledger
   committer: Committer
+  /** Roots of inputs and outputs. @default by the committer, in this thread */
+  roots?: Roots
   /** The loaded model of a manifest CID, whose jobs can be attested under the policy. */
   runtime(manifest: string, policy: Policy): Promise<Runtime>
   bid: AssignmentContext['bid']
@@ -69,6 +72,7 @@ function createSession(
 ) {
   const { identity, networkId, vouchers, ledger, committer, log } = components
   const { manifest } = model
+  const { roots = async (of, ...side) => commitSide(committer, of, ...side) } = components
   let acknowledged: SessionHead = record.acknowledged
   let issued: SessionHead = acknowledged
   let served = acknowledged.seq
@@ -96,13 +100,14 @@ function createSession(
       if (!record.canonical && !runtime.accepts(inputs, result.quantised))
         throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
       const frame = { seq, outputs: result.outputs, executionUs: result.executionUs }
+      const inputDigest = tensorsDigest(tensors)
+      last = result.outputs
+      // Before the answer leaves: what the consumer says to it may be here before the transport takes more.
+      awaiting.set(seq, { jobKey: request.jobKey, inputDigest, inputs, quantised: result.quantised })
       await writeFrame(stream, { case: 'result', value: frame }).finally(() => {
         // Also when the stream broke: the answer may have arrived.
         served = seq
       })
-      last = result.outputs
-      const inputDigest = tensorsDigest(tensors)
-      awaiting.set(seq, { jobKey: request.jobKey, inputDigest, inputs, quantised: result.quantised })
     } catch (error) {
       if (served === seq) throw error
       // One job fails; the session and the node go on.
@@ -120,7 +125,10 @@ function createSession(
     const job = awaiting.get(seq)
     if (job === undefined) throw new SinterError('INPUT_UNEXPECTED', 'no served job awaits its input statement')
     const { jobKey, inputDigest, inputs, quantised } = job
-    const inputRoot = commitSide(committer, model, 'input', jobKey, inputs)
+    const [inputRoot, outputRoot] = await Promise.all([
+      roots(model, 'input', jobKey, inputs),
+      roots(model, 'output', jobKey, quantised),
+    ])
     const judged = judgeInput(envelope, {
       networkId,
       consumer: record.consumer,
@@ -135,7 +143,7 @@ function createSession(
       seq,
       manifest: model.cid.bytes,
       inputRoot,
-      outputRoot: commitSide(committer, model, 'output', jobKey, quantised),
+      outputRoot,
       shapes: jobShapes(manifest).map((dims) => ({ dims })),
       units: BigInt(manifest.units),
       price: bigintToBytes(record.price, 16),
@@ -193,6 +201,48 @@ function createSession(
     },
     /** Answers given for which there is no voucher. */
     unpaid: (): number => Number(served - acknowledged.seq),
+  }
+}
+
+/** Requests that may wait for one another; those beyond are left in the stream, whose sender then waits. */
+const MAX_WAITING = 4
+
+/**
+ * Frames in two lanes: requests, and what makes receipts of answers. A request waits for all that came before it, so the window and the
+ * ceiling it is held against are what its sender knew; statements and vouchers do not wait for the model to run.
+ */
+function createLanes(onFrame: (frame: Frame) => Promise<void>) {
+  let failure: { error: unknown } | null = null
+  let wake: (error: unknown) => void = () => {}
+  const fail = (error: unknown): void => {
+    failure ??= { error }
+    wake(failure.error)
+  }
+  let requests: Promise<void> = Promise.resolve()
+  let receipts: Promise<void> = Promise.resolve()
+  let waiting = 0
+  return {
+    /** What is waited for, unless a lane fails first. */
+    orFailure: <T>(work: Promise<T>): Promise<T> =>
+      new Promise((resolve, reject) => {
+        wake = reject
+        work.then(resolve, reject)
+        if (failure !== null) reject(failure.error)
+      }),
+    async push(frame: Frame): Promise<void> {
+      if (frame.case !== 'request') {
+        receipts = receipts.then(() => onFrame(frame))
+        receipts.catch(fail)
+        return
+      }
+      const before = receipts
+      waiting++
+      requests = requests.then(() => before).then(() => onFrame(frame))
+      requests.catch(fail).finally(() => waiting--)
+      if (waiting >= MAX_WAITING) await requests
+    },
+    /** Once nothing runs any more; a lane that failed runs nothing further. */
+    settled: () => Promise.allSettled([requests, receipts]),
   }
 }
 
@@ -261,9 +311,11 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
     )
     await writeFrame(stream, { case: 'accepted', value: { seq, cumulative: bigintToBytes(cumulative, 16), head } })
     log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.consumer }, 'session opened')
+    const lanes = createLanes(onFrame)
     try {
-      for (;;) await onFrame(await readFrame(stream, limits.idleMs))
+      for (;;) await lanes.push(await lanes.orFailure(readFrame(stream, limits.idleMs)))
     } finally {
+      await lanes.settled()
       if (unpaid() > 0) await ledger.addUnpaid(record.session, unpaid())
     }
   }

@@ -30,7 +30,7 @@ export type InputContext = {
 /** Judges the consumer's signed statement of what it sent, at the provider, before a receipt is issued over it. */
 export function judgeInput(envelope: Envelope, context: InputContext): Judged<Opened<'input'>> {
   // [REJECT] The envelope and the statement are canonically encoded and the signature recovers a key.
-  const opened = openEnvelope('input', context.networkId, envelope)
+  const opened = openEnvelope('input', context.networkId, envelope, context.consumer)
   if (typeof opened === 'string') return reject(opened)
   const { message, signer } = opened
   // [REJECT] The consumer of this session says it, of this job.

@@ -40,10 +40,14 @@ export type ReceiptFields = {
 
 export type Receipt = ReceiptFields & { hash: Uint8Array; provider: Address }
 
-/** Opens a receipt and checks the widths of its fields; whose it must be and what it must say is the caller's to check. */
-export function openReceipt(envelope: Pick<Envelope, 'payload' | 'signature'>, networkId: Uint8Array): Judged<Receipt> {
+/** Opens a receipt and checks the widths of its fields; whose it must be and what it must say is the caller's to check. `expected` is who probably signed. */
+export function openReceipt(
+  envelope: Pick<Envelope, 'payload' | 'signature'>,
+  networkId: Uint8Array,
+  expected?: Address,
+): Judged<Receipt> {
   // [REJECT] The envelope and the receipt are canonically encoded and the signature recovers a key.
-  const opened: Opened<'receipt'> | string = openEnvelope('receipt', networkId, envelope)
+  const opened: Opened<'receipt'> | string = openEnvelope('receipt', networkId, envelope, expected)
   if (typeof opened === 'string') return reject(opened)
   const m = opened.message
   // [REJECT] Ids, roots and hashes have 32 bytes, amounts 16.
@@ -85,7 +89,7 @@ const sameShapes = (a: number[][], b: number[][]): boolean => JSON.stringify(a) 
 
 /** Judges a receipt, at the consumer, before it is acknowledged with a voucher. */
 export function judgeReceipt(envelope: Envelope, context: ReceiptContext): Judged<Receipt> {
-  const judged = openReceipt(envelope, context.networkId)
+  const judged = openReceipt(envelope, context.networkId, context.provider)
   if (judged.action !== 'accept') return judged
   const receipt = judged.value
   const { before, expected } = context

@@ -29,6 +29,7 @@ export function judgeVoucher(voucher: Voucher, { domain, consumer, receipt }: Vo
   if (!equalBytes(voucher.receipt, receipt.hash)) return reject('VOUCHER_RECEIPT')
   // [REJECT] The signature, last because dearest, is the consumer's for this chain and this escrow.
   const fields = { session: voucher.session, seq: voucher.seq, cumulative, receipt: voucher.receipt }
-  if (recoverTyped(voucherDigest(domain, fields), voucher.signature) !== consumer) return reject('VOUCHER_SIGNATURE')
+  if (recoverTyped(voucherDigest(domain, fields), voucher.signature, consumer) !== consumer)
+    return reject('VOUCHER_SIGNATURE')
   return accepted({ ...fields, signature: voucher.signature })
 }

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:attest`: what attesting costs on this machine, circuit by circuit and model by model, in one run. Tables, and as
  * the last line one JSON object with the same figures. `--small` measures less of everything. Names of models limit it to those;
- * `large` stands for the two large architectures.
+ * `large` stands for the two large architectures, of which one job each is committed, proven and verified whole.
  */
 import { cpus, loadavg, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'

@@ -18,10 +18,15 @@ export const COMMITTEE = devnetParams.committeeSize
 /** Child processes that work one after the other: one prover, one verifier, one tracer. */
 export type Tools = { pool: ProverPool; verifier: Verifier; tracer: Tracer; close(): Promise<void> }
 
+/** Milliseconds that one job of the largest models may be evaluated and committed, on a machine that does other things too. */
+const TRACE_MS = 3_600_000
+/** And that one proof may take there. */
+const PROOF_MS = 600_000
+
 export async function openTools(): Promise<Tools> {
-  const pool = createProverPool()
+  const pool = createProverPool({ timeoutMs: PROOF_MS })
   const verifier = await createVerifier()
-  const tracer = createTracer({ idleMs: 3_600_000 })
+  const tracer = createTracer({ idleMs: 3_600_000, timeoutMs: TRACE_MS })
   const close = async (): Promise<void> => void (await Promise.all([pool.close(), verifier.close(), tracer.close()]))
   return { pool, verifier, tracer, close }
 }
@@ -65,11 +70,13 @@ function inTurn<A extends unknown[], T>(spent: Spent, run: (...args: A) => Promi
 /**
  * Traces, proves and verifies as provider and committee do it, on jobs that are each drawn once. Throws when the attestation of
  * honestly served jobs is not valid.
+ * @param say is told when a job has been committed, and when it has been proven
  */
 export async function attestModel(
   model: LoadedModel,
   jobs: { inputs: Int16Array[]; served: Int16Array[] }[],
   { pool, verifier, tracer }: Tools,
+  say: (what: string) => void = () => {},
 ): Promise<AttestationCost> {
   const world = makeWorld({
     model,
@@ -84,10 +91,15 @@ export async function attestModel(
   const attested = await attest(world, pool, {
     beacon: 'challenge',
     points,
-    commit: inTurn(trace, tracer.commit),
+    commit: inTurn(trace, async (...args) => {
+      const committed = await tracer.commit(...args)
+      say('committed')
+      return committed
+    }),
     prove: inTurn(prove, async (by, of, job, challenge, _draws, signal) => {
       const made = await proveJob(by, of, job, challenge, TILE_DRAWS, signal)
       statements += made.statements!.length
+      say('proven')
       return made
     }),
   })

@@ -61,7 +61,7 @@ export async function measureLarge(name: string, small: boolean, say: (line: str
       await tools.tracer.evaluate(model, inputs)
       const evaluateMs = performance.now() - started
       say(`${name}: evaluated in ${(evaluateMs / 1000).toFixed(1)} s`)
-      const cost = await attestModel(model, [{ inputs, served }], tools)
+      const cost = await attestModel(model, [{ inputs, served }], tools, (what) => say(`${name}: ${what}`))
       const peaks = childPeaks(process.pid)
       return {
         name,

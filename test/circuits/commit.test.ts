@@ -1,6 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createCommitter, ZERO_CHAIN, ZERO_LEAF } from '../../circuits/commit.ts'
+import { openPoseidon as openInBrowser } from '../../circuits/poseidon.browser.ts'
+import { compilePoseidon, openPoseidon } from '../../circuits/poseidon.ts'
+import { scalarBuffer } from '../../circuits/scalars.ts'
 import { bytesToBigint } from '../../protocol/bytes.ts'
 import { FIELD_PRIME } from '../../protocol/field.ts'
 import { calculator, codeOf, element, limbs, relationHolds, relationInput } from './fixtures.ts'
@@ -12,6 +15,21 @@ test('Poseidon is circomlib’s, and the constants are its values at zero', () =
   assert.is(committer.chain(1n, 2n), 7853200120776062878684798364095072458815029376092732009249414926327459813530n)
   assert.is(committer.leaf(new Uint16Array(64), 0n), ZERO_LEAF)
   assert.is(committer.chain(0n, 0n), ZERO_CHAIN)
+})
+
+test('a browser’s Poseidon is the same function, for every number of inputs', async () => {
+  const native = openPoseidon(await compilePoseidon())
+  const inBrowser = openInBrowser()
+  for (let count = 1; count <= 16; count++)
+    for (const pick of [
+      (i: number) => (i % 2 === 0 ? FIELD_PRIME - 1n : 0n),
+      (i: number) => element(`${count}/${i}`),
+    ]) {
+      const bytes = scalarBuffer(Array.from({ length: count }, (_, i) => pick(i)))
+      native.inputs.set(bytes)
+      inBrowser.inputs.set(bytes)
+      assert.equal(inBrowser.hash(count), native.hash(count), `${count} inputs`)
+    }
 })
 
 test('a leaf depends on every limb and on the salt', () => {

@@ -2,19 +2,14 @@
  * `npm run test:attacks`: a local network of real processes in which two providers play another cheat in each batch, after one honest one, and at the end
  * offer the chain receipts that no consumer acknowledged. The unit tests of test/adversary play the same cheats.
  */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadHeldOut } from '../../models/digits.ts'
-import { openChain } from '../../node/chain/chain.ts'
 import type { LocalNode, Localnet } from '../../node/devnet/localnet.ts'
-import { unlockKeystore } from '../../node/identity/keystore.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
-import { toHex } from '../../protocol/bytes.ts'
-import { errorCode } from '../../protocol/errors.ts'
 import type { TrickName } from '../adversary/tricks.ts'
+import { refusesForeignReceipts } from './refusals.ts'
 import { openWorld, type World } from './world.ts'
 
 type Expected = { trick: TrickName; status: 'paid' | 'slashed'; fault?: RegExp }
@@ -158,26 +153,7 @@ test('left, at last, silence after the challenge: slashed when its window has pa
   assert.not(of.some((event) => event.name === 'BatchSettled'))
 })
 
-test('receipts that no consumer acknowledged, and a range for the second time, are refused by the chain', async () => {
-  const { net } = world
-  const password = readFileSync(join(net.folder, 'password'), 'utf8').trim()
-  const { account } = nodes.get('right')!
-  const identity = await unlockKeystore(join(account.folder, 'key.json'), password)
-  const chain = await openChain({ network: net.network, rpcUrl: net.anvil.rpcUrl, key: toHex(identity.privateKey) })
-  const session = world.chainEvents.flatMap((event) =>
-    event.name === 'RangeAnchored' && batchesOf('right').includes(event.args.batchId) ? [event.args.session] : [],
-  )[0]!
-  const { anchored, cursor } = await chain.session(session)
-  const receiptHash = `0x${'11'.repeat(32)}` as const
-  const signature = `0x${'22'.repeat(64)}1b` as const
-  const anchor = async (toSeq: bigint, cumulative: bigint) =>
-    errorCode(
-      await chain
-        .anchorBatch(`0x${'33'.repeat(32)}`, [{ session, toSeq, cumulative, receiptHash, signature }])
-        .catch((error: unknown) => error),
-    )
-  assert.is(await anchor(cursor + 1n, anchored + 1n), 'CHAIN_BadVoucher')
-  assert.is(await anchor(cursor, anchored), 'CHAIN_RangeNotContiguous')
-})
+test('receipts that no consumer acknowledged, and a range for the second time, are refused by the chain', () =>
+  refusesForeignReceipts(world, nodes.get('right')!))
 
 test.run()

@@ -1,10 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { devnetParams } from '../../node/chain/params.ts'
 import { type Account, type LocalNode, type Localnet, startLocalnet } from '../../node/devnet/localnet.ts'
 import { type ConnectOptions, type Consumer, connect } from '../../node/sdk.ts'
+import { assetPath } from '../../protocol/assets.ts'
 
 /** A local network of real processes with a published model, for tests of what consumers use. */
 export type ConsumerWorld = {
@@ -68,10 +71,14 @@ export async function openConsumerWorld(
     },
   }
   try {
-    for (const [name, { price, fault }] of Object.entries(nodes)) {
+    const start = async ([name, { price, fault }]: [string, { price: string; fault?: string }]): Promise<void> => {
       const options = fault === undefined ? {} : { program: adversary, env: { ATTACK: fault } }
       world.nodes.set(name, await net.startNode(name, { price, args: ['--quiet', '600'], ...options }))
     }
+    // The others begin from the address of the first.
+    const [first, ...others] = Object.entries(nodes)
+    await start(first!)
+    await Promise.all(others.map(start))
     const account = await net.newAccount('publisher')
     const publisher = net.startCommand('publisher', account, ['model', 'publish', 'digits'], ['--json'])
     world.model = (await publisher.wait('published', 60_000)).facts.manifest as string
@@ -80,4 +87,30 @@ export async function openConsumerWorld(
     await world.stop()
     throw error
   }
+}
+
+/** Runs the n-th TypeScript example of node/README.md as a program of its own, and gives what it printed. Throws when it fails. */
+export async function runExample(world: ConsumerWorld, n: number, more: Record<string, string> = {}): Promise<string> {
+  const example = [...readFileSync(assetPath('node/README.md'), 'utf8').matchAll(/^```ts\n(.*?)^```$/gms)][n]
+  if (example === undefined) throw new Error(`node/README.md has no example ${n}`)
+  const account = await world.net.newAccount(`reader-${n}`)
+  const file = join(account.folder, 'example.ts')
+  const at = (path: string): string => pathToFileURL(assetPath(path)).href
+  const source = example[1]!
+    .replace("from 'sinter'", `from '${at('node/sdk.ts')}'`)
+    .replace("from './learning.ts'", `from '${at('test/e2e/learning.ts')}'`)
+  writeFileSync(file, source)
+  const env = {
+    SINTER_NETWORK: world.net.networkFile,
+    SINTER_RPC: world.net.anvil.rpcUrl,
+    SINTER_BOOTSTRAP: world.net.nodes[0]!.multiaddr,
+    SINTER_DATA: account.folder,
+    SINTER_PASSWORD: readFileSync(join(world.net.folder, 'password'), 'utf8').trim(),
+    SINTER_MODEL: world.model,
+    ...more,
+  }
+  const options = { env: { ...process.env, ...env }, timeout: 180_000 }
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--no-warnings', file], options)
+  if (stderr !== '') throw new Error(stderr)
+  return stdout
 }

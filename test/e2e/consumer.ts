@@ -2,7 +2,6 @@
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import pino from 'pino'
 import { test } from 'uvu'
@@ -165,30 +164,6 @@ test('a provider killed in the middle of a request is replaced within the fail-o
     assert.ok(right(answer, 1))
     assert.is(answer.receipt.provider, address('honest'))
   })
-})
-
-test('the example of node/README.md runs', async () => {
-  const [example] = [...readFileSync(assetPath('node/README.md'), 'utf8').matchAll(/^```ts\n(.*?)^```$/gms)]
-  const account = await world.net.newAccount('reader')
-  const file = join(account.folder, 'example.ts')
-  const sdk = pathToFileURL(assetPath('node/sdk.ts')).href
-  writeFileSync(file, example![1]!.replace("from 'sinter'", `from '${sdk}'`))
-  const env = {
-    SINTER_NETWORK: world.net.networkFile,
-    SINTER_RPC: world.net.anvil.rpcUrl,
-    SINTER_BOOTSTRAP: world.net.nodes[0]!.multiaddr,
-    SINTER_DATA: account.folder,
-    SINTER_PASSWORD: readFileSync(join(world.net.folder, 'password'), 'utf8').trim(),
-    SINTER_MODEL: world.model,
-  }
-  const options = { env: { ...process.env, ...env }, timeout: 120_000 }
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--no-warnings', file], options)
-  assert.is(stderr, '')
-  assert.match(stdout, /^digits \[/)
-  assert.match(stdout, /^10 true$/m)
-  assert.match(stdout, /^0x[0-9a-f]{64}-\d+ \d+n pending$/m)
-  assert.is([...stdout.matchAll(/^\d+ \d+ \d+n$/gm)].length, 10)
-  assert.match(stdout, /^TENSOR_SHAPE$/m)
 })
 
 test('batch goes on where it stopped, models and status say what there is', async () => {

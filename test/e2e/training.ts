@@ -4,7 +4,7 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type ConsumerWorld, openConsumerWorld } from './consumer-world.ts'
+import { type ConsumerWorld, openConsumerWorld, runExample } from './consumer-world.ts'
 import { GRAPH, SAMPLES, train, trainApart } from './learning.ts'
 
 const CALLS = 64
@@ -58,6 +58,16 @@ test(`local SGD, three workers, ${ROUNDS} rounds of ${LOCAL} calls: at least 94%
   } finally {
     await consumer.stop()
   }
+})
+
+test('the training example of node/README.md runs', async () => {
+  const printed = await runExample(world, 1, { SINTER_TRAINING: model })
+  const lines = [...printed.matchAll(/^(\d) Float32Array\(4\) \[[\s\S]*?\] 2 0 (\d+)$/gm)]
+  assert.equal(
+    lines.map(([, step]) => step),
+    ['0', '1', '2'],
+    printed,
+  )
 })
 
 test.run()

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { openChain } from '../../node/chain/chain.ts'
+import { storedJournal } from '../../node/chain/stored-journal.ts'
 import { openStore } from '../../node/store/store.ts'
 import type { Hex } from '../../protocol/bytes.ts'
 import { parseNetwork } from '../../protocol/network.ts'
@@ -11,7 +12,7 @@ import { parseNetwork } from '../../protocol/network.ts'
 const [file, rpcUrl, folder, key, target] = process.argv.slice(2) as [string, string, string, Hex, string]
 const store = await openStore(folder)
 const network = parseNetwork(JSON.parse(readFileSync(file, 'utf8')))
-const chain = await openChain({ network, rpcUrl, key, store, confirmations: 2, pollMs: 50 })
+const chain = await openChain({ network, rpcUrl, key, journal: storedJournal(store), confirmations: 2, pollMs: 50 })
 const missing = BigInt(target) - (await chain.balanceOf(chain.address!))
 if (missing > 0n) await chain.deposit(missing)
 else if (missing < 0n) await chain.withdraw(-missing)

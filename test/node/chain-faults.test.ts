@@ -11,6 +11,7 @@ import { type Chain, type ChainOptions, openChain } from '../../node/chain/chain
 import { deployNetwork } from '../../node/chain/deploy.ts'
 import type { LaneEvent } from '../../node/chain/lane.ts'
 import { devnetParams } from '../../node/chain/params.ts'
+import { storedJournal } from '../../node/chain/stored-journal.ts'
 import type { EscrowEvent } from '../../node/chain/watch.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import { type FaultyEndpoint, startProxy } from './chain-proxy.ts'
@@ -259,7 +260,7 @@ test('a spike of the gas price: nothing is signed above the ceiling, what is stu
 
 test('a transaction that the pool forgot is sent again, and one nonce that another sender took is noticed', async () => {
   const store = memoryStore()
-  const { chain, key, nonce } = await open({ store, resendMs: 300, missingMs: 300 })
+  const { chain, key, nonce } = await open({ journal: storedJournal(store), resendMs: 300, missingMs: 300 })
   await anvil.request('evm_setAutomine', [false])
   const before = await nonce()
   const sent = chain.deposit(10n)
@@ -365,7 +366,14 @@ test('a chain that is restarted without its pool gets what was on its way again'
     faucet: true,
   })
   const store = memoryStore()
-  const chain = await openChain({ network: file, ...at, store, pollMs: 20, resendMs: 400, confirmations: 2 })
+  const chain = await openChain({
+    network: file,
+    ...at,
+    journal: storedJournal(store),
+    pollMs: 20,
+    resendMs: 400,
+    confirmations: 2,
+  })
   try {
     await chain.drip(chain.address!)
     await chain.deposit(1n)

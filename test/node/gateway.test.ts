@@ -47,6 +47,7 @@ const consumer: Pick<Consumer, 'model' | 'infer' | 'receipt' | 'reserve'> = {
       price: 5n,
       provider: `0x${'cd'.repeat(20)}` as const,
       status: () => ({ state: 'pending' as const, acknowledged: true, batch: null }),
+      checks: () => null,
       acknowledged: async () => {},
     }
     return { outputs: { logits: { shape: [10], data: out.logits!.data } }, latencyMs: 1, executionMs: 1, receipt }
@@ -58,6 +59,7 @@ const consumer: Pick<Consumer, 'model' | 'infer' | 'receipt' | 'reserve'> = {
       price: 5n,
       provider: '0xcd',
       status: () => ({ state: 'pending', acknowledged: true, batch: null }),
+      checks: () => null,
       acknowledged: async () => {},
     }
   },

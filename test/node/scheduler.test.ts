@@ -1,11 +1,15 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { BATCH_STATUSES, type BatchStatus } from '../../node/chain/views.ts'
 import type { BatchEvent } from '../../node/chain/watch.ts'
 import { createBudget } from '../../node/client/budget.ts'
+import { openMemory } from '../../node/client/memory.ts'
 import { createReceiptBook, parseReceiptId, receiptId } from '../../node/client/receipts.ts'
 import { createScores, effectivePrice, rankBids } from '../../node/client/score.ts'
-import { SinterError } from '../../protocol/errors.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
 
 const provider = (n: number) => `0x${String(n).repeat(40)}` as const
 
@@ -29,6 +33,43 @@ test('ranking is the worked example of node/README.md', () => {
   // What was measured counts, not what was promised.
   scores.answered(provider(2), 20)
   assert.is(rankBids(bids, scores, value)[0]!.provider, provider(2))
+})
+
+test('a region is a hint: bids from elsewhere count as slower, until they have been measured', () => {
+  const scores = createScores(() => 0)
+  const value = 10n
+  const bids = [
+    { provider: provider(1), price: 1_000n, expectedLatencyMs: 20, region: 'us-east' },
+    { provider: provider(2), price: 1_500n, expectedLatencyMs: 20, region: 'eu-west' },
+    { provider: provider(3), price: 2_500n, expectedLatencyMs: 20, region: 'eu-west' },
+    { provider: provider(4), price: 900n, expectedLatencyMs: 120, region: '' },
+  ]
+  const order = (region?: string) => rankBids(bids, scores, value, region).map((bid) => Number(bid.provider[2]))
+  assert.equal(order(), [1, 2, 4, 3])
+  assert.equal(order('eu-west'), [2, 1, 3, 4])
+  scores.answered(provider(1), 20)
+  assert.equal(order('eu-west'), [1, 2, 3, 4])
+})
+
+test('scores are known after a restart, and the longest unseen are forgotten first', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sinter-memory-'))
+  let now = 1_000
+  const first = await openMemory(folder, () => now)
+  for (let i = 0; i < 5; i++) first.scores.answered(provider(1), 40)
+  first.scores.failed(provider(2), 'failed')
+  const before = [first.scores.of(provider(2)), first.scores.latencyMs(provider(1))]
+  // Another process that wants the same memory is told so.
+  assert.is(await openMemory(folder, () => now).then(() => 'NONE', errorCode), 'STORE_LOCKED')
+  await first.close()
+  now += 29_000
+  const second = await openMemory(folder, () => now)
+  assert.equal([second.scores.of(provider(2)), second.scores.latencyMs(provider(1))], before)
+  assert.ok(second.scores.resting(provider(2)))
+  now += 2_000
+  assert.not.ok(second.scores.resting(provider(2)))
+  assert.is(second.scores.latencyMs(provider(3)), null)
+  await second.close()
+  rmSync(folder, { recursive: true, force: true })
 })
 
 test('a provider that failed rests, longer each time, and longest after an answer that is none', () => {

@@ -1,0 +1,35 @@
+import { describeError } from '../../protocol/errors.ts'
+import { type ClientConfig, startClient } from './client.ts'
+import { type Consumer, type ConsumerOptions, createConsumer } from './consumer.ts'
+import type { Memory } from './memory.ts'
+import { createScores } from './score.ts'
+
+export type JoinInit = ClientConfig & {
+  /** Peers that must take offers before this returns. */
+  peers: number
+  /** What outlives the connection. @default nothing */
+  openMemory?(): Promise<Memory>
+}
+
+/** Starts a light client and what consumers use of it. Throws the codes of both, and `PEERS_TOO_FEW` after 20 s. */
+export async function join(init: JoinInit, options: ConsumerOptions): Promise<Consumer> {
+  const { identity, log, peers } = init
+  const client = await startClient(init)
+  try {
+    if (peers > 0) await client.network.waitForSubscribers('offers', peers, 20_000)
+    const memory = (await init.openMemory?.()) ?? { scores: createScores(Date.now), close: async () => {} }
+    try {
+      return await createConsumer({ client, address: identity.address, memory, now: Date.now, log }, options)
+    } catch (error) {
+      await memory.close()
+      throw error
+    }
+  } catch (error) {
+    await client
+      .stop()
+      .catch((cause: unknown) =>
+        log.warn({ event: 'client.unstopped', error: describeError(cause) }, 'client not stopped'),
+      )
+    throw error
+  }
+}

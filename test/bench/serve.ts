@@ -1,0 +1,235 @@
+/**
+ * `npm run bench:serve`: the same models on this machine in one run, called directly in a child process, through the SDK and through the
+ * gateway of a local network. `--quick` takes fewer requests. The last line is one JSON object.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpus, loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { CID } from 'multiformats/cid'
+import { createCommitter } from '../../circuits/commit.ts'
+import { buildManifest, modelInputs, readSamples } from '../../models/calibrate.ts'
+import { fileCid } from '../../models/cid.ts'
+import { manifestBytes } from '../../models/manifest.ts'
+import { commitSide } from '../../node/attestation/commit.ts'
+import { devnetParams } from '../../node/chain/params.ts'
+import { type ActorEvent, startActor } from '../../node/devnet/actor.ts'
+import { startLocalnet } from '../../node/devnet/localnet.ts'
+import { cpuPerRun, percentile, usage } from './measure.ts'
+import type { Measured, ServeClientInit, Way } from './serve-client.ts'
+import { type ServeModel, serveModels, writeModel } from './serve-models.ts'
+
+const quick = process.argv.includes('--quick')
+const began = performance.now()
+const say = (line: string): void =>
+  console.log(`${((performance.now() - began) / 1000).toFixed(1).padStart(6)} s  ${line}`)
+const round = (value: number | null, digits = 2): number | null =>
+  value === null || !Number.isFinite(value) ? null : Number(value.toFixed(digits))
+const LIMIT_MS = 600_000
+
+/** Requests per size and concurrency. */
+const COUNTS: Record<string, Record<string, number>> = quick
+  ? { 'serve-1k': { 1: 60, 8: 160, 64: 192 }, 'serve-150k': { 1: 10, 8: 16 }, 'serve-4m': { 1: 2 } }
+  : {
+      'serve-1k': { 1: 300, 8: 800, 64: 800 },
+      'serve-150k': { 1: 60, 8: 120, 64: 128 },
+      'serve-4m': { 1: 10, 8: 16, 64: 64 },
+    }
+const SOAK = quick ? 500 : 10_000
+
+/** Processor time of both roots of one job, in this process (ms). */
+async function commitMs({ name, onnx, samples }: ServeModel): Promise<{ ms: number; cid: string }> {
+  const shapes = modelInputs(onnx)
+  const { manifest, weights } = await buildManifest({
+    name,
+    model: onnx,
+    samples: readSamples(
+      samples,
+      shapes.map(({ shape }) => shape),
+    ),
+  })
+  const cid = await fileCid(manifestBytes(manifest))
+  const committer = await createCommitter()
+  const model = { cid: CID.parse(cid), manifest, weights }
+  const side = (which: 'input' | 'output') => {
+    const ends = which === 'input' ? manifest.inputs : manifest.outputs
+    const values = ends.map(({ shape }) => new Int16Array(shape.reduce((product, dim) => product * dim, 1)).fill(77))
+    return commitSide(committer, model, which, new Uint8Array(32), values)
+  }
+  side('output')
+  return { ms: cpuPerRun(onnx.length > 0 && name === 'serve-4m' ? 1 : 5, () => [side('input'), side('output')]), cid }
+}
+
+/** Bytes that a process has read and written with system calls, where /proc exists. */
+function ioBytes(pid: number): number {
+  try {
+    const text = readFileSync(`/proc/${pid}/io`, 'utf8')
+    return Number(/^rchar: (\d+)$/m.exec(text)![1]) + Number(/^wchar: (\d+)$/m.exec(text)![1])
+  } catch {
+    return Number.NaN
+  }
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'sinter-serve-'))
+const [load] = loadavg()
+say(`${cpus().length} × ${cpus()[0]?.model.trim()}, Node ${process.version}, load ${load!.toFixed(1)}`)
+const loops: number[] = []
+let underLoad = false
+const onEvent = ({ event, facts }: ActorEvent): void => {
+  if (event === 'loop' && underLoad) loops.push(Number(facts.p99))
+}
+const net = await startLocalnet({ folder, params: { ...devnetParams, draws: 2 }, tileDraws: 2, onEvent })
+type Row = Measured & {
+  name: string
+  way: Way
+  concurrency: number
+  providerCpu: number
+  clientCpu: number
+  bytes: number
+}
+const rows: Row[] = []
+try {
+  const models = serveModels()
+  // Nothing is settled while it is measured: `npm run bench` has the proofs.
+  const provider = await net.startNode('node-1', {
+    program: join(import.meta.dirname, 'serve-node.ts'),
+    args: ['--quiet', '3600', '--max-models', '8'],
+  })
+  const published: ServeClientInit['models'] = []
+  const commits = new Map<string, number>()
+  for (const model of models) {
+    const { file, samples } = writeModel(folder, model)
+    const publisher = net.startCommand(
+      `publisher-${model.name}`,
+      await net.newAccount(`publisher-${model.name}`),
+      ['model', 'publish', file],
+      ['--samples', samples, '--json'],
+    )
+    const id = (await publisher.wait('published', LIMIT_MS)).facts.manifest as string
+    published.push({ name: model.name, id, file, shape: model.shape, counts: COUNTS[model.name]! })
+    commits.set(model.name, (await commitMs(model)).ms)
+    say(
+      `${model.name} is published: ${(model.onnx.length / 2 ** 20).toFixed(1)} MiB, ${commits.get(model.name)!.toFixed(1)} ms of commitments a request on each side`,
+    )
+  }
+  const account = await net.newAccount('client')
+  const gatewayAccount = await net.newAccount('gateway')
+  const gateway = net.startCommand(
+    'gateway',
+    gatewayAccount,
+    ['gateway'],
+    ['--model', ...published.map(({ name, id }) => `${name}=${id}`), '--port', '0', '--audit', '0', '--providers', '1'],
+  )
+  const listening = await gateway.wait('gateway.listening', LIMIT_MS)
+  const init: ServeClientInit = {
+    connect: {
+      network: net.networkFile,
+      rpcUrl: net.anvil.rpcUrl,
+      dataDir: account.folder,
+      password: readFileSync(join(folder, 'password'), 'utf8').trim(),
+      bootstrap: [net.nodes[0]!.multiaddr],
+      devnet: true,
+      ceiling: 10n ** 17n,
+      audit: 0,
+      scheduler: { providers: 1, bids: 1, windowMs: 60_000, openMs: 120_000, sessionJobs: 256 },
+    },
+    gateway: listening.facts.url as string,
+    models: published,
+    soak: SOAK,
+  }
+  const client = startActor({
+    name: 'client',
+    args: [JSON.stringify(init, (_, value) => (typeof value === 'bigint' ? `${value}n` : value))],
+    env: {},
+    logFile: join(folder, 'logs', 'client.log'),
+    program: join(import.meta.dirname, 'serve-client.ts'),
+    onEvent({ event, facts }) {
+      const { name, way, concurrency } = facts as unknown as Row
+      if (event === 'load.begin') {
+        underLoad = way !== 'direct'
+        marks = {
+          cpu: usage(provider.actor.pid)?.ownCpuMs ?? Number.NaN,
+          own: consumerCpu(way),
+          bytes: ioBytes(provider.actor.pid),
+        }
+      }
+      if (event !== 'load.end') return
+      underLoad = false
+      const { requests } = facts as unknown as Measured
+      const per = (now: number, before: number): number => (now - before) / requests
+      rows.push({
+        ...(facts as unknown as Row),
+        providerCpu: per(usage(provider.actor.pid)?.ownCpuMs ?? Number.NaN, marks.cpu),
+        clientCpu: per(consumerCpu(way), marks.own),
+        bytes: per(ioBytes(provider.actor.pid), marks.bytes),
+      })
+      const row = rows.at(-1)!
+      say(
+        `${name} ${way} × ${concurrency}: p50 ${row.p50.toFixed(1)} ms, p99 ${row.p99.toFixed(1)} ms, ${row.rps.toFixed(1)}/s; node ${row.providerCpu.toFixed(1)} ms, consumer ${row.clientCpu.toFixed(1)} ms of processor, node moves ${Math.round(row.bytes)} bytes`,
+      )
+    },
+  })
+  let marks = { cpu: 0, own: 0, bytes: 0 }
+  const consumerCpu = (way: Way): number => usage(way === 'gateway' ? gateway.pid : client.pid)?.ownCpuMs ?? Number.NaN
+  const cold = (await client.wait('cold', LIMIT_MS)).facts.seconds as number
+  const warm = (await client.wait('warm', LIMIT_MS)).facts.seconds as number
+  say(
+    `from nothing to the first answer: ${cold.toFixed(1)} s with a cold provider, ${warm.toFixed(1)} s with a warm one`,
+  )
+  await client.wait('soak.begin', LIMIT_MS)
+  underLoad = true
+  const soak = (await client.wait('soak.end', LIMIT_MS)).facts
+  underLoad = false
+  const nodeMb = usage(provider.actor.pid)?.ownMb ?? null
+  say(
+    `${SOAK} more requests: ${Number(soak.rps).toFixed(1)}/s; then the consumer has ${Number(soak.rssMb).toFixed(0)} MiB, the node's own process ${nodeMb?.toFixed(0)}`,
+  )
+  await client.stop()
+  // Bulk transfer is measured by its own file, when it is there.
+  const bulk = join(import.meta.dirname, 'bulk.ts')
+  const transfer = existsSync(bulk)
+    ? ((await (
+        (await import(pathToFileURL(bulk).href)) as {
+          measureBulk?(say: (line: string) => void): Promise<Record<string, number>>
+        }
+      ).measureBulk?.(say)) ?? {})
+    : {}
+  const row = (way: Way, concurrency: number): Row | undefined =>
+    rows.find((each) => each.name === 'serve-1k' && each.way === way && each.concurrency === concurrency)
+  const p50 = (way: Way, concurrency = 8): number | null => round(row(way, concurrency)?.p50 ?? null)
+  const rps = (way: Way): number | null => round(row(way, 8)?.rps ?? null, 1)
+  say(
+    `commitments, processor of consumer and of provider per request: ${[...commits].map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`).join(', ')}`,
+  )
+  say(
+    `one at a time, 1 KB: the SDK takes ${round(p50('sdk', 1)! - p50('direct', 1)!)} ms more than a direct call, the gateway ${round(p50('gateway', 1)! - p50('direct', 1)!)} (goal 3)`,
+  )
+  say(
+    `eight at a time, 1 KB: the SDK reaches ${round((100 * rps('sdk')!) / rps('direct')!, 0)}% of the direct rate, the gateway ${round((100 * rps('gateway')!) / rps('direct')!, 0)}% (goal 90)`,
+  )
+  console.log(
+    JSON.stringify({
+      direct_ms_p50: p50('direct'),
+      sdk_ms_p50: p50('sdk'),
+      gateway_ms_p50: p50('gateway'),
+      direct_rps: rps('direct'),
+      sdk_rps: rps('sdk'),
+      gateway_rps: rps('gateway'),
+      loop_delay_ms_p99: round(percentile(loops, 0.99), 1),
+      cold_s: round(cold, 1),
+      bulk_mb_s: round(transfer.bulk_mb_s ?? null, 1),
+      bitswap_mb_s: round(transfer.bitswap_mb_s ?? null, 1),
+      raw_mb_s: round(transfer.raw_mb_s ?? null, 1),
+      [quick ? `rss_mb_after_${SOAK}` : 'rss_mb_after_10000']: round(nodeMb, 0),
+    }),
+  )
+} catch (error) {
+  for (const name of ['client', 'gateway', 'node-1'])
+    if (existsSync(join(folder, 'logs', `${name}.log`)))
+      say(`${name}: ${readFileSync(join(folder, 'logs', `${name}.log`), 'utf8').slice(-2_000)}`)
+  throw error
+} finally {
+  await net.stop()
+  rmSync(folder, { recursive: true, force: true })
+}
+process.exit(0)
