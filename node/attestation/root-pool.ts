@@ -34,7 +34,10 @@ export function createRootPool(committer: Committer, { workers: size = 1 }: { wo
   let closed = false
 
   function start(): (typeof workers)[number] {
-    const thread = new Worker(siblingEntry(import.meta.url, './root-worker'), { execArgv: ['--no-warnings'] })
+    const thread = new Worker(siblingEntry(import.meta.url, './root-worker'), {
+      workerData: committer.poseidon,
+      execArgv: ['--no-warnings'],
+    })
     const worker = { thread, waiting: new Map<number, Waiting>() }
     const lost = (cause?: unknown): void => {
       const at = workers.indexOf(worker)
