@@ -71,7 +71,7 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
         password: options.password!,
         cost: devnet ? 'devnet' : 'standard',
       }))
-    return await join(
+    const { consumer } = await join(
       {
         network: file,
         rpcUrl: options.rpcUrl,
@@ -81,11 +81,12 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
         bootstrap: options.bootstrap,
         devnet,
         peers,
-        memory: () => openMemory(joinPath(dataDir, 'consumer'), Date.now),
+        openMemory: () => openMemory(joinPath(dataDir, 'consumer'), Date.now),
         log,
       },
       options,
     )
+    return consumer
   } catch (error) {
     throw classified(error)
   }

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -41,7 +42,7 @@ function filesOf(place: string): string[] {
 /** Sources whose build is shipped, as paths in the repository. */
 const sources = (): string[] =>
   shipped
-    .filter((file) => file.startsWith('.dist/') && file.endsWith('.js'))
+    .filter((file) => file.startsWith('.dist/') && !file.startsWith('.dist/page/') && file.endsWith('.js'))
     .map((file) => file.slice('.dist/'.length).replace(/\.js$/, '.ts'))
 
 /** First arguments of calls of `name` in a source, with the file's own string constants filled in. */
@@ -83,6 +84,8 @@ test('the tarball holds the build, its data and the law, and nothing else', () =
     'LICENSE',
     'node/bin/sinter.js',
     '.dist/node/cli.js',
+    '.dist/node/light.js',
+    '.dist/page/index.html',
     'protocol/proto/sinter.proto',
   ])
     assert.ok(shipped.includes(file), `${file} is missing`)
@@ -189,6 +192,43 @@ export const wrong = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r
   ]
   const checked = run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, 'use.ts'], user)
   assert.is(checked.status, 0, checked.output)
+})
+
+test('a bundler makes a page of the light client, out of the tarball alone', async () => {
+  const app = join(folder, 'user/app')
+  mkdirSync(app)
+  writeFileSync(join(app, 'index.html'), '<!doctype html><script type="module" src="./main.js"></script>')
+  writeFileSync(
+    join(app, 'main.js'),
+    "import { connect, newKey } from 'sinter/light'\nconst client = await connect({ key: newKey(), ...window.options })\ndocument.title = client.address\n",
+  )
+  const { build } = await import('vite')
+  const warnings: string[] = []
+  const customLogger = {
+    ...(await import('vite')).createLogger('silent'),
+    warn: (line: string) => void warnings.push(line),
+  }
+  await build({
+    root: app,
+    configFile: false,
+    customLogger,
+    resolve: { preserveSymlinks: true },
+    build: { outDir: join(folder, 'bundle'), target: 'es2022', emptyOutDir: true, chunkSizeWarningLimit: 4_000 },
+  })
+  const assets = join(folder, 'bundle/assets')
+  const bundle = readdirSync(assets).map((name) => readFileSync(join(assets, name), 'utf8'))
+  const bytes = bundle.reduce((sum, text) => sum + text.length, 0)
+  assert.ok(bytes > 500_000 && bytes < 3_000_000, `${bytes} bytes`)
+  // A module of Node's in a bundle for browsers is a warning, and fails when it is used.
+  assert.equal(warnings, [])
+})
+
+test('the tarball has a sane size', () => {
+  const bytes = readdirSync(folder)
+    .filter((name) => name.endsWith('.tgz'))
+    .map((name) => statSync(join(folder, name)).size)
+  assert.is(bytes.length, 1)
+  assert.ok(bytes[0]! < 38 * 2 ** 20, `${bytes[0]} bytes`)
 })
 
 test('under an older Node the command goes on with the one that npm brought, and says so when there is none', () => {

@@ -3,6 +3,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { assetPath } from '../../protocol/assets.ts'
+import { buildPage } from '../page/build.ts'
 
 /**
  * The published build: Node strips no types under node_modules, so the package carries compiled JavaScript in .dist, laid out
@@ -45,4 +46,5 @@ cpSync(assetPath(TYPES), join(OUT, TYPES))
 const files = scripts(OUT)
 const lost = files.flatMap((file) => broken(file).map((target) => `${relative(OUT, file)} imports ${target}`))
 if (lost.length > 0) fail(lost.join('\n'))
-console.log(`build: ${files.length} modules in .dist`)
+await buildPage()
+console.log(`build: ${files.length} modules and the page in .dist`)

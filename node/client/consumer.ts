@@ -4,12 +4,13 @@ import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
+import type { GetOptions } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
 import { type Auditor, createAuditor } from './audit.ts'
 import type { BatchCheck } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
-import { classified } from './failures.ts'
+import { classified, rethrow } from './failures.ts'
 import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
 import type { Memory } from './memory.ts'
 import { openerOf, turns } from './opener.ts'
@@ -117,6 +118,8 @@ export type Consumer = {
   readonly spent: bigint
   /** Fetches a model's manifest and weights by content and checks them. */
   model(id: string): Promise<ModelInfo>
+  /** A file by its CID, such as a sealed data set. Throws what `Content.get` throws. */
+  file(cid: string, options: GetOptions): Promise<Uint8Array>
   /** Opens the sessions that `infer` would open, so that the first request is a warm one. Returns how many are open. */
   reserve(model: string): Promise<number>
   /** One job. Slow providers are hedged and failed ones replaced. */
@@ -326,13 +329,13 @@ export async function createConsumer(components: Components, options: ConsumerOp
     async model(id) {
       try {
         const { manifest } = await client.library.load(id)
-        const { name, units } = manifest
-        const outputs = manifest.outputs.map((end) => ({ name: end.name, shape: end.shape }))
-        return { id, name, units, inputs: givenInputs(manifest), outputs }
+        const outputs = manifest.outputs.map(({ name, shape }) => ({ name, shape }))
+        return { id, name: manifest.name, units: manifest.units, inputs: givenInputs(manifest), outputs }
       } catch (error) {
         throw classified(error)
       }
     },
+    file: (cid, request) => client.content.get(cid, request).catch(rethrow),
     async reserve(id) {
       try {
         const { pool } = poolOf(await client.library.load(id))

@@ -5,6 +5,7 @@ import type { Policy, Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
+import { unref } from '../timers.ts'
 import { type Auditor, mismatch } from './audit.ts'
 import type { Budget } from './budget.ts'
 import type { ConsumerSession, InferResult } from './session.ts'
@@ -97,7 +98,7 @@ export function createReplicas(components: IterateComponents, links: [string, st
 
   function leave(replica: Replica): void {
     team.delete(replica)
-    const work = Promise.race([replica.session.close(), new Promise<void>((done) => setTimeout(done, 5_000).unref())])
+    const work = Promise.race([replica.session.close(), new Promise<void>((done) => unref(setTimeout(done, 5_000)))])
       .then(() => components.release(replica.session))
       .catch((error: unknown) =>
         log.warn({ event: 'run.unreleased', error: describeError(error) }, 'a session could not be released'),

@@ -8,6 +8,7 @@ import type { ActorEvent } from '../devnet/actor.ts'
 import { type Account, type Localnet, type NodeOptions, startLocalnet } from '../devnet/localnet.ts'
 import { takeLedger } from '../devnet/money.ts'
 import { createProgress, type Progress } from '../devnet/progress.ts'
+import { pageBuilt, type ServedPage, servePage } from '../page/serve.ts'
 import { parseCount, untilAsked } from './options.ts'
 
 export type DevnetOptions = { nodes: string; jobs: string; data?: string; keep: boolean }
@@ -23,7 +24,7 @@ const priceOf = (i: number): string => `0.0${10 + ((i * 7) % 5)}`
 const nodeOptions = (i: number): NodeOptions => ({ price: priceOf(i), args: ['--provers', '2'] })
 
 async function startNodes(net: Localnet, count: number, progress: Progress): Promise<void> {
-  const first = await net.startNode('node-1', nodeOptions(1))
+  const first = await net.startNode('node-1', { ...nodeOptions(1), webrtc: true })
   progress.line(`node-1 ${first.address} at ${first.multiaddr}: the bootstrap address`)
   // Three at a time: a start takes a core for a few seconds, and then waits for blocks.
   const names = Array.from({ length: count - 1 }, (_, i) => i + 2)
@@ -116,6 +117,7 @@ export async function devnet(options: DevnetOptions): Promise<void> {
   const events: ActorEvent[] = []
   const interrupted = untilAsked()
   let net: Localnet | null = null
+  let page: ServedPage | null = null
   const run = async (): Promise<void> => {
     progress.stage('chain: anvil, contracts, faucet')
     net = await startLocalnet({
@@ -131,6 +133,7 @@ export async function devnet(options: DevnetOptions): Promise<void> {
     await startNodes(net, count, progress)
     progress.stage('model: published by content')
     const manifest = await publish(net, progress)
+    page = await openPage(net, manifest, progress)
     const client = await net.newAccount('client')
     const accounts = [...net.nodes.map(({ address }) => address), client.address]
     const before = await takeLedger(net.chain, accounts)
@@ -154,15 +157,35 @@ export async function devnet(options: DevnetOptions): Promise<void> {
     if (finished.facts.status !== 'paid')
       throw new SinterError('DEVNET_OUTCOME', `the batch ended ${finished.facts.status}, not paid`)
     if (options.keep) await keep(net, client, manifest, progress)
+    else if (page !== null && page.visitors() > 0) {
+      progress.line('The page is open somewhere: the network stays up until it is closed.')
+      await page.abandoned()
+    }
   }
   try {
     const outcome = await Promise.race([run().then(() => null), interrupted])
     if (outcome !== null) progress.line(`${outcome}: stopping`)
   } finally {
     progress.end()
+    await (page as ServedPage | null)?.stop()
     await (net as Localnet | null)?.stop()
     if (options.data === undefined && process.exitCode === undefined) rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** The demo page while the network is up, if this installation has it. */
+async function openPage(net: Localnet, model: string, progress: Progress): Promise<ServedPage | null> {
+  if (!pageBuilt()) {
+    progress.line('page: not built here; npm run build makes it')
+    return null
+  }
+  const { network, anvil, nodes, drip } = net
+  // One node by WebRTC; another by WebSockets, should the browser's WebRTC be shut off.
+  const [first, second] = nodes
+  const bootstrap = [first!.webrtc, second!.websocket].filter((address) => address !== null)
+  const page = await servePage({ network, rpcUrl: anvil.rpcUrl, bootstrap, model, devnet: true, drip })
+  progress.line(`page: ${page.url} while the network is up: draw a digit there and watch`)
+  return page
 }
 
 async function keep(net: Localnet, client: Account, manifest: string, progress: Progress): Promise<void> {

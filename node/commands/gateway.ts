@@ -5,6 +5,7 @@ import { checkExposure } from '../gateway/access.ts'
 import { createGateway } from '../gateway/app.ts'
 import { type EmbeddingModel, readTokenizer } from '../gateway/embeddings.ts'
 import { serveHttp } from '../gateway/serve.ts'
+import { repeat } from '../loop.ts'
 import { connect } from '../sdk.ts'
 import {
   createLog,
@@ -35,6 +36,9 @@ export type GatewayOptions = JoinOptions & {
   tlsKey?: string
   logLevel: string
 }
+
+/** Pause between looks for providers of models that have none (ms). */
+const WARM_PAUSE_MS = 2_000
 
 /** `name=cid` pairs. Throws `OPTION`. */
 export function parseModels(pairs: string[]): Record<string, string> {
@@ -111,8 +115,14 @@ export async function gateway(options: GatewayOptions): Promise<void> {
         models: [...Object.keys(models), ...embeddings.keys()],
       }),
     )
-    warm().then(() => log.info({ event: 'gateway.warm' }, 'models have been looked for'))
+    // A provider may come later, or need a while to load the model.
+    const looking = repeat('gateway.warm', WARM_PAUSE_MS, log, async () => {
+      if (!(await warm())) return
+      log.info({ event: 'gateway.warm' }, 'every model has a provider')
+      looking.halt()
+    })
     await untilAsked()
+    looking.halt()
     await served.stop()
   } finally {
     await consumer.stop()

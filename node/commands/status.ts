@@ -1,11 +1,13 @@
+import { join } from 'node:path'
 import { toHex } from '../../protocol/bytes.ts'
 import { openChain } from '../chain/chain.ts'
+import { storedUsage } from '../net/shelf.ts'
 import { formatAmount, type JoinOptions } from './joined.ts'
 import { openIdentity, parseRpc, readNetworkFile } from './options.ts'
 
 export type StatusOptions = JoinOptions & { json: boolean; logLevel: string }
 
-/** What the chain says of this account: tokens, escrow and sessions. Joins no network. */
+/** What the chain says of this account: tokens, escrow and sessions; and what its files take on disk. Joins no network. */
 export async function status(options: StatusOptions): Promise<void> {
   const { address, privateKey } = await openIdentity(options)
   const chain = await openChain({
@@ -35,11 +37,16 @@ export async function status(options: StatusOptions): Promise<void> {
     escrow: formatAmount(escrow),
     reserved: formatAmount(reserved),
   }
+  const disk = await storedUsage(join(options.data, 'blocks'))
   if (options.json) {
-    console.log(JSON.stringify({ event: 'status', ...facts, sessions: listed }))
+    console.log(JSON.stringify({ event: 'status', ...facts, sessions: listed, disk }))
     return
   }
   console.log(`${address}: ${facts.tokens} SNTR, ${facts.escrow} in the escrow, ${facts.reserved} reserved by sessions`)
   for (const { session, provider, ceiling, anchored, state } of listed)
     console.log(`  ${session} with ${provider}: ${state}, ${anchored} of ${ceiling} SNTR anchored`)
+  if (disk !== null) {
+    const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(2)
+    console.log(`${disk.files} files on disk: ${gib(disk.usedBytes)} of ${gib(disk.quotaBytes)} GiB`)
+  }
 }

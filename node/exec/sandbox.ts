@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { lstatSync } from 'node:fs'
 import { dirname, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PACKAGE_ROOT } from '../../protocol/assets.ts'
@@ -32,12 +33,30 @@ function packageFolder(name: string, from: string): string {
   return at < 0 ? dirname(entry) : entry.slice(0, at + mark.length)
 }
 
+/** Where the child's own search for a package meets symbolic links, which some package managers install with. */
+function links(name: string): string[] {
+  const found: string[] = []
+  for (let folder = PACKAGE_ROOT; ; folder = dirname(folder)) {
+    const modules = join(folder, 'node_modules')
+    if (isLink(modules)) found.push(modules)
+    if (isLink(join(modules, name))) found.push(join(modules, name))
+    if (folder === dirname(folder)) return found
+  }
+}
+
+const isLink = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false
+
 /** Paths that the child reads. Where the runtime is not installed it says so itself. */
 function readable(): string[] {
   const own = OWN.map((name) => join(PACKAGE_ROOT, name))
   try {
     const runtime = import.meta.resolve('onnxruntime-node')
-    return [...own, packageFolder('onnxruntime-node', import.meta.url), packageFolder('onnxruntime-common', runtime)]
+    return [
+      ...own,
+      packageFolder('onnxruntime-node', import.meta.url),
+      packageFolder('onnxruntime-common', runtime),
+      ...links('onnxruntime-node'),
+    ]
   } catch {
     return own
   }

@@ -29,13 +29,13 @@ const LIMIT_MS = 600_000
 
 /** Requests per size and concurrency. */
 const COUNTS: Record<string, Record<string, number>> = quick
-  ? { 'serve-1k': { 1: 60, 8: 160, 64: 192 }, 'serve-150k': { 1: 10, 8: 16 }, 'serve-4m': { 1: 2 } }
+  ? { 'serve-1k': { 1: 40, 8: 80, 64: 64 }, 'serve-150k': { 1: 6, 8: 8 }, 'serve-4m': { 1: 2 } }
   : {
       'serve-1k': { 1: 300, 8: 800, 64: 800 },
       'serve-150k': { 1: 60, 8: 120, 64: 128 },
       'serve-4m': { 1: 10, 8: 16, 64: 64 },
     }
-const SOAK = quick ? 500 : 10_000
+const SOAK = quick ? 200 : 10_000
 
 /** Processor time of both roots of one job, in this process (ms). */
 async function commitMs({ name, onnx, samples }: ServeModel): Promise<{ ms: number; cid: string }> {

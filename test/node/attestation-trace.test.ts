@@ -4,9 +4,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { evaluate, type StreamOptions } from '../../models/canonical.ts'
 import { openMultiplier } from '../../models/multiply-onnx.ts'
-import { assembleJob, commitSide } from '../../node/attestation/commit.ts'
+import { assembleJob } from '../../node/attestation/commit.ts'
 import { openLeafThreads } from '../../node/attestation/leaf-threads.ts'
-import { createRootPool } from '../../node/attestation/root-pool.ts'
 import { commitTensor, traceJob, treesHere } from '../../node/attestation/trace.ts'
 import { PACKAGE_ROOT } from '../../protocol/assets.ts'
 import { errorCode } from '../../protocol/errors.ts'
@@ -84,23 +83,6 @@ test('a tree of several blocks, with zero leaves between, is the same over threa
   })().then(() => 'NONE', errorCode)
   await others.close()
   assert.equal([await code, others.alive], ['COMMITTER_DIED', false])
-})
-
-test('the root of an input of many leaves is the same, made in a thread', async () => {
-  const { loaded } = await loadReference('digits')
-  const manifest = structuredClone(loaded.manifest)
-  const [input] = manifest.inputs as [(typeof manifest.inputs)[number]]
-  const values = Int16Array.from({ length: 64 * 40 - 7 }, (_, i) => i * 7_919)
-  input.shape = [values.length]
-  manifest.tensors[input.tensor]!.shape = [values.length]
-  const model = { ...loaded, manifest }
-  const pool = createRootPool(committer)
-  try {
-    const roots = await Promise.all([0, 1].map(() => pool.root(model, 'input', bytes32('key'), [values])))
-    for (const root of roots) assert.equal(root, commitSide(committer, model, 'input', bytes32('key'), [values]))
-  } finally {
-    await pool.close()
-  }
 })
 
 test('a trace is evaluated in memory for a few of its tensors, not for all of them', async () => {

@@ -99,11 +99,16 @@ function createWorld(
   const clock = { now: 1_000 }
   const closed: string[] = []
   const provided: string[] = []
+  const pinned = new Set<string>()
   let failures = 0
   const runtimes = createRuntimes(
     {
       library: { load: async () => model, onnx: async () => digits.model, ...change },
       content: {
+        pin: (cid) => {
+          pinned.add(cid)
+          return () => void pinned.delete(cid)
+        },
         provide: async (cid) => {
           if (failures-- > 0) throw new SinterError('DHT_PROVIDE', 'nobody')
           provided.push(cid)
@@ -124,7 +129,7 @@ function createWorld(
     },
     init,
   )
-  return { runtimes, clock, closed, provided, fail: (count: number) => (failures = count) }
+  return { runtimes, clock, closed, provided, pinned, fail: (count: number) => (failures = count) }
 }
 
 test('models beyond the limit wait until another has been idle, and its process ends', async () => {
@@ -194,12 +199,15 @@ test('closing does not wait for a model that is still on its way', async () => {
 })
 
 test('a model is announced again until somebody takes the record', async () => {
-  const { runtimes, provided, fail } = createWorld()
+  const { runtimes, provided, pinned, fail } = createWorld()
   fail(1)
   await runtimes.get('a')
   for (let waited = 0; provided.length < 3 && waited < 5_000; waited += 50)
     await new Promise((resolve) => setTimeout(resolve, 50))
   assert.is(provided.length, 3)
+  assert.equal([...pinned].sort(), [...provided].sort(), 'the files of a loaded model stay on disk')
+  await runtimes.close()
+  assert.is(pinned.size, 0)
   await runtimes.close()
 })
 
