@@ -7,7 +7,7 @@ import type { LoadedModel } from '../model/load.ts'
 import type { GetOptions } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
 import { type Auditor, createAuditor } from './audit.ts'
-import type { BatchCheck } from './batch-checks.ts'
+import { type BatchCheck, checksOf } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
 import { classified, rethrow } from './failures.ts'
@@ -212,10 +212,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
       price,
       provider: answer.provider.provider,
       status: () => book.status(session, seq),
-      checks: () => {
-        const { batch } = book.status(session, seq)
-        return batch === null ? null : (batchChecks?.of(batch.id) ?? { attestation: null, quorum: null })
-      },
+      checks: () => checksOf(book.status(session, seq).batch, batchChecks),
       acknowledged: () =>
         acknowledged.then(
           () => {},

@@ -7,7 +7,7 @@ import * as raw from 'multiformats/codecs/raw'
 import { sha256 } from 'multiformats/hashes/sha2'
 import { utf8 } from '../../protocol/bytes.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
-import { KEPT_PEERS, type KnownPeers } from './known-peers.ts'
+import type { KnownPeers } from './known-peers.ts'
 import type { Log } from './log.ts'
 
 /**
@@ -26,6 +26,9 @@ export type DiscoveryInit = {
   intervalMs: { eager: number; settled: number }
   log: Log
 }
+
+/** Addresses kept over restarts: enough that most of them may be gone. */
+export const KEPT_PEERS = 64
 
 const WALK_TIMEOUT_MS = 10_000
 const DIAL_TIMEOUT_MS = 5_000

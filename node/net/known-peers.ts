@@ -1,4 +1,5 @@
 import { jsonCodec, type Store } from '../store/store.ts'
+import { KEPT_PEERS } from './discovery.ts'
 
 /** Addresses of peers that this node has been connected to, over restarts: a node must not come back alone because its bootstrap address is gone. */
 export type KnownPeers = {
@@ -6,9 +7,6 @@ export type KnownPeers = {
   load(): Promise<string[]>
   save(addresses: string[]): Promise<void>
 }
-
-/** Addresses kept: enough that most of them may be gone. */
-export const KEPT_PEERS = 64
 
 /** In the node's store, in one entry: a list that is a little old does no harm. */
 export function storedPeers(store: Store): KnownPeers {
