@@ -250,7 +250,7 @@ test('a manifest that asks for more memory or time than there is ends before its
         return loadDigits().model
       },
     },
-    content: { provide: async () => {} },
+    content: { provide: async () => {}, pin: () => () => {} },
     executionProvider: 'cpu',
     placements: placements({ executionProvider: 'cpu' }),
     memoryMib: 512,
