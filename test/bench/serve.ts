@@ -186,9 +186,9 @@ try {
   const transfer = existsSync(bulk)
     ? ((await (
         (await import(pathToFileURL(bulk).href)) as {
-          measureBulk?(say: (line: string) => void): Promise<Record<string, number>>
+          measureBulk?(): Promise<Record<string, number>>
         }
-      ).measureBulk?.(say)) ?? {})
+      ).measureBulk?.()) ?? {})
     : {}
   const row = (way: Way, concurrency: number): Row | undefined =>
     rows.find((each) => each.name === 'serve-1k' && each.way === way && each.concurrency === concurrency)
