@@ -30,6 +30,8 @@ function packGaps(gaps: readonly bigint[]): bigint[] {
  * leaf costs about a tenth of a millisecond.
  */
 export type Committer = {
+  /** What `committerOf` makes another committer of, in another thread. */
+  poseidon: WebAssembly.Module
   /** Commitment of exactly 64 limbs with `salt` in [0, r). Throws `LEAF_LENGTH`, `SALT_RANGE`. */
   leaf(limbs: Uint16Array, salt: bigint): bigint
   /** The same as 32 big-endian bytes, the form in which leaves enter a tensor's tree. */
@@ -64,6 +66,7 @@ export function committerOf(module: WebAssembly.Module): Committer {
   const toInteger = (bytes: Uint8Array): bigint => readScalar(new DataView(bytes.buffer, bytes.byteOffset), 0)
 
   return {
+    poseidon: module,
     leaf: (limbs, salt) => toInteger(leafDigest(limbs, salt)),
     leafBytes: (limbs, salt) => leafDigest(limbs, salt).reverse(),
     stage(kind, values, blind) {

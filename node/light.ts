@@ -51,6 +51,12 @@ export type LightOptions = ConsumerOptions & {
   log?: Log
 }
 
+/** A consumer that also says whom it is connected to. */
+export type LightConsumer = Consumer & {
+  /** Multiaddrs of the nodes at the other end of open connections. */
+  connections(): string[]
+}
+
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** A new private key, 32 random bytes. */
@@ -64,11 +70,11 @@ export const addressOfKey = (key: Uint8Array): Hex => identityFromKey(key).addre
  * bid. Throws `UnavailableError` (`PEERS_TOO_FEW` when nobody is found within 20 s, `CHAIN_RPC`, `NETWORK_START`), and the codes of
  * the network file and the key.
  */
-export async function connect(options: LightOptions): Promise<Consumer> {
+export async function connect(options: LightOptions): Promise<LightConsumer> {
   const { key = newKey(), database = 'sinter', devnet = false, peers = 1, log = SILENT } = options
   try {
     const identity = identityFromKey(typeof key === 'string' ? fromHex(key) : key)
-    return await join(
+    const { consumer, network } = await join(
       {
         network: parseNetwork(options.network),
         rpcUrl: options.rpcUrl,
@@ -82,6 +88,8 @@ export async function connect(options: LightOptions): Promise<Consumer> {
       },
       options,
     )
+    const connections = (): string[] => network.libp2p.getConnections().map(({ remoteAddr }) => remoteAddr.toString())
+    return Object.defineProperty(consumer as LightConsumer, 'connections', { value: connections })
   } catch (error) {
     throw classified(error)
   }

@@ -15,7 +15,7 @@ import { createTracer } from './attestation/tracer.ts'
 import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
 import { notPast, storedCursor } from './chain/cursor.ts'
-import { batchesDomain, escrowDomain, signPayoutConsent } from './chain/eip712.ts'
+import { batchesDomain, escrowDomain } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
 import { storedJournal } from './chain/stored-journal.ts'
@@ -30,6 +30,7 @@ import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
 import { createRuntimes, type RuntimesInit } from './model/runtimes.ts'
 import { type Content, createContent } from './net/content.ts'
+import { storedPeers } from './net/known-peers.ts'
 import { createNetwork, type Network } from './net/libp2p.ts'
 import type { Log } from './net/log.ts'
 import { createStreams } from './net/streams.ts'
@@ -37,10 +38,11 @@ import { type AttestComponents, type Attester, createAttester } from './stages/a
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
-import { createBenches } from './stages/bench.ts'
+import { applyTo, createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
+import { enterRegistry, keepFloor } from './stages/entry.ts'
 import { gossipValidators } from './stages/gossip.ts'
 import { jobHandler } from './stages/session.ts'
 import { createUpkeep } from './stages/upkeep.ts'
@@ -69,6 +71,8 @@ export type NodeConfig = {
   /** Escrow balance to keep for verification floors. */
   floorDeposit: bigint
   memoryMib: number
+  /** Bytes of models and data on disk, above which the least recently used go. @default 20 GiB */
+  diskBytes?: number
   /** Devices and sessions of each model. @default one session on the provider's default device */
   placements?: Placement[]
   /** How many models are kept and what they may take. */
@@ -111,24 +115,6 @@ export type RunningNode = {
   chain: Chain
   content: Content
   stop(): Promise<void>
-}
-
-/** Registers the operator with its stake, its own owner unless it registered otherwise before, and funds verification floors. */
-async function enterRegistry(chain: Chain, config: NodeConfig): Promise<void> {
-  const { identity, stake, hardwareClass, floorDeposit, log } = config
-  if (stake === 0n) return
-  if ((await chain.node(identity.address)) === null) {
-    const payoutConsent = await signPayoutConsent(config.network, toHex(identity.privateKey), identity.address)
-    await chain.register({ payout: identity.address, hardwareClass, stake, payoutConsent })
-    log.info({ event: 'node.registered', operator: identity.address, stake: stake.toString() }, 'registered')
-  }
-  await keepFloor(chain, identity.address, floorDeposit, floorDeposit)
-}
-
-/** Fills the escrow balance up to `target` when it is below `least`. */
-async function keepFloor(chain: Chain, account: Address, least: bigint, target: bigint): Promise<void> {
-  const balance = await chain.balanceOf(account)
-  if (balance < least) await chain.deposit((target > least ? target : least) - balance)
 }
 
 /** What is under way when a node stops gets this long to end (ms). All that matters is on disk or on the chain by then. */
@@ -190,8 +176,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
 
     const book = createBatchBook()
     const ballots = createBallotBox()
-    const votes = batchesDomain(file)
-    const vouchers = escrowDomain(file)
+    const [votes, vouchers] = [batchesDomain(file), escrowDomain(file)]
     // Offers may arrive before the parts that answer them are ready; those pass by.
     let bidder: Bidder | null = null
     const gossip = gossipValidators({
@@ -208,15 +193,22 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       tag: networkTag(file),
       listen: config.listen,
       bootstrap: config.bootstrap,
+      known: storedPeers(store),
       mode: 'node',
       devnet: config.devnet,
       topics: gossip.topics,
       log,
     })
     cleanup.push(() => network.stop())
-    const content = await createContent({ network, folder: join(dataDir, 'blocks'), log })
-    cleanup.push(() => content.stop())
     const streams = createStreams({ libp2p: network.libp2p, log })
+    const content = await createContent({
+      network,
+      streams,
+      folder: join(dataDir, 'blocks'),
+      ...(config.diskBytes !== undefined && { quotaBytes: config.diskBytes }),
+      log,
+    })
+    cleanup.push(() => content.stop())
     cleanup.push(() => streams.stop())
 
     const voteWindowMs = 1000 * chain.params.voteWindow
@@ -359,22 +351,16 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // The book is in memory: a restart reads again from the oldest batch that was not finished.
     const cursor = storedCursor(store, `batches-${networkTag(file)}`)
     const from = await cursor.load()
-    const watcher = chain.watchBatches(
-      async (event) => {
-        book.apply(event)
-        await benches.apply(event)
+    const watcher = chain.watchBatches(applyTo(book, benches), {
+      ...(from === null ? {} : { from }),
+      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+      onFork(block) {
+        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+        book.undo(block)
       },
-      {
-        ...(from === null ? {} : { from }),
-        onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
-        onFork(block) {
-          log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
-          book.undo(block)
-        },
-        onError: (error) =>
-          log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
-      },
-    )
+      onError: (error) =>
+        log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+    })
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
     const loops = [

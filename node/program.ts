@@ -65,6 +65,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--devices <list>', 'GPUs or MIG slices to use: numbers or ids of `nvidia-smi -L`, with commas between')
     .option('--sessions <n>', 'sessions of each model per device', '1')
     .option('--memory <mib>', 'memory one model may use', '2048')
+    .option('--disk <gib>', 'models and data kept on disk; the least recently used give way (default: 20)')
     .option('--models-memory <mib>', 'memory all loaded models may use (default: three quarters of this machine’s)')
     .option('--vram <mib>', 'memory of each device that loaded models may use (default: no limit but --max-models)')
     .option('--max-models <n>', 'models loaded at once; those used last stay', '4')
@@ -105,16 +106,30 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .action(async (options) => (await import('./commands/infer.ts')).infer(options))
 
   joining(
-    program.command('batch <folder>').description('run a model on every .json and .npy file of a folder; resumable'),
+    program
+      .command('batch <folder-or-cid>')
+      .description('run a model on every .json and .npy file of a folder or a sealed data set; resumable'),
     join(home, 'client'),
   )
     .requiredOption('--model <cid>', 'CID of the manifest')
     .requiredOption('--out <folder>', 'where results go, one JSON file each')
+    .option('--sender <peer id>', 'who sealed the data set (default: this identity)')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
     .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
     .option('--providers <n>', 'providers at once', '3')
     .option('--json', 'one JSON object a line', false)
-    .action(async (folder, options) => (await import('./commands/batch.ts')).batch(folder, options))
+    .action(async (from, options) => (await import('./commands/batch.ts')).batch(from, options))
+
+  joining(
+    program
+      .command('dataset <folder>')
+      .description('seal the .json and .npy files of a folder for one reader, serve them by CID'),
+    join(home, 'client'),
+  )
+    .option('--for <peer id>', 'who may read them (default: this identity)')
+    .option('--once', 'end after announcing', false)
+    .option('--json', 'one JSON object a line', false)
+    .action(async (folder, options) => (await import('./commands/dataset.ts')).dataset(folder, options))
 
   joining(
     program.command('models <cids...>').description('what providers ask for models, and who has them loaded'),
@@ -142,6 +157,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
     .option('--providers <n>', 'providers with an open session per model', '2')
     .option('--audit <share>', 'share of the requests that a second provider is asked too, 0 to 1', '0.01')
+    .option('--policy <name>', 'how drawn jobs are attested: zk, full or open', 'zk')
     .option('--concurrency <n>', 'requests at once; more are answered 503', '64')
     .option('--token-file <file>', 'API tokens, one a line')
     .option('--cert <file>', 'TLS certificate (PEM)')
@@ -182,6 +198,17 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--once', 'end after announcing', false)
     .option('--json', 'one JSON object a line', false)
     .action(async (file, options) => (await import('./commands/model.ts')).modelPublish(file, options))
+
+  const cuda = program.command('cuda').description('ONNX Runtime’s libraries for NVIDIA GPUs, which npm does not bring')
+  cuda
+    .command('install')
+    .description('install the libraries of exactly this runtime’s version and say what they need of the machine')
+    .option(
+      '--from <path>',
+      'a wheel of onnxruntime-gpu, or a folder with it or its files (default: download from NuGet)',
+    )
+    .option('--nuget <url>', 'service index of another NuGet feed')
+    .action(async (options) => (await import('./commands/cuda.ts')).cudaInstall(options))
 
   const chain = program.command('chain').description('put a network on a chain, or check one')
   chain

@@ -71,7 +71,7 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
         password: options.password!,
         cost: devnet ? 'devnet' : 'standard',
       }))
-    return await join(
+    const { consumer } = await join(
       {
         network: file,
         rpcUrl: options.rpcUrl,
@@ -86,6 +86,7 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
       },
       options,
     )
+    return consumer
   } catch (error) {
     throw classified(error)
   }

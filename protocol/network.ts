@@ -25,6 +25,7 @@ export const networkSchema = z.strictObject({
     batches: address,
     seats: address,
     canaries: address,
+    strikes: address,
     prices: address,
     emissions: address,
     referee: address,

@@ -6,7 +6,7 @@ import { resolveTensor } from '../../models/tiling.ts'
 import { equalBytes } from '../../protocol/bytes.ts'
 import { type MerkleTree, merkleTree } from '../../protocol/merkle.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
-import { leafSalt } from '../../protocol/salt.ts'
+import { leafSalt, saltsOf } from '../../protocol/salt.ts'
 import { type LeafRef, TREE } from '../../protocol/statement.ts'
 import { ioRoot, jobRoot, jobTree, type TreeRecord } from '../../protocol/trace.ts'
 import type { LoadedModel } from '../model/load.ts'
@@ -33,10 +33,11 @@ export function commitTrees(
   jobKey: Uint8Array,
   values: Int16Array[],
 ): Uint8Array {
+  const salt = saltsOf(jobKey)
   const records = specs.map((spec, i): TreeRecord => {
     const { tensor, tree, count } = spec
     const leaves = Array.from({ length: count }, (_, index) =>
-      committer.leafBytes(valueLeaf(values[i]!, index), leafSalt(jobKey, tensor, tree, index)),
+      committer.leafBytes(valueLeaf(values[i]!, index), salt(tensor, tree, index)),
     )
     return { ...spec, root: merkleTree(leaves).root }
   })

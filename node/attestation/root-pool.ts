@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import type { Committer } from '../../circuits/commit.ts'
+import { compilePoseidon } from '../../circuits/poseidon.ts'
 import { siblingEntry } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { LoadedModel } from '../model/load.ts'
@@ -33,8 +34,10 @@ export function createRootPool(committer: Committer, { workers: size = 1 }: { wo
   let nextId = 0
   let closed = false
 
-  function start(): (typeof workers)[number] {
-    const thread = new Worker(siblingEntry(import.meta.url, './root-worker'), { execArgv: ['--no-warnings'] })
+  let poseidon: Promise<WebAssembly.Module> | null = null
+
+  function start(workerData: WebAssembly.Module): (typeof workers)[number] {
+    const thread = new Worker(siblingEntry(import.meta.url, './root-worker'), { workerData, execArgv: [] })
     const worker = { thread, waiting: new Map<number, Waiting>() }
     const lost = (cause?: unknown): void => {
       const at = workers.indexOf(worker)
@@ -66,10 +69,12 @@ export function createRootPool(committer: Committer, { workers: size = 1 }: { wo
       const trees = sideTrees(model, side)
       if (trees.specs.reduce((sum, { count }) => sum + count, 0) <= INLINE_LEAVES)
         return commitTrees(committer, trees, jobKey, values)
+      poseidon ??= compilePoseidon()
+      const module = await poseidon
       if (closed) throw new SinterError('ROOTS_CLOSED', 'the node is stopping')
       const free = workers.find(({ waiting }) => waiting.size === 0)
       const least = [...workers].sort((a, b) => a.waiting.size - b.waiting.size)[0]
-      const worker = free ?? (workers.length < size ? start() : least!)
+      const worker = free ?? (workers.length < size ? start(module) : least!)
       const id = nextId++
       return new Promise((resolve, reject) => {
         worker.waiting.set(id, { resolve, reject })

@@ -1,7 +1,6 @@
 // Child process of the tracer: evaluates one job after the other, commits it on as many threads as it is told, and keeps the
 // model it had last.
-import { committerOf } from '../../circuits/commit.ts'
-import { compilePoseidon } from '../../circuits/poseidon.ts'
+import { createCommitter } from '../../circuits/commit.ts'
 import { openMultiplier } from '../../models/multiply-onnx.ts'
 import { describeError, errorCode } from '../../protocol/errors.ts'
 import { type LeafThreads, openLeafThreads } from './leaf-threads.ts'
@@ -9,14 +8,13 @@ import { evaluateHere, type Graph, limbsOfJob, type TreeMaker, traceJob, treesHe
 import type { TracerReply, TracerRequest, TracerTask } from './tracer.ts'
 
 const [cores = 1] = process.argv.slice(2).map(Number)
-const poseidon = await compilePoseidon()
-const committer = committerOf(poseidon)
+const committer = await createCommitter()
 let threads: LeafThreads | null = null
 
 /** On one core threads would only take turns. */
 function treesOf(jobKey: Uint8Array): TreeMaker {
   if (cores === 1) return treesHere(committer, jobKey)
-  if (!threads?.alive) threads = openLeafThreads(poseidon, cores)
+  if (!threads?.alive) threads = openLeafThreads(committer.poseidon, cores)
   return threads.begin(jobKey)
 }
 

@@ -16,6 +16,7 @@ import {
   refereeAbi,
   registryAbi,
   seatsAbi,
+  strikesAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
@@ -23,7 +24,7 @@ import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
 import { drandToJson } from './beacon.ts'
 import { openClient } from './client.ts'
-import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams } from './economy.ts'
+import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams, strikeParams } from './economy.ts'
 import { pinnedKeys } from './keys.ts'
 import { type NetworkParams, paramsToJson } from './params.ts'
 import { openTransactor } from './transact.ts'
@@ -90,9 +91,9 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
-  const [batches, prices, emissions, seats, canaries, referee, drip] = [0, 1, 2, 3, 4, 5, 6].map((i) =>
+  const [batches, prices, emissions, seats, canaries, referee, strikes, drip] = [0, 1, 2, 3, 4, 5, 6, 7].map((i) =>
     at(4 + LIBRARIES.length + i),
-  ) as [Address, Address, Address, Address, Address, Address, Address]
+  ) as [Address, Address, Address, Address, Address, Address, Address, Address]
   const p = params
   const keys = await pinnedKeys()
 
@@ -141,7 +142,16 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     ]),
     deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow), stakeParams(p)]),
     ...LIBRARIES.map((library) => deploy(library, libraries[library]!, [], [])),
-    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, seats, referee, batchParams]),
+    deploy('Batches', batches, batchesAbi as Abi, [
+      registry,
+      escrow,
+      beacon,
+      emissions,
+      seats,
+      referee,
+      strikes,
+      batchParams,
+    ]),
     deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
     deploy('Emissions', emissions, emissionsAbi as Abi, [
       token,
@@ -168,6 +178,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       p.canaryRewardBps,
     ]),
     deploy('Referee', referee, refereeAbi as Abi, [batches, beacon, seats, keys]),
+    deploy('Strikes', strikes, strikesAbi as Abi, [batches, strikeParams(p)]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -185,6 +196,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       batches,
       seats,
       canaries,
+      strikes,
       prices,
       emissions,
       referee,
@@ -218,6 +230,12 @@ function checkParams(p: NetworkParams): void {
   const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow + p.seatWindow
   if (p.unbondingDelay <= longest) {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
+  }
+  if (p.seatStake > p.minStake) {
+    throw new SinterError(
+      'NETWORK_PARAMS',
+      'seatStake must be at most minStake: whoever is drawn has to be able to sit',
+    )
   }
   if (p.canaryWindow <= longest) {
     throw new SinterError('NETWORK_PARAMS', `canaryWindow must exceed all windows of a batch together (${longest} s)`)

@@ -46,6 +46,10 @@ export type BatchChecks = {
   stop(): Promise<void>
 }
 
+/** What was checked of the batch that a receipt lies in; null before it lies in one. */
+export const checksOf = (batch: { id: Hex } | null, checks: Pick<BatchChecks, 'of'> | null): BatchCheck | null =>
+  batch === null ? null : (checks?.of(batch.id) ?? { attestation: null, quorum: null })
+
 export type BatchChecksComponents = {
   address: Address
   networkId: Uint8Array

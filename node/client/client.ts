@@ -93,11 +93,12 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     topics: { offers: unheard, attestations: unheard, votes: unheard },
     log,
   })
-  const content = await createContent({ network, folder: `${config.dataDir}/blocks`, log }).catch(async (error) => {
+  const streams = createStreams({ libp2p: network.libp2p, log })
+  const folder = `${config.dataDir}/blocks`
+  const content = await createContent({ network, streams, folder, log }).catch(async (error) => {
     await network.stop()
     throw error
   })
-  const streams = createStreams({ libp2p: network.libp2p, log })
   const desk = await createOfferDesk({
     identity,
     networkId: id,

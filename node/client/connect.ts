@@ -1,4 +1,5 @@
 import { describeError } from '../../protocol/errors.ts'
+import type { Network } from '../net/libp2p.ts'
 import { type ClientConfig, startClient } from './client.ts'
 import { type Consumer, type ConsumerOptions, createConsumer } from './consumer.ts'
 import type { Memory } from './memory.ts'
@@ -12,14 +13,18 @@ export type JoinInit = ClientConfig & {
 }
 
 /** Starts a light client and what consumers use of it. Throws the codes of both, and `PEERS_TOO_FEW` after 20 s. */
-export async function join(init: JoinInit, options: ConsumerOptions): Promise<Consumer> {
+export async function join(
+  init: JoinInit,
+  options: ConsumerOptions,
+): Promise<{ consumer: Consumer; network: Network }> {
   const { identity, log, peers } = init
   const client = await startClient(init)
   try {
     if (peers > 0) await client.network.waitForSubscribers('offers', peers, 20_000)
     const memory = (await init.openMemory?.()) ?? { scores: createScores(Date.now), close: async () => {} }
     try {
-      return await createConsumer({ client, address: identity.address, memory, now: Date.now, log }, options)
+      const components = { client, address: identity.address, memory, now: Date.now, log }
+      return { consumer: await createConsumer(components, options), network: client.network }
     } catch (error) {
       await memory.close()
       throw error

@@ -4,12 +4,13 @@ import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
+import type { GetOptions } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
 import { type Auditor, createAuditor } from './audit.ts'
-import type { BatchCheck } from './batch-checks.ts'
+import { type BatchCheck, checksOf } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
-import { classified } from './failures.ts'
+import { classified, rethrow } from './failures.ts'
 import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
 import type { Memory } from './memory.ts'
 import { openerOf, turns } from './opener.ts'
@@ -20,7 +21,7 @@ import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
 import { createSpotChecks } from './spot-check.ts'
-import { type Inputs, jobValues, type NamedTensors, namedTensors } from './values.ts'
+import { type Inputs, jobValues, type NamedTensors, namedTensors, valuesOrError } from './values.ts'
 
 export type ConsumerOptions = {
   /** Highest price of one job, base units (10^-18 tokens). */
@@ -117,6 +118,8 @@ export type Consumer = {
   readonly spent: bigint
   /** Fetches a model's manifest and weights by content and checks them. */
   model(id: string): Promise<ModelInfo>
+  /** A file by its CID, such as a sealed data set. Throws what `Content.get` throws. */
+  file(cid: string, options: GetOptions): Promise<Uint8Array>
   /** Opens the sessions that `infer` would open, so that the first request is a warm one. Returns how many are open. */
   reserve(model: string): Promise<number>
   /** One job. Slow providers are hedged and failed ones replaced. */
@@ -157,14 +160,6 @@ export type Consumer = {
 
 /** Receipts that can be asked for by id; older ones are forgotten. */
 const KEPT_RECEIPTS = 100_000
-
-function valuesOrError(model: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
-  try {
-    return jobValues(model, typeof inputs === 'function' ? inputs() : inputs)
-  } catch (error) {
-    return classified(error)
-  }
-}
 
 type Components = { client: LightClient; address: Address; memory: Memory; now(): number; log: Log }
 
@@ -217,10 +212,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
       price,
       provider: answer.provider.provider,
       status: () => book.status(session, seq),
-      checks: () => {
-        const { batch } = book.status(session, seq)
-        return batch === null ? null : (batchChecks?.of(batch.id) ?? { attestation: null, quorum: null })
-      },
+      checks: () => checksOf(book.status(session, seq).batch, batchChecks),
       acknowledged: () =>
         acknowledged.then(
           () => {},
@@ -326,13 +318,13 @@ export async function createConsumer(components: Components, options: ConsumerOp
     async model(id) {
       try {
         const { manifest } = await client.library.load(id)
-        const { name, units } = manifest
-        const outputs = manifest.outputs.map((end) => ({ name: end.name, shape: end.shape }))
-        return { id, name, units, inputs: givenInputs(manifest), outputs }
+        const outputs = manifest.outputs.map(({ name, shape }) => ({ name, shape }))
+        return { id, name: manifest.name, units: manifest.units, inputs: givenInputs(manifest), outputs }
       } catch (error) {
         throw classified(error)
       }
     },
+    file: (cid, request) => client.content.get(cid, request).catch(rethrow),
     async reserve(id) {
       try {
         const { pool } = poolOf(await client.library.load(id))

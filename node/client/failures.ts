@@ -32,3 +32,7 @@ export function classified(error: unknown): SinterError {
   const detail = error instanceof SinterError && error.detail !== undefined ? { detail: error.detail } : {}
   return new kind(code, message, { cause: error, ...detail })
 }
+
+export function rethrow(error: unknown): never {
+  throw classified(error)
+}

@@ -24,7 +24,7 @@ const priceOf = (i: number): string => `0.0${10 + ((i * 7) % 5)}`
 const nodeOptions = (i: number): NodeOptions => ({ price: priceOf(i), args: ['--provers', '2'] })
 
 async function startNodes(net: Localnet, count: number, progress: Progress): Promise<void> {
-  const first = await net.startNode('node-1', nodeOptions(1))
+  const first = await net.startNode('node-1', { ...nodeOptions(1), webrtc: true })
   progress.line(`node-1 ${first.address} at ${first.multiaddr}: the bootstrap address`)
   // Three at a time: a start takes a core for a few seconds, and then waits for blocks.
   const names = Array.from({ length: count - 1 }, (_, i) => i + 2)
@@ -180,7 +180,9 @@ async function openPage(net: Localnet, model: string, progress: Progress): Promi
     return null
   }
   const { network, anvil, nodes, drip } = net
-  const bootstrap = nodes.slice(0, 1).map(({ websocket }) => websocket)
+  // One node by WebRTC; another by WebSockets, should the browser's WebRTC be shut off.
+  const [first, second] = nodes
+  const bootstrap = [first!.webrtc, second!.websocket].filter((address) => address !== null)
   const page = await servePage({ network, rpcUrl: anvil.rpcUrl, bootstrap, model, devnet: true, drip })
   progress.line(`page: ${page.url} while the network is up: draw a digit there and watch`)
   return page

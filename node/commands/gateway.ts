@@ -5,6 +5,7 @@ import { checkExposure } from '../gateway/access.ts'
 import { createGateway } from '../gateway/app.ts'
 import { type EmbeddingModel, readTokenizer } from '../gateway/embeddings.ts'
 import { serveHttp } from '../gateway/serve.ts'
+import { repeat } from '../loop.ts'
 import { connect } from '../sdk.ts'
 import {
   createLog,
@@ -12,6 +13,7 @@ import {
   openIdentity,
   parseAmount,
   parseCount,
+  parsePolicy,
   parseRpc,
   parseShare,
   readInput,
@@ -29,12 +31,16 @@ export type GatewayOptions = JoinOptions & {
   audit: string
   limit?: string
   providers: string
+  policy: string
   concurrency: string
   tokenFile?: string
   cert?: string
   tlsKey?: string
   logLevel: string
 }
+
+/** Pause between looks for providers of models that have none (ms). */
+const WARM_PAUSE_MS = 2_000
 
 /** `name=cid` pairs. Throws `OPTION`. */
 export function parseModels(pairs: string[]): Record<string, string> {
@@ -89,7 +95,7 @@ export async function gateway(options: GatewayOptions): Promise<void> {
     ceiling: parseAmount(options.ceiling),
     audit: parseShare(options.audit),
     ...(options.limit === undefined ? {} : { spendingLimit: parseAmount(options.limit) }),
-    scheduler: { providers: parseCount(options.providers) },
+    scheduler: { providers: parseCount(options.providers), policy: parsePolicy(options.policy) },
     log,
   })
   try {
@@ -111,8 +117,14 @@ export async function gateway(options: GatewayOptions): Promise<void> {
         models: [...Object.keys(models), ...embeddings.keys()],
       }),
     )
-    warm().then(() => log.info({ event: 'gateway.warm' }, 'models have been looked for'))
+    // A provider may come later, or need a while to load the model.
+    const looking = repeat('gateway.warm', WARM_PAUSE_MS, log, async () => {
+      if (!(await warm())) return
+      log.info({ event: 'gateway.warm' }, 'every model has a provider')
+      looking.halt()
+    })
     await untilAsked()
+    looking.halt()
     await served.stop()
   } finally {
     await consumer.stop()

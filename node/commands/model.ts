@@ -100,7 +100,8 @@ export async function modelPublish(file: string, options: PublishOptions): Promi
   })
   try {
     const cids = []
-    for (const bytes of [model, weights, manifestBytes(manifest)]) cids.push(await client.content.add(bytes))
+    for (const bytes of [model, weights, manifestBytes(manifest)])
+      cids.push(await client.content.add(bytes, { keep: true }))
     const [modelCid, weightsCid, manifestCid] = cids
     if (modelCid !== manifest.model.cid || weightsCid !== manifest.weights.cid)
       throw new SinterError('CID_MISMATCH', 'the content store names the files differently from the manifest')

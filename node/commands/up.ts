@@ -28,6 +28,7 @@ export type UpOptions = JoinOptions & {
   devices?: string
   sessions: string
   memory: string
+  disk?: string
   modelsMemory?: string
   vram?: string
   maxModels: string
@@ -70,6 +71,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       stake: parseAmount(options.stake),
       floorDeposit: parseAmount(options.floorDeposit),
       memoryMib: parseCount(options.memory),
+      ...(options.disk === undefined ? {} : { diskBytes: parseCount(options.disk) * 2 ** 30 }),
       placements: placements({
         executionProvider: options.ep,
         devices: options.devices?.split(',').map((device) => device.trim()) ?? [],

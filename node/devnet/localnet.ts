@@ -42,6 +42,8 @@ export type LocalNode = {
   multiaddr: string
   /** The same over WebSockets, for browsers. */
   websocket: string
+  /** And over WebRTC, if it was told to. */
+  webrtc: string | null
 }
 
 export type NodeOptions = {
@@ -52,6 +54,8 @@ export type NodeOptions = {
   env?: Record<string, string>
   /** An account that exists, for a node that is started again. */
   account?: Account
+  /** Listens for WebRTC too. @default false */
+  webrtc?: boolean
   args?: string[]
 }
 
@@ -105,6 +109,7 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
       // Nodes and publishers are there for browsers too.
       const serves = command[0] === 'up' || command[1] === 'publish'
       const listen = ['/ip4/127.0.0.1/tcp/0', ...(serves ? ['/ip4/127.0.0.1/tcp/0/ws'] : [])]
+      if (options.webrtc) listen.push('/ip4/127.0.0.1/udp/0/webrtc-direct')
       const common = ['--network', networkFile, '--rpc', rpcUrl, '--data', account.folder]
       const actor = startActor({
         name,
@@ -157,10 +162,11 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
         const ready = await actor.wait('node.ready', READY_MS)
         const addresses = ready.facts.addresses as string[]
         const websocket = addresses.find((address) => address.includes('/ws/'))
+        const webrtc = addresses.find((address) => address.includes('/webrtc-direct/')) ?? null
         const multiaddr = addresses.find((address) => /\/tcp\/\d+\/p2p\//.test(address))
         if (multiaddr === undefined || websocket === undefined)
           throw new SinterError('DEVNET_ADDRESS', `${name} listens on ${addresses.join(', ') || 'nothing'}`)
-        const node = { account, actor, address: account.address, multiaddr, websocket }
+        const node = { account, actor, address: account.address, multiaddr, websocket, webrtc }
         nodes.push(node)
         return node
       },

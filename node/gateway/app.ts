@@ -50,11 +50,11 @@ function statusOf(error: SinterError): ContentfulStatusCode {
   return 500
 }
 
-/** The gateway as a web application. Its `warm` opens sessions for every model, so that `ready` becomes true. */
+/** The gateway as a web application. Its `warm` opens sessions for every model that has none, and says whether each is ready now. */
 export function createGateway(
   { consumer, log }: GatewayComponents,
   init: GatewayInit,
-): { app: Hono; warm(): Promise<void> } {
+): { app: Hono; warm(): Promise<boolean> } {
   const {
     models,
     embeddings = new Map(),
@@ -279,18 +279,21 @@ export function createGateway(
         ...[...embeddings].map(([name, { cid }]): [string, string] => [name, cid]),
       ]
       await Promise.all(
-        all.map(async ([name, cid]) => {
-          try {
-            await consumer.reserve(cid)
-            ready.add(name)
-          } catch (error) {
-            log.warn(
-              { event: 'gateway.cold', model: name, code: errorCode(error), error: describeError(error) },
-              'no provider for a model yet',
-            )
-          }
-        }),
+        all
+          .filter(([name]) => !ready.has(name))
+          .map(async ([name, cid]) => {
+            try {
+              await consumer.reserve(cid)
+              ready.add(name)
+            } catch (error) {
+              log.warn(
+                { event: 'gateway.cold', model: name, code: errorCode(error), error: describeError(error) },
+                'no provider for a model yet',
+              )
+            }
+          }),
       )
+      return all.every(([name]) => ready.has(name))
     },
   }
 }

@@ -65,7 +65,7 @@ export function checkResources({ bytes, ms }: Resources, { memoryMib, timeoutMs 
 }
 
 /** Most multiply-adds and rows of one shared run: nobody waits much longer for company than for the model itself. */
-const BATCH_UNITS = 2 ** 28
+const BATCH_UNITS = 2 ** 30
 const BATCH_ROWS = 32
 
 /** Rows that may run as one: few of a large model, and no more than its memory holds. */

@@ -11,13 +11,13 @@ import { createGroup, type Group } from '../exec/group.ts'
 import type { Content } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
 import { checkProvable, type ProvingLimits } from './cost.ts'
-import type { ModelLibrary } from './load.ts'
+import type { LoadedModel, ModelLibrary } from './load.ts'
 import { batchRows, checkResources, type Resources, resourcesOf } from './resources.ts'
 import { createRuntime, type Runtime, tryModel, tryRows } from './runtime.ts'
 
 export type RuntimesComponents = {
   library: ModelLibrary
-  content: Pick<Content, 'provide'>
+  content: Pick<Content, 'provide' | 'pin'>
   executionProvider: ExecutionProvider
   /** Where the sessions of a model run. @default one on the provider's default device */
   placements?: Placement[]
@@ -110,7 +110,6 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
   }
 
   async function load(cid: string, policy: Policy, entry: Entry): Promise<Runtime> {
-    const started = performance.now()
     const model = await library.load(cid)
     const { manifest } = model
     if (manifest.units > MAX_SERVED_UNITS)
@@ -118,6 +117,25 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     const resources = resourcesOf(manifest)
     checkResources(resources, { memoryMib, timeoutMs })
     checkProvable(manifest, proving, policy)
+    // From here on no eviction takes them: jobs that are drawn later need them too.
+    const files = [cid, manifest.model.cid, manifest.weights.cid]
+    const pins = files.map((file) => content.pin(file))
+    const unpin = (): void => {
+      for (const release of pins) release()
+    }
+    try {
+      const runtime = await ready(cid, model, resources, entry)
+      void announce(files)
+      return { ...runtime, close: () => runtime.close().finally(unpin) }
+    } catch (error) {
+      unpin()
+      throw error
+    }
+  }
+
+  async function ready(cid: string, model: LoadedModel, resources: Resources, entry: Entry): Promise<Runtime> {
+    const started = performance.now()
+    const { manifest } = model
     const onnx = await library.onnx(model)
     // Parsed before it is loaded: what the allow-list does not have never reaches the runtime.
     const { graph, shapes } = admitModel(onnx, manifest)
@@ -139,7 +157,6 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     }
     const seconds = (performance.now() - started) / 1000
     log.info({ event: 'model.ready', manifest: cid, name: manifest.name, seconds }, 'model ready')
-    void announce([cid, manifest.model.cid, manifest.weights.cid])
     return adapt(real)
   }
 

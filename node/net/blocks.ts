@@ -1,13 +1,18 @@
 import type { Libp2p } from '@libp2p/interface'
 import { peerIdFromCID } from '@libp2p/peer-id'
-import { LevelBlockstore } from 'blockstore-level'
-import type { Router } from 'helia'
-import type { CID } from 'multiformats/cid'
+import type { HeliaInit, Router } from 'helia'
+import { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
+import * as Digest from 'multiformats/hashes/digest'
 import { sha256 } from 'multiformats/hashes/sha2'
-import { concat, equalBytes } from '../../protocol/bytes.ts'
+import { concat, fromHex } from '../../protocol/bytes.ts'
+import { blockKey } from './dag.ts'
+import type { Disk } from './disk.ts'
 
 const DAG_PB = 0x70
+
+type Blockstore = NonNullable<HeliaInit['blockstore']>
+type BlockInput = Parameters<Blockstore['put']>[1]
 
 /** The CIDs we deal in: version 1, raw or dag-pb, SHA-256. Inline (identity) and weak hashes are not content addresses. */
 export function isContentCid(cid: CID): boolean {
@@ -15,39 +20,46 @@ export function isContentCid(cid: CID): boolean {
   return cid.version === 1 && (cid.code === raw.code || cid.code === DAG_PB) && code === sha256.code && size === 32
 }
 
-/**
- * Blocks in a LevelDB folder, each checked against its hash whenever it is read: what the disk got wrong is dropped and
- * counts as missing, so that it is fetched again and never served. Level alone would hand it out as it is.
- */
-export class CheckedBlocks extends LevelBlockstore {
-  readonly #onCorrupt: (cid: string) => void
-
-  constructor(folder: string, onCorrupt: (cid: string) => void) {
-    super(folder)
-    this.#onCorrupt = onCorrupt
-  }
-
-  /** The block, or null when it is missing or was corrupt. */
-  async #checked(cid: CID, options?: { signal?: AbortSignal }): Promise<Uint8Array | null> {
-    if (!(await super.has(cid, options))) return null
+/** The blocks on disk as Helia and bitswap see them. Wrong bytes are never handed out: see `Disk`. */
+export function heliaBlocks(disk: Disk): Blockstore {
+  async function whole(bytes: BlockInput): Promise<Uint8Array> {
+    if (bytes instanceof Uint8Array) return bytes
     const parts: Uint8Array[] = []
-    for await (const part of super.get(cid, options)) parts.push(part)
-    const block = parts.length === 1 ? parts[0]! : concat(...parts)
-    const { digest } = await sha256.digest(block)
-    if (equalBytes(digest, cid.multihash.digest)) return block
-    await super.delete(cid)
-    this.#onCorrupt(cid.toString())
-    return null
+    for await (const part of bytes) parts.push(part)
+    return concat(...parts)
   }
-
-  override async *get(cid: CID, options?: { signal?: AbortSignal }): AsyncGenerator<Uint8Array> {
-    const block = await this.#checked(cid, options)
+  const put = async (cid: CID, bytes: BlockInput): Promise<CID> => {
+    await disk.write(blockKey(cid), await whole(bytes))
+    return cid
+  }
+  const get = async function* (cid: CID): AsyncGenerator<Uint8Array> {
+    const block = await disk.read(blockKey(cid))
     if (block === null) throw Object.assign(new Error(`no intact block ${cid}`), { name: 'NotFoundError' })
     yield block
   }
-
-  override async has(cid: CID, options?: { signal?: AbortSignal }): Promise<boolean> {
-    return (await this.#checked(cid, options)) !== null
+  return {
+    put,
+    get,
+    has: (cid) => disk.has(blockKey(cid)),
+    delete: (cid) => disk.remove(blockKey(cid)),
+    async *putMany(source) {
+      for await (const { cid, bytes } of source) yield await put(cid, bytes)
+    },
+    async *getMany(source) {
+      for await (const cid of source) yield { cid, bytes: get(cid) }
+    },
+    async *deleteMany(source) {
+      for await (const cid of source) {
+        await disk.remove(blockKey(cid))
+        yield cid
+      }
+    },
+    async *getAll() {
+      for (const key of disk.keys()) {
+        const cid = CID.createV1(raw.code, Digest.create(sha256.code, fromHex(key)))
+        yield { cid, bytes: get(cid) }
+      }
+    },
   }
 }
 

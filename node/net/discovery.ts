@@ -7,10 +7,11 @@ import * as raw from 'multiformats/codecs/raw'
 import { sha256 } from 'multiformats/hashes/sha2'
 import { utf8 } from '../../protocol/bytes.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
+import type { KnownPeers } from './known-peers.ts'
 import type { Log } from './log.ts'
 
 /**
- * From one known address to the whole network: dial the bootstrap addresses while nobody is connected, walk the DHT
+ * From one known address to the whole network: dial the bootstrap addresses, and peers from before a restart, while nobody is connected, walk the DHT
  * (towards ourselves, then towards random keys) and connect to whoever turns up, until `target` peers are connected.
  * The DHT alone learns addresses without connecting; gossip needs connections.
  */
@@ -18,12 +19,16 @@ export type DiscoveryInit = {
   libp2p: Libp2p
   dht: KadDHT
   bootstrap: string[]
+  known?: KnownPeers | undefined
   /** Connections to keep up. */
   target: number
   /** Pause between walks (milliseconds): the first while the network is being found, the second afterwards. */
   intervalMs: { eager: number; settled: number }
   log: Log
 }
+
+/** Addresses kept over restarts: enough that most of them may be gone. */
+export const KEPT_PEERS = 64
 
 const WALK_TIMEOUT_MS = 10_000
 const DIAL_TIMEOUT_MS = 5_000
@@ -44,21 +49,64 @@ export function parseBootstrap(addresses: string[]): Multiaddr[] {
   })
 }
 
+/** Those of them that are multiaddrs. */
+function readable(addresses: string[]): Multiaddr[] {
+  return addresses.flatMap((address) => {
+    try {
+      return parseBootstrap([address])
+    } catch {
+      return []
+    }
+  })
+}
+
 export function startDiscovery(init: DiscoveryInit): Discovery {
   const { libp2p, dht, log } = init
   const bootstrap = parseBootstrap(init.bootstrap)
   const stopping = new AbortController()
   const connected = (): number => libp2p.getPeers().length
 
-  async function dialBootstrap(): Promise<void> {
-    for (const address of bootstrap) {
+  async function dialAddresses(addresses: Multiaddr[]): Promise<void> {
+    for (const address of addresses) {
       if (stopping.signal.aborted) return
       try {
         await libp2p.dial(address, { signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]) })
       } catch (error) {
-        log.debug({ address: address.toString(), error: describeError(error) }, 'bootstrap address not reached')
+        log.debug({ address: address.toString(), error: describeError(error) }, 'address not reached')
       }
     }
+  }
+
+  /** Until somebody answers: bootstrap addresses, then a few of the peers from before. */
+  async function enter(): Promise<void> {
+    await dialAddresses(bootstrap)
+    const known = connected() > 0 ? [] : readable((await init.known?.load()) ?? [])
+    for (; known.length > 0 && connected() === 0; )
+      await Promise.all([1, 2, 3, 4].map(() => dialAddresses(known.splice(0, 1))))
+  }
+
+  let kept = ''
+
+  /** Those that we dialled come first: their addresses are known to work, and who dials us does not choose them. */
+  async function keep(): Promise<void> {
+    if (init.known === undefined || connected() === 0) return
+    const connections = libp2p.getConnections()
+    const ours = connections
+      .filter(({ direction }) => direction === 'outbound')
+      .map(({ remoteAddr }) => remoteAddr.toString())
+    const dialled = new Set(
+      connections.filter(({ direction }) => direction === 'outbound').map((c) => c.remotePeer.toString()),
+    )
+    const theirs: string[] = []
+    for (const { remotePeer } of connections) {
+      if (dialled.has(remotePeer.toString()) || ours.length + theirs.length >= KEPT_PEERS) continue
+      const [address] = (await libp2p.peerStore.get(remotePeer)).addresses
+      if (address !== undefined) theirs.push(address.multiaddr.encapsulate(`/p2p/${remotePeer}`).toString())
+    }
+    const addresses = [...new Set([...ours, ...theirs])].sort()
+    if (addresses.join() === kept) return
+    await init.known.save([...new Set([...ours, ...theirs])])
+    kept = addresses.join()
   }
 
   /** Peers that a walk towards `key` turns up and that are not connected yet. */
@@ -98,11 +146,12 @@ export function startDiscovery(init: DiscoveryInit): Discovery {
     let quiet = 0
     for (let round = 0; !stopping.signal.aborted; round++) {
       const before = connected()
-      if (before === 0) await dialBootstrap()
+      if (before === 0) await enter()
       if (connected() < init.target && connected() > 0) {
         const key = round % 2 === 0 ? libp2p.peerId.toMultihash().bytes : randomBytes(32)
         await dialAll(await walk(key))
       }
+      await keep().catch((error) => log.debug({ error: describeError(error) }, 'the peers could not be kept'))
       quiet = connected() > before || connected() === 0 ? 0 : quiet + 1
       // Three walks without anybody new: the network is known for now.
       await pause(quiet < 3 ? init.intervalMs.eager : init.intervalMs.settled, stopping.signal)

@@ -6,7 +6,6 @@ import type { ConnectionGater, Libp2p } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper, removePrivateAddressesMapper } from '@libp2p/kad-dht'
 import { type Ping, ping } from '@libp2p/ping'
 import type { Multiaddr } from '@multiformats/multiaddr'
-import type { LevelDatastore } from 'datastore-level'
 import { createLibp2p } from 'libp2p'
 import { CID } from 'multiformats/cid'
 import { SinterError } from '../../protocol/errors.ts'
@@ -14,6 +13,7 @@ import { TOPICS, type Topic } from '../../protocol/limits.ts'
 import type { Identity } from '../identity/identity.ts'
 import { parseBootstrap, startDiscovery } from './discovery.ts'
 import { attachGossip, type Gossip, gossipService, type TopicValidator } from './gossip.ts'
+import type { KnownPeers } from './known-peers.ts'
 import type { Log } from './log.ts'
 import { dialTarget } from './streams.ts'
 import { transports } from './transports.ts'
@@ -30,8 +30,8 @@ export type NetworkInit = {
   mode: 'node' | 'light'
   /** Everything on one machine: relaxes the limits that would cut such a network apart, and never dials beyond loopback. */
   devnet: boolean
-  /** Keeps addresses and provider records over restarts. @default memory */
-  datastore?: LevelDatastore
+  /** Peers from before a restart. @default none are known */
+  known?: KnownPeers
   /** One validator for every topic; they judge whatever this node passes on. */
   topics: Record<Topic, TopicValidator>
   /** Topics to take part in. @default all for a node, none for a light client */
@@ -95,7 +95,6 @@ async function startLibp2p(init: NetworkInit): Promise<Libp2p<Services>> {
         listen: init.listen,
         ...(devnet ? { announceFilter: (addresses: Multiaddr[]) => addresses.filter(isLoopback) } : {}),
       },
-      ...(init.datastore === undefined ? {} : { datastore: init.datastore }),
       transports: await transports(init.listen),
       connectionEncrypters: [noise()],
       streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: 4 * 1024 * 1024 } })],
@@ -152,6 +151,7 @@ export async function createNetwork(init: NetworkInit): Promise<Network> {
     libp2p,
     dht: libp2p.services.dht,
     bootstrap: init.bootstrap,
+    known: init.known,
     target: init.targetPeers ?? TARGET_PEERS[mode],
     intervalMs: devnet ? { eager: 500, settled: 5_000 } : { eager: 2_000, settled: 30_000 },
     log,

@@ -1,13 +1,14 @@
 import type { Connection, Libp2p, PeerId, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { BLOCK_LIMITS } from '../../protocol/blocks.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { MAX_ATTESTATION_BYTES, MAX_BID_BYTES, MAX_JOB_FRAME_BYTES } from '../../protocol/limits.ts'
 import { type ByteBudget, type FrameLimits, type FrameStream, frameStream } from './frame-stream.ts'
 import type { Log } from './log.ts'
 
 /** The stream protocols of a node. */
-export type Method = 'bid' | 'job' | 'attestation'
+export type Method = 'bid' | 'job' | 'attestation' | 'blocks'
 
 export type Quota = FrameLimits & {
   protocol: string
@@ -49,6 +50,16 @@ export const QUOTAS: Record<Method, Quota> = {
     frameTimeoutMs: 30_000,
     framesPerSecond: 1,
     burst: 4,
+  },
+  blocks: {
+    protocol: '/sinter/blocks/1',
+    maxFrameBytes: BLOCK_LIMITS.bytes,
+    maxStreamsPerPeer: 4,
+    maxStreams: 64,
+    idleTimeoutMs: 60_000,
+    frameTimeoutMs: 30_000,
+    framesPerSecond: 4_000,
+    burst: 8_000,
   },
 }
 
@@ -94,8 +105,13 @@ export function createStreams(init: {
   const { libp2p, log } = init
   const quotas = init.quotas ?? QUOTAS
   const budget: ByteBudget = { used: 0, limit: init.budgetBytes ?? BUDGET_BYTES }
-  const perPeer: Record<Method, Map<string, number>> = { bid: new Map(), job: new Map(), attestation: new Map() }
-  const open: Record<Method, number> = { bid: 0, job: 0, attestation: 0 }
+  const perPeer: Record<Method, Map<string, number>> = {
+    bid: new Map(),
+    job: new Map(),
+    attestation: new Map(),
+    blocks: new Map(),
+  }
+  const open: Record<Method, number> = { bid: 0, job: 0, attestation: 0, blocks: 0 }
   const served = new Set<Method>()
   const live = new Set<FrameStream>()
 

@@ -16,6 +16,7 @@ export type TableName =
   | 'transactions'
   | 'cursor'
   | 'scores'
+  | 'peers'
   | 'meta'
 
 const SYNC: Record<TableName, boolean> = {
@@ -28,6 +29,7 @@ const SYNC: Record<TableName, boolean> = {
   transactions: true,
   cursor: false,
   scores: false,
+  peers: false,
   meta: true,
 }
 
@@ -141,6 +143,7 @@ export async function openStore(folder: string): Promise<Store> {
     transactions: make('transactions'),
     cursor: make('cursor'),
     scores: make('scores'),
+    peers: make('peers'),
     meta: make('meta'),
   }
 

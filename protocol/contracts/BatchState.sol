@@ -9,6 +9,7 @@ import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
 import {ISeats} from "./interfaces/ISeats.sol";
+import {IStrikes} from "./interfaces/IStrikes.sol";
 import {Audits} from "./libraries/Audits.sol";
 
 /// @title What `Batches` keeps, what can be read of it, and the guards of its transitions
@@ -19,6 +20,7 @@ abstract contract BatchState is BatchParams {
     IEmissions public immutable emissions;
     IReferee public immutable referee;
     ISeats public immutable seats;
+    IStrikes public immutable strikes;
 
     mapping(bytes32 batchId => Batch) internal _batches;
     mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
@@ -34,7 +36,8 @@ abstract contract BatchState is BatchParams {
         IBeacon beacon_,
         IEmissions emissions_,
         ISeats seats_,
-        IReferee referee_
+        IReferee referee_,
+        IStrikes strikes_
     ) {
         registry = registry_;
         escrow = escrow_;
@@ -42,6 +45,7 @@ abstract contract BatchState is BatchParams {
         emissions = emissions_;
         referee = referee_;
         seats = seats_;
+        strikes = strikes_;
     }
 
     // ---- views

@@ -11,6 +11,7 @@ import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
 import {ISeats} from "./interfaces/ISeats.sol";
+import {IStrikes} from "./interfaces/IStrikes.sol";
 import {Audits} from "./libraries/Audits.sol";
 import {Ballots} from "./libraries/Ballots.sol";
 import {Benches} from "./libraries/Benches.sol";
@@ -28,9 +29,10 @@ contract Batches is BatchState, EIP712 {
         IEmissions emissions_,
         ISeats seats_,
         IReferee referee_,
+        IStrikes strikes_,
         Params memory params_
     )
-        BatchState(registry_, escrow_, beacon_, emissions_, seats_, referee_)
+        BatchState(registry_, escrow_, beacon_, emissions_, seats_, referee_, strikes_)
         BatchParams(params_)
         EIP712("Sinter", "1")
     {}
@@ -40,6 +42,7 @@ contract Batches is BatchState, EIP712 {
     /// @inheritdoc IBatches
     function anchorBatch(bytes32 root, IEscrow.Range[] calldata ranges) external returns (bytes32 batchId) {
         if (ranges.length == 0 || ranges.length > _maxRanges) revert RangeCount(ranges.length);
+        strikes.requireAnchoring(msg.sender);
         batchId = batchIdOf(msg.sender, root);
         Batch storage b = _batches[batchId];
         if (b.status != Status.None) revert AlreadyAnchored(batchId);
@@ -171,13 +174,9 @@ contract Batches is BatchState, EIP712 {
         Batch storage b = _batches[batchId];
         if (b.status == Status.Anchored) {
             _requirePassed(_recorded(b.sampleSlot) + _traceWindow);
-            b.status = Status.Untraced;
             emit BatchExpired(batchId, Status.Untraced);
-            uint256 burned = _untracedSlash(b);
-            registry.slash(batchId, burned, 0);
-            registry.unlock(batchId);
+            _close(batchId, b, Status.Untraced, _untracedSlash(b));
             _returnPrepaid(batchId, b);
-            emit BatchSlashed(batchId, burned, 0);
         } else if (b.status == Status.Traced) {
             _requirePassed(_recorded(b.challengeSlot) + _attestWindow);
             b.status = Status.SlashPending;
@@ -209,11 +208,8 @@ contract Batches is BatchState, EIP712 {
             _scheduleSlash(batchId, b);
             return;
         }
-        b.status = Status.Abandoned;
         emit BatchAbandoned(batchId);
-        registry.unlock(batchId);
-        Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
-        _returnPrepaid(batchId, b);
+        _close(batchId, b, Status.Abandoned, 0);
     }
 
     /// @inheritdoc IBatches
@@ -263,8 +259,8 @@ contract Batches is BatchState, EIP712 {
     /// @dev What the voters left of the fees: β burns, draws off tolerance forfeit, the rest is the provider's.
     function _divide(bytes32 batchId, Batch storage b, uint256 rest, Opening[] calldata openings) private {
         uint256 burnPart = _burnOf(b);
-        (uint256 refunds, uint256 burns) = _forfeit(batchId, b, openings);
-        Forfeits.Bill memory bill = Forfeits.bill(rest - burnPart, lockFor(b.total), refunds, burns);
+        Forfeits.Sums memory sums = _forfeit(batchId, b, openings);
+        Forfeits.Bill memory bill = Forfeits.bill(rest - burnPart, lockFor(b.total), sums.refunds, sums.burns);
         b.providerPart = uint128(bill.providerPart);
         b.burnPart = uint128(burnPart + bill.burnFromPot);
         if (bill.burnFromLock + bill.refundFromLock > 0) {
@@ -273,6 +269,10 @@ contract Batches is BatchState, EIP712 {
         }
         uint256 netBurn = burnPart - b.discountPart;
         if (netBurn + bill.burnFromPot > 0) escrow.burn(batchId, netBurn + bill.burnFromPot);
+        uint256 meanDiscount = burnPart == 0 ? 0 : uint256(b.discountPart) * BPS / burnPart;
+        strikes.record(
+            batchId, b.provider, sums.struck, sums.struckBps, Verdicts.valid(b.verdicts, _draws), meanDiscount
+        );
         // Work that was off mints nothing.
         emissions.settleWork(
             b.provider, b.total, openings.length == 0 ? netBurn : 0, b.betaBps, b.anchorBlock - 1
@@ -291,32 +291,27 @@ contract Batches is BatchState, EIP712 {
 
     function _forfeit(bytes32 batchId, Batch storage b, Opening[] calldata openings)
         private
-        returns (uint256 refunds, uint256 burns)
+        returns (Forfeits.Sums memory)
     {
         // Rounded up: a forfeit is never worth less than its odds.
         uint256 perDraw = (uint256(b.total) * _forfeitBps + BPS * _draws - 1) / (BPS * _draws);
-        return Forfeits.charge(_ranges[batchId], b, openings, batchId, samplePoints(batchId), perDraw);
+        return Forfeits.charge(
+            openings, b, _ranges[batchId], samplePoints(batchId), Forfeits.Terms(batchId, perDraw, _draws)
+        );
     }
 
-    /// @dev Ends a condemned batch. Its voters share what does not burn of the slash, the floor and the bonds of appeals that were lost.
+    /// @dev Ends a batch that is not paid. Its voters, if it has any, share what does not burn of the slash, the floor and the bonds of appeals
+    /// that were lost.
     function _close(bytes32 batchId, Batch storage b, Status end, uint256 slashed) private {
         b.status = end;
-        address[] memory voters = _voters[batchId];
-        delete _voters[batchId];
-        uint256 rewarded = voters.length == 0 ? 0 : slashed * (BPS - _slashBurnBps) / BPS;
-        if (slashed > 0) {
-            registry.slash(batchId, slashed - rewarded, rewarded);
-            emit BatchSlashed(batchId, slashed - rewarded, rewarded);
-        }
-        registry.unlock(batchId);
-        if (voters.length == 0) {
-            Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
-            // After silence it went back at once.
-            if (b.attestation != 0) _returnPrepaid(batchId, b);
-        } else {
-            uint256 bonds = Payouts.takeBonds(_appeals[batchId]);
-            Payouts.payVoters(escrow, registry, batchId, voters, rewarded + bonds + _prepaid(batchId));
-        }
+        Payouts.close(
+            Payouts.Closing(escrow, registry, batchId, slashed, _slashBurnBps, _floor, _auditFee),
+            b,
+            _voters[batchId],
+            _appeals[batchId],
+            _audits[batchId],
+            _ranges[batchId]
+        );
     }
 
     /// @dev One larger, drawn from a slot that nobody knows.

@@ -1026,3 +1026,62 @@ export declare type AttestationQuery = Message<"sinter.v1.AttestationQuery"> & {
  */
 export declare const AttestationQuerySchema: GenMessage<AttestationQuery>;
 
+/**
+ * Any peer to any peer, on the block stream: blocks to send, in this order. Answered by one frame a block.
+ *
+ * @generated from message sinter.v1.BlocksQuery
+ */
+export declare type BlocksQuery = Message<"sinter.v1.BlocksQuery"> & {
+  /**
+   * SHA-256 of each block, 32 bytes
+   *
+   * @generated from field: repeated bytes hashes = 1;
+   */
+  hashes: Uint8Array[];
+};
+
+/**
+ * Describes the message sinter.v1.BlocksQuery.
+ * Use `create(BlocksQuerySchema)` to create a new message.
+ */
+export declare const BlocksQuerySchema: GenMessage<BlocksQuery>;
+
+/**
+ * Files of a batch. Rests sealed, never plain.
+ *
+ * @generated from message sinter.v1.DataSet
+ */
+export declare type DataSet = Message<"sinter.v1.DataSet"> & {
+  /**
+   * @generated from field: repeated sinter.v1.DataFile files = 1;
+   */
+  files: DataFile[];
+};
+
+/**
+ * Describes the message sinter.v1.DataSet.
+ * Use `create(DataSetSchema)` to create a new message.
+ */
+export declare const DataSetSchema: GenMessage<DataSet>;
+
+/**
+ * @generated from message sinter.v1.DataFile
+ */
+export declare type DataFile = Message<"sinter.v1.DataFile"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message sinter.v1.DataFile.
+ * Use `create(DataFileSchema)` to create a new message.
+ */
+export declare const DataFileSchema: GenMessage<DataFile>;
+

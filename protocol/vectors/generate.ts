@@ -5,11 +5,12 @@ import { jobChallenge } from '../challenge.ts'
 import { samplePoints } from '../draw.ts'
 import { voteDigest, voucherDigest } from '../eip712.ts'
 import { seal } from '../envelope.ts'
-import { hash } from '../hash.ts'
+import { hash, sha256 } from '../hash.ts'
 import { merkleTree } from '../merkle.ts'
 import { canonicalJson, networkId, networkTag, parseNetwork } from '../network.ts'
 import { jobKeyDigest, tensorsDigest } from '../rules/input.ts'
 import { leafSalt } from '../salt.ts'
+import { sealFile } from '../sealed.ts'
 import { addressOf, publicKeyOf } from '../signature.ts'
 import { sumTree } from '../sum-tree.ts'
 import { ioRoot, jobRoot, jobTree } from '../trace.ts'
@@ -198,6 +199,7 @@ function networks(): unknown {
       prices: contract('prices'),
       seats: contract('seats'),
       canaries: contract('canaries'),
+      strikes: contract('strikes'),
       emissions: contract('emissions'),
       referee: contract('referee'),
     },
@@ -211,6 +213,23 @@ function networks(): unknown {
     },
   })
   return { file, canonical: canonicalJson(file), id: toHex(networkId(file)), tag: networkTag(file) }
+}
+
+/** Plaintexts are `length` bytes i mod 251; a long file is given by its hash. */
+function sealedFiles(): unknown {
+  const [sender, recipient] = [bytes('sealed/sender'), bytes('sealed/recipient')]
+  return [0, 1, 65_536, 65_537].map((length, i) => {
+    const facts = { purpose: i % 2 === 0 ? ('input' as const) : ('output' as const), job: bytes('session'), seq: BigInt(i) }
+    const ephemeral = bytes('sealed/ephemeral', i)
+    const plaintext = Uint8Array.from({ length }, (_, at) => at % 251)
+    const keys = { networkId: NETWORK_ID, sender, recipient: publicKeyOf(recipient), ephemeral }
+    const sealed = sealFile(plaintext, { ...facts, ...keys })
+    return {
+      ...{ networkId: toHex(NETWORK_ID), sender: toHex(sender), recipient: toHex(recipient), ephemeral: toHex(ephemeral) },
+      ...{ purpose: facts.purpose, job: toHex(facts.job), seq: i, length },
+      ...(length < 100 ? { sealed: toHex(sealed) } : { header: toHex(sealed.subarray(0, 123)), sha256: toHex(sha256(sealed)) }),
+    }
+  })
 }
 
 /** What each rule must say to sequences of messages; see README.md in this folder. */
@@ -231,6 +250,7 @@ export const VECTORS: Record<string, () => unknown> = {
   'job.json': jobs,
   'envelope.json': envelopes,
   'network.json': networks,
+  'sealed.json': sealedFiles,
   'drand.json': drandCases,
   'rules.json': rules,
   'economics.json': economics,

@@ -33,9 +33,13 @@ type HeldOut = {
 const bytesOf = (name: string, file: string): Uint8Array =>
   new Uint8Array(readFileSync(assetPath(`models/${name}/${file}`)))
 
-/** Every folder of `models/` that holds a model and what it has never seen. */
+/** Every folder of `models/` that holds a model and numbers it has never seen; what has only texts is measured elsewhere. */
 export const referenceNames = (): string[] =>
-  readdirSync(assetPath('models')).filter((name) => existsSync(assetPath(`models/${name}/heldout.json`)))
+  readdirSync(assetPath('models')).filter(
+    (name) =>
+      existsSync(assetPath(`models/${name}/heldout.json`)) &&
+      Object.hasOwn(JSON.parse(new TextDecoder().decode(bytesOf(name, 'heldout.json'))) as object, 'count'),
+  )
 
 function heldOut({ count, encoding = 'uint8', scale = 1, data, pixels }: HeldOut, size: number): Float32Array[] {
   const bytes = new Uint8Array(Buffer.from((data ?? pixels)!, 'base64'))

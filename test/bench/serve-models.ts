@@ -4,7 +4,14 @@ import { encodeModel, type NodeProto, type TensorProto } from '../../models/onnx
 
 /** Models for the serving benchmark: inputs of three sizes, each through enough arithmetic to take some milliseconds. */
 
-export type ServeModel = { name: string; inputBytes: number; shape: number[]; onnx: Uint8Array; samples: Uint8Array }
+export type ServeModel = {
+  name: string
+  inputBytes: number
+  shape: number[]
+  outputs: number
+  onnx: Uint8Array
+  samples: Uint8Array
+}
 
 function numbers(seed: number): () => number {
   let state = seed | 1
@@ -52,6 +59,7 @@ function build(
     name,
     inputBytes: 4 * size,
     shape,
+    outputs,
     onnx,
     samples: new Uint8Array(Float32Array.from({ length: 4 * size }, random).buffer),
   }
@@ -59,28 +67,35 @@ function build(
 
 const ints = (name: string, values: number[]) => ({ name, type: 7, ints: values })
 const int = (name: string, i: number) => ({ name, type: 2, i })
-const dense = (from: number, to: number): [Partial<NodeProto>, number[][]] => [{ opType: 'MatMul' }, [[from, to]]]
-const relu: [Partial<NodeProto>, number[][]] = [{ opType: 'Relu' }, []]
-const flatten: [Partial<NodeProto>, number[][]] = [{ opType: 'Flatten', attribute: [int('axis', 1)] }, []]
-const conv = (from: number, to: number, side: number): [Partial<NodeProto>, number[][]] => [
+type Layer = [node: Partial<NodeProto>, weights: number[][]]
+const relu: Layer = [{ opType: 'Relu' }, []]
+const flatten: Layer = [{ opType: 'Flatten', attribute: [int('axis', 1)] }, []]
+const mean: Layer = [{ opType: 'GlobalAveragePool' }, []]
+/** A convolution that cuts the image in squares. */
+const patches = (from: number, to: number, side: number): Layer => [
   { opType: 'Conv', attribute: [ints('kernel_shape', [side, side]), ints('strides', [side, side])] },
   [[to, from, side, side]],
 ]
-const deep = (count: number, width: number) => Array.from({ length: count }, () => [dense(width, width), relu]).flat()
+/** 3 × 3 convolutions over 128 channels that keep the image's size. */
+const deep = (count: number): Layer[] =>
+  Array.from({ length: count }, (): Layer[] => [
+    [{ opType: 'Conv', attribute: [ints('kernel_shape', [3, 3]), ints('pads', [1, 1, 1, 1])] }, [[128, 128, 3, 3]]],
+    relu,
+  ]).flat()
 
-/** 1 KB, 150 KB and 4 MB of float32 input. `depth` layers of 1024 × 1024 behind the first. */
-export const serveModels = (depth = 10): ServeModel[] => [
-  build('serve-1k', [256], 64, [dense(256, 1024), relu, ...deep(depth, 1024), dense(1024, 64)]),
-  build('serve-150k', [1, 196, 196], 64, [
-    conv(1, 8, 14),
+/** 1 KB, 150 KB and 4 MB of float32 input through about 450 million multiply-adds, of few weights so that a model is soon fetched. */
+export const serveModels = (): ServeModel[] => [
+  build('serve-1k', [1, 16, 16], 128, [patches(1, 128, 1), relu, ...deep(12), mean, flatten]),
+  build('serve-150k', [1, 196, 196], 128, [patches(1, 128, 14), relu, ...deep(14), mean, flatten]),
+  build('serve-4m', [1, 1024, 1024], 128, [
+    patches(1, 8, 16),
     relu,
+    patches(8, 128, 4),
+    relu,
+    ...deep(12),
+    mean,
     flatten,
-    dense(1568, 1024),
-    relu,
-    ...deep(depth - 2, 1024),
-    dense(1024, 64),
   ]),
-  build('serve-4m', [1, 1024, 1024], 64, [conv(1, 1, 16), relu, flatten, dense(4096, 1024), relu, dense(1024, 64)]),
 ]
 
 /** Files for `model publish`. */

@@ -10,6 +10,7 @@ import {NodeRegistry} from "../../protocol/contracts/NodeRegistry.sol";
 import {Referee} from "../../protocol/contracts/Referee.sol";
 import {PriceIndex} from "../../protocol/contracts/PriceIndex.sol";
 import {Seats} from "../../protocol/contracts/Seats.sol";
+import {Strikes} from "../../protocol/contracts/Strikes.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
@@ -17,6 +18,7 @@ import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
 import {IReferee} from "../../protocol/contracts/interfaces/IReferee.sol";
 import {IPriceIndex} from "../../protocol/contracts/interfaces/IPriceIndex.sol";
+import {IStrikes} from "../../protocol/contracts/interfaces/IStrikes.sol";
 import {ISeats} from "../../protocol/contracts/interfaces/ISeats.sol";
 import {Harness, Vm} from "./Harness.sol";
 
@@ -41,6 +43,7 @@ abstract contract World is Harness {
     Referee internal referee;
     Seats internal seats;
     Canaries internal canaries;
+    Strikes internal strikes;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -131,6 +134,10 @@ abstract contract World is Harness {
 
     /// @dev Of circuits that this chain knows; these tests have one of their own.
     function keys() internal view virtual returns (bytes32[4] memory) {}
+    /// @dev p0 = 0.5%, p1 = 5%, an honest provider once in a million draws.
+    function strikeParams() internal pure returns (IStrikes.StrikeParams memory) {
+        return IStrikes.StrikeParams(2_302_585, 46_300, 13_815_510, 300, 3_000, 3_000);
+    }
 
     function deploy(IBatches.Params memory p) internal {
         uint256 nonce = vm.getNonce(address(this));
@@ -138,12 +145,22 @@ abstract contract World is Harness {
         address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
         address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
         address refereeAt = vm.computeCreateAddress(address(this), nonce + 9);
+        address strikesAt = vm.computeCreateAddress(address(this), nonce + 10);
         address seatsAt = vm.computeCreateAddress(address(this), nonce + 7);
         token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
         beacon = new HeaderBeacon(4, 1);
         registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, seatsAt, 1_000, 1_000 ether);
         escrow = new Escrow(token, address(registry), batchesAt, 300, stakeParams());
-        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), ISeats(seatsAt), IReferee(refereeAt), p);
+        batches = new Batches(
+            registry,
+            escrow,
+            beacon,
+            IEmissions(emissionsAt),
+            ISeats(seatsAt),
+            IReferee(refereeAt),
+            IStrikes(strikesAt),
+            p
+        );
         index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
         emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
         seats = new Seats(registry, batchesAt, SEAT, 60, judges([vm.computeCreateAddress(address(this), nonce + 8), refereeAt]));
@@ -151,6 +168,8 @@ abstract contract World is Harness {
         assert(address(seats) == seatsAt && seats.isJudge(address(canaries)));
         referee = new Referee(batches, beacon, seats, keys());
         assert(address(referee) == refereeAt);
+        strikes = new Strikes(batchesAt, strikeParams());
+        assert(address(strikes) == strikesAt);
         assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
     }
 

@@ -1,6 +1,6 @@
 /** `npm run test:consumer`: what consumers use, over a local network of real processes: connection, scheduler and faults of providers. */
 import { execFile } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pino from 'pino'
@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert'
 import { loadHeldOut } from '../../models/digits.ts'
 import { createGateway } from '../../node/gateway/app.ts'
 import { serveHttp } from '../../node/gateway/serve.ts'
+import { loadIdentity } from '../../node/identity/keystore.ts'
 import { AbortedError, type Consumer, type Inference, InputError, MoneyError } from '../../node/sdk.ts'
 import { assetPath } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -202,6 +203,20 @@ test('batch goes on where it stopped, models and status say what there is', asyn
     }
     assert.is(outputs.logits.data.indexOf(Math.max(...outputs.logits.data)), labels[i])
   }
+  // The same images as a sealed data set: what is already there is left out, the rest comes over the network.
+  const owner = await world.net.newAccount('owner')
+  const flags = world.join(account)
+  const password = readFileSync(flags[flags.indexOf('--password-file') + 1]!, 'utf8').trim()
+  const { peerId } = await loadIdentity({ path: join(account.folder, 'key.json'), password, cost: 'devnet' })
+  writeFileSync(join(folder, '6.json'), JSON.stringify([...images[6]!]))
+  const serving = world.net.startCommand('owner', owner, ['dataset', folder, '--for', String(peerId)], ['--json'])
+  const { facts } = await serving.wait('dataset', 60_000)
+  const sealed = await cli(
+    ...['batch', facts.cid as string, '--sender', facts.sender as string],
+    ...['--model', world.model, '--out', out, '--providers', '1'],
+  )
+  assert.equal(sealed.lines[0], { event: 'begin', files: 8, before: 6 })
+  assert.ok(existsSync(join(out, '6.json')))
   const [model] = (await cli('models', world.model)).lines
   assert.is(model!.name, 'digits')
   assert.ok((model!.quotes as unknown[]).length > 0)

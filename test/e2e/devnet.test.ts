@@ -71,7 +71,8 @@ test.after(() => rmSync(folder, { recursive: true, force: true }))
 test('a digit drawn in a browser is answered, its attestation and votes are checked in the page, and it is paid', () => {
   if (visited instanceof Error) throw visited
   const { connection, digit, money, sees, steps, phoneWidth, errors } = visited as Visit
-  assert.match(connection, /Connected to devnet; model “digits” fetched from peers and checked/)
+  assert.match(connection, /On devnet, \d+ connections to nodes .*model “digits” fetched from peers and checked/)
+  assert.match(connection, /[1-9]\d* by WebSocket, 1 by WebRTC/)
   assert.match(digit, /It says 7, \d+\.\d% sure/)
   assert.equal(
     Object.values(steps).map(({ state }) => state),

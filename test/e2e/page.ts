@@ -6,7 +6,7 @@ import { assetPath } from '../../protocol/assets.ts'
 
 /** What somebody at the demo page saw of one digit, from the mouse to the money. */
 export type Visit = {
-  /** What the page said once it was connected. */
+  /** What the page says of its connection at the end. */
   connection: string
   digit: string
   money: string
@@ -64,9 +64,9 @@ export async function visit(browser: Browser, url: string, timeoutMs: number, sh
   }
   await page.goto(url)
   await page.waitForSelector('#connection[data-state="up"], #connection[data-state="down"]')
-  const connection = (await page.textContent('#connection')) ?? ''
+  const joined = (await page.getAttribute('#connection', 'data-state')) === 'up'
   await drawSeven(page)
-  if (connection.startsWith('Connected')) {
+  if (joined) {
     await page.click('#ask')
     await page.waitForSelector(`${inState('receipt', 'done')}, ${inState('answer', 'failed')}`)
     await shoot('answer')
@@ -84,13 +84,18 @@ export async function visit(browser: Browser, url: string, timeoutMs: number, sh
     ),
   )
   const text = async (selector: string): Promise<string> => (await page.textContent(selector)) ?? ''
-  const seen = { digit: await text('#answer'), money: await text('#money'), sees: await text('#sees') }
+  const seen = {
+    connection: await text('#connection'),
+    digit: await text('#answer'),
+    money: await text('#money'),
+    sees: await text('#sees'),
+  }
   await page.emulateMedia({ colorScheme: 'dark' })
   await page.setViewportSize({ width: 360, height: 740 })
   const phoneWidth = await page.evaluate(() => document.documentElement.scrollWidth)
   await shoot('phone-dark')
   await page.close()
-  return { connection, ...seen, steps, phoneWidth, errors }
+  return { ...seen, steps, phoneWidth, errors }
 }
 
 /** Where the README's pictures lie. */

@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { compilePoseidon } from '../../circuits/poseidon.ts'
 import { evaluate, type StreamOptions } from '../../models/canonical.ts'
 import { openMultiplier } from '../../models/multiply-onnx.ts'
 import { assembleJob } from '../../node/attestation/commit.ts'
@@ -19,7 +18,7 @@ import { bytes32, committer, nearly } from './attestation-world.ts'
 type Multiply = NonNullable<StreamOptions['multiply']>
 
 const names = referenceNames()
-const threads = openLeafThreads(await compilePoseidon(), 3)
+const threads = openLeafThreads(committer.poseidon, 3)
 test.after(() => threads.close())
 
 test('reference models are there', () => {
@@ -75,7 +74,7 @@ test('a tree of several blocks, with zero leaves between, is the same over threa
   const maker = threads.begin(jobKey)
   await maker.add([spec], trace)
   assert.equal(await maker.trees(), commitTensor(committer, [spec], trace, jobKey))
-  const others = openLeafThreads(await compilePoseidon(), 1)
+  const others = openLeafThreads(committer.poseidon, 1)
   const cut = others.begin(jobKey)
   const code = (async () => {
     await cut.add([spec], trace)

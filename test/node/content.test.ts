@@ -1,68 +1,28 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Level } from 'level'
 import { CID } from 'multiformats/cid'
 import { identity as identityHash } from 'multiformats/hashes/identity'
-import pino from 'pino'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { fileCid } from '../../models/cid.ts'
-import { identityFromKey } from '../../node/identity/identity.ts'
-import { type Content, createContent } from '../../node/net/content.ts'
-import { createNetwork, type Network } from '../../node/net/libp2p.ts'
-import { errorCode } from '../../protocol/errors.ts'
-import { accept } from '../../protocol/verdict.ts'
-
-const log = pino({ level: process.env.SINTER_TEST_LOG ?? 'silent' })
-const judge = async () => accept
-
-type Peer = { network: Network; content: Content; folder: string }
-let root = ''
-const peers: Peer[] = []
-
-const startNetwork = (bootstrap: string[], mode: 'node' | 'light' = 'node'): Promise<Network> =>
-  createNetwork({
-    identity: identityFromKey(new Uint8Array(randomBytes(32))),
-    tag: 'test-00000000',
-    listen: mode === 'node' ? ['/ip4/127.0.0.1/tcp/0'] : [],
-    bootstrap,
-    mode,
-    devnet: true,
-    topics: { offers: judge, attestations: judge, votes: judge },
-    log,
-  })
-
-const start = async (bootstrap: string[], mode: 'node' | 'light' = 'node'): Promise<Peer> => {
-  const folder = join(root, String(peers.length))
-  const network = await startNetwork(bootstrap, mode)
-  const peer = { network, folder, content: await createContent({ network, folder, log }) }
-  peers.push(peer)
-  return peer
-}
+import { code, contentWorld, type Peer } from './content-world.ts'
 
 let publisher: Peer
 let fetcher: Peer
 let other: Peer
 
-test.before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'sinter-content-'))
-  publisher = await start([])
-  const bootstrap = publisher.network.addresses()
-  fetcher = await start(bootstrap)
-  other = await start(bootstrap)
-  await Promise.all(peers.map(({ network }) => network.waitForPeers(2, 10_000)))
-})
-test.after(async () => {
-  for (const { content, network } of peers) {
-    await content.stop()
-    await network.stop()
-  }
-  await rm(root, { recursive: true, force: true })
-})
+const world = await contentWorld()
 
-const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', errorCode)
+test.before(async () => {
+  publisher = await world.start([])
+  const bootstrap = publisher.network.addresses()
+  fetcher = await world.start(bootstrap)
+  other = await world.start(bootstrap)
+  await Promise.all([publisher, fetcher, other].map(({ network }) => network.waitForPeers(2, 10_000)))
+})
+test.after(world.stop)
+
 const publish = async (bytes: Uint8Array): Promise<string> => {
   const cid = await publisher.content.add(bytes)
   await publisher.content.provide(cid)
@@ -87,12 +47,12 @@ test('a file of 64 MiB arrives', async () => {
   const from = performance.now()
   const got = await fetcher.content.get(cid, { maxBytes: bytes.length, timeoutMs: 150_000 })
   const seconds = (performance.now() - from) / 1000
-  console.log(`  64 MiB over bitswap, both ends in this process: ${(64 / seconds).toFixed(0)} MiB/s`)
+  console.log(`  64 MiB over block streams, both ends in this process: ${(64 / seconds).toFixed(0)} MiB/s`)
   assert.is(Buffer.compare(got, bytes), 0)
 })
 
 test('a light client fetches, and a peer that fetched can pass on when the publisher is asked no more', async () => {
-  const light = await start(publisher.network.addresses(), 'light')
+  const light = await world.start(publisher.network.addresses(), { mode: 'light' })
   await light.network.waitForPeers(3, 10_000)
   const bytes = new Uint8Array(randomBytes(300_000))
   const cid = await fetcher.content.add(bytes)
@@ -109,6 +69,17 @@ test('a peer named as the source is asked though nobody announced the file', asy
     from: [other.network.peerId],
   })
   assert.is(Buffer.compare(got, bytes), 0)
+})
+
+test('a peer that speaks bitswap only gives and gets', async () => {
+  const old = await world.start(publisher.network.addresses(), { bitswapOnly: true })
+  await old.network.waitForPeers(2, 10_000)
+  const [theirs, ours] = [randomBytes(2_500_000), randomBytes(2_500_000)].map((bytes) => new Uint8Array(bytes))
+  const from = await old.content.add(theirs!)
+  const options = { maxBytes: 2_500_000, timeoutMs: 30_000, from: [old.network.peerId] }
+  assert.is(Buffer.compare(await fetcher.content.get(from, options), theirs!), 0)
+  const to = await publish(ours!)
+  assert.is(Buffer.compare(await old.content.get(to, { ...options, from: [] }), ours!), 0)
 })
 
 test('what nobody has is CONTENT_UNAVAILABLE in time, and giving up is CONTENT_ABORTED', async () => {
@@ -163,18 +134,16 @@ test('a block corrupted on disk is not served and not believed, and is fetched a
   const bytes = new Uint8Array(randomBytes(50_000))
   const cid = await publish(bytes)
   await fetcher.content.get(cid, { maxBytes: 50_000 })
-  await fetcher.content.stop()
   await corrupt(fetcher.folder, cid)
-  fetcher.content = await createContent({ ...fetcher, log })
+  await fetcher.reopen()
   assert.not.ok(await fetcher.content.has(cid))
   assert.is(Buffer.compare(await fetcher.content.get(cid, { maxBytes: 50_000, timeoutMs: 25_000 }), bytes), 0)
 
   // The same at the only peer that has it: the asker gets nothing rather than wrong bytes.
   const lonely = new Uint8Array(randomBytes(40_000))
   const lonelyCid = await other.content.add(lonely)
-  await other.content.stop()
   await corrupt(other.folder, lonelyCid)
-  other.content = await createContent({ ...other, log })
+  await other.reopen()
   const asked = fetcher.content.get(lonelyCid, {
     maxBytes: 50_000,
     timeoutMs: 2_500,
@@ -185,19 +154,11 @@ test('a block corrupted on disk is not served and not believed, and is fetched a
 
 /** Changes one byte of a stored block, as a failing disk would. */
 async function corrupt(folder: string, cid: string): Promise<void> {
-  const db = new Level<string, Uint8Array>(folder, { keyEncoding: 'utf8', valueEncoding: 'view' })
-  const wanted = Buffer.from(CID.parse(cid).multihash.bytes)
-  let done = false
-  for await (const [key, value] of db.iterator()) {
-    const { base32upper } = await import('multiformats/bases/base32')
-    if (!wanted.equals(Buffer.from(base32upper.decode(key.slice(1))))) continue
-    const bytes = new Uint8Array(value)
-    bytes[7] = bytes[7]! ^ 1
-    await db.put(key, bytes)
-    done = true
-  }
-  await db.close()
-  assert.ok(done, 'the block was there to corrupt')
+  const name = Buffer.from(CID.parse(cid).multihash.digest).toString('hex')
+  const path = join(folder, name.slice(0, 2), name)
+  const bytes = await readFile(path)
+  bytes[7] = bytes[7]! ^ 1
+  await writeFile(path, bytes)
 }
 
 test.run()

@@ -205,4 +205,9 @@ test('a provider takes nothing from a result that there was not', () => {
   refused(() => carriedTensors(manifest, last, [{ input: 'other', output: output!.name }]))
 })
 
+test.after(() => {
+  // A test that failed leaves sessions open.
+  setTimeout(() => process.exit(), 1_000).unref()
+})
+
 test.run()

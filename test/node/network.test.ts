@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { peerIdFromString } from '@libp2p/peer-id'
 import pino from 'pino'
 import { test } from 'uvu'
@@ -6,7 +9,9 @@ import * as assert from 'uvu/assert'
 import { identityFromKey } from '../../node/identity/identity.ts'
 import { classCid } from '../../node/net/discovery.ts'
 import type { TopicValidator } from '../../node/net/gossip.ts'
+import { storedPeers } from '../../node/net/known-peers.ts'
 import { createNetwork, type Network, type NetworkInit } from '../../node/net/libp2p.ts'
+import { openStore } from '../../node/store/store.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { MAX_OFFER_BYTES, type Topic, topicName } from '../../protocol/limits.ts'
 import { accept, ignore, reject } from '../../protocol/verdict.ts'
@@ -74,6 +79,34 @@ test('nodes that know one address find all the others', () => {
   console.log(`  ${NODES} nodes knew each other after ${discoveryMs} ms`)
   for (const node of nodes)
     for (const other of nodes) if (other !== node) assert.ok(node.peers().includes(other.peerId))
+})
+
+test('a node that starts again finds the network without its bootstrap address', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sinter-peers-'))
+  const identity = identityFromKey(new Uint8Array(randomBytes(32)))
+  const first = await start({ tag: 'peers' })
+  const bootstrap = first.addresses().slice(0, 1)
+  const others = await Promise.all([start({ tag: 'peers', bootstrap }), start({ tag: 'peers', bootstrap })])
+  let store = await openStore(folder)
+  try {
+    const before = await start({ tag: 'peers', identity, bootstrap, known: storedPeers(store) })
+    await before.waitForPeers(3, 20_000)
+    const kept = async (): Promise<string[]> => storedPeers(store).load()
+    for (let end = Date.now() + 20_000; (await kept()).length < 3 && Date.now() < end; )
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    await before.stop()
+    await first.stop()
+    await store.close()
+    store = await openStore(folder)
+    // Somebody wrote nonsense on the disk: the rest of the list still counts.
+    await storedPeers(store).save(['nonsense', ...(await kept())])
+    const again = await start({ tag: 'peers', identity, bootstrap, known: storedPeers(store) })
+    await again.waitForPeers(2, 20_000)
+    assert.equal(again.peers().sort(), others.map(({ peerId }) => peerId).sort())
+  } finally {
+    await store.close()
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('a message reaches every node once, from any of them, and not its author', async () => {

@@ -122,6 +122,7 @@ function end(remotePeer: PeerId, other: () => End): End {
     },
     async close() {
       over ??= closed()
+      wake()
       other().hangUp(closed())
     },
     abort(error) {
@@ -204,7 +205,8 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
   const handler = jobHandler(components, init)
   const connect: World['connect'] = () => {
     const [atConsumer, atProvider] = streamPair()
-    return { stream: atConsumer, served: handler(atProvider, consumer.peerId) }
+    // As streams.ts does when a handler is done.
+    return { stream: atConsumer, served: handler(atProvider, consumer.peerId).finally(() => atProvider.close()) }
   }
   return Object.assign(world, {
     components,

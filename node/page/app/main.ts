@@ -1,4 +1,4 @@
-import { type Consumer, connect, newKey, type Receipt, SinterError, TRUST_STATEMENT } from '../../light.ts'
+import { connect, type LightConsumer, newKey, type Receipt, SinterError, TRUST_STATEMENT } from '../../light.ts'
 import type { PageConfig } from '../serve.ts'
 import { createPad, SAMPLES } from './drawing.ts'
 import { createSteps } from './steps.ts'
@@ -42,7 +42,7 @@ function ownKey(network: string): Uint8Array {
   return key
 }
 
-async function open(): Promise<{ client: Consumer; config: PageConfig }> {
+async function open(): Promise<{ client: LightConsumer; config: PageConfig }> {
   say('busy', 'Connecting to the network…')
   const response = await fetch('./config.json')
   if (!response.ok) throw new Error(`the page was not told which network to join (${response.status})`)
@@ -156,7 +156,7 @@ async function follow(receipt: Receipt, question: number): Promise<void> {
   }
 }
 
-async function question(client: Consumer, model: string): Promise<void> {
+async function question(client: LightConsumer, model: string): Promise<void> {
   const image = pad.image()
   if (image === null) {
     answer.textContent = 'There is nothing to ask about: draw a digit first.'
@@ -219,10 +219,18 @@ try {
   const { client, config } = await open()
   say('busy', 'Fetching the model from peers and checking it…')
   const { name } = await client.model(config.model)
-  say(
-    'up',
-    `Connected to ${config.network.name}; model “${name}” fetched from peers and checked; account ${short(client.address)}`,
-  )
+  const showConnection = (): void => {
+    const addresses = client.connections()
+    const over = (kind: string): number => addresses.filter((address) => address.includes(kind)).length
+    const how = `${over('/ws')} by WebSocket, ${over('/webrtc')} by WebRTC`
+    const peers = `${plural(addresses.length, 'connection')} to nodes (${how})`
+    say(
+      'up',
+      `On ${config.network.name}, ${peers}; model “${name}” fetched from peers and checked; account ${short(client.address)}`,
+    )
+  }
+  showConnection()
+  setInterval(showConnection, 2_000)
   ask.disabled = false
   ask.addEventListener('click', () => void question(client, config.model))
 } catch (error) {

@@ -16,13 +16,49 @@ library Payouts {
         address[] calldata voters,
         uint256 amount
     ) external {
-        uint256 each = amount / voters.length;
-        uint256 burned = amount - each * voters.length;
-        if (each > 0) {
-            for (uint256 i = 0; i < voters.length; i++) escrow.pay(batchId, registry.payoutOf(voters[i]), each);
+        _payVoters(escrow, registry, batchId, voters, amount);
+    }
+
+    /// @param slashed base units of the lock that are lost.
+    /// @param burnBps share of them that burns, if anybody voted.
+    /// @param floor prepaid by the provider; `auditFee` by the consumer of each audit.
+    struct Closing {
+        IEscrow escrow;
+        INodeRegistry registry;
+        bytes32 batchId;
+        uint256 slashed;
+        uint256 burnBps;
+        uint256 floor;
+        uint256 auditFee;
+    }
+
+    /// @notice Ends a condemned batch. Its voters share what does not burn of the slash, the floor and the bonds of appeals that were lost.
+    function close(
+        Closing memory c,
+        IBatches.Batch storage b,
+        address[] storage list,
+        IBatches.Appeal[] storage appeals,
+        IBatches.Audit[] storage audits,
+        IBatches.RangeRecord[] storage ranges
+    ) external {
+        address[] memory voters = list;
+        while (list.length > 0) list.pop();
+        uint256 rewarded = voters.length == 0 ? 0 : c.slashed * (10_000 - c.burnBps) / 10_000;
+        if (c.slashed > 0) {
+            c.registry.slash(c.batchId, c.slashed - rewarded, rewarded);
+            emit IBatches.BatchSlashed(c.batchId, c.slashed - rewarded, rewarded);
         }
-        if (burned > 0) escrow.burn(batchId, burned);
-        emit IBatches.VotersPaid(batchId, each, burned);
+        c.registry.unlock(c.batchId);
+        if (voters.length == 0) {
+            while (appeals.length > 0) _returnLast(c.escrow, c.batchId, appeals);
+            // After silence it went back at once.
+            if (b.attestation != 0) {
+                _returnPrepaid(c.escrow, c.batchId, b.provider, c.floor, c.auditFee, audits, ranges);
+            }
+        } else {
+            uint256 prepaid = c.floor + audits.length * c.auditFee;
+            _payVoters(c.escrow, c.registry, c.batchId, voters, rewarded + _takeBonds(appeals) + prepaid);
+        }
     }
 
     /// @notice The provider's floor and the consumers' audits.
@@ -35,11 +71,7 @@ library Payouts {
         IBatches.Audit[] storage audits,
         IBatches.RangeRecord[] storage ranges
     ) external {
-        if (floor > 0) escrow.pay(batchId, provider, floor);
-        if (auditFee == 0) return;
-        for (uint256 i = 0; i < audits.length; i++) {
-            escrow.pay(batchId, ranges[audits[i].range].consumer, auditFee);
-        }
+        _returnPrepaid(escrow, batchId, provider, floor, auditFee, audits, ranges);
     }
 
     /// @notice All bonds to those who laid them down.
@@ -52,14 +84,46 @@ library Payouts {
         _returnLast(escrow, batchId, appeals);
     }
 
-    /// @notice Sum of the bonds, which belong to nobody then.
-    function takeBonds(IBatches.Appeal[] storage appeals) external returns (uint256 bonds) {
-        for (; appeals.length > 0; appeals.pop()) bonds += appeals[appeals.length - 1].bond;
-    }
-
     /// @notice Adds to a list of voters.
     function append(address[] storage list, address[] calldata voters) external {
         for (uint256 i = 0; i < voters.length; i++) list.push(voters[i]);
+    }
+
+    function _payVoters(
+        IEscrow escrow,
+        INodeRegistry registry,
+        bytes32 batchId,
+        address[] memory voters,
+        uint256 amount
+    ) private {
+        uint256 each = amount / voters.length;
+        uint256 burned = amount - each * voters.length;
+        if (each > 0) {
+            for (uint256 i = 0; i < voters.length; i++) escrow.pay(batchId, registry.payoutOf(voters[i]), each);
+        }
+        if (burned > 0) escrow.burn(batchId, burned);
+        emit IBatches.VotersPaid(batchId, each, burned);
+    }
+
+    function _returnPrepaid(
+        IEscrow escrow,
+        bytes32 batchId,
+        address provider,
+        uint256 floor,
+        uint256 auditFee,
+        IBatches.Audit[] storage audits,
+        IBatches.RangeRecord[] storage ranges
+    ) private {
+        if (floor > 0) escrow.pay(batchId, provider, floor);
+        if (auditFee == 0) return;
+        for (uint256 i = 0; i < audits.length; i++) {
+            escrow.pay(batchId, ranges[audits[i].range].consumer, auditFee);
+        }
+    }
+
+    /// @dev Sum of the bonds, which belong to nobody then.
+    function _takeBonds(IBatches.Appeal[] storage appeals) private returns (uint256 bonds) {
+        for (; appeals.length > 0; appeals.pop()) bonds += appeals[appeals.length - 1].bond;
     }
 
     function _returnLast(IEscrow escrow, bytes32 batchId, IBatches.Appeal[] storage appeals) private {

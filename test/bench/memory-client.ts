@@ -1,0 +1,33 @@
+// A light client of its own, for memory.ts: sends jobs one after the other and says after each hundred what it holds.
+import { loadHeldOut } from '../../models/digits.ts'
+import { connect } from '../../node/sdk.ts'
+
+const { network, rpcUrl, bootstrap, dataDir, password, model, jobs } = JSON.parse(process.argv[2]!) as Record<
+  string,
+  string
+>
+const client = await connect({
+  network: network!,
+  rpcUrl: rpcUrl!,
+  bootstrap: [bootstrap!],
+  dataDir: dataDir!,
+  password: password!,
+  devnet: true,
+  ceiling: 10n ** 17n,
+  audit: 0,
+  scheduler: { providers: 1, windowMs: 20_000, bids: 1, sessionJobs: 2_000 },
+})
+const { images } = loadHeldOut()
+const report = (done: number): void => {
+  const { rss, heapUsed, external } = process.memoryUsage()
+  process.send?.({ done, rss, heapUsed, external })
+}
+report(0)
+for (let done = 1; done <= Number(jobs); done++) {
+  const { receipt } = await client.infer(model!, { image: images[done % images.length]! }, { timeoutMs: 60_000 })
+  if (done % 100 > 0) continue
+  await receipt.acknowledged()
+  report(done)
+}
+await client.stop()
+process.exit(0)
