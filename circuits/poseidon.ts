@@ -1,3 +1,6 @@
+import { readFile } from 'node:fs/promises'
+import { assetPath } from '../protocol/assets.ts'
+import { checkArtifact } from './artifacts.ts'
 import { SCALAR_BYTES } from './scalars.ts'
 
 /** Elements that one call takes at most. */
@@ -18,14 +21,18 @@ export type Poseidon = {
   hash(count: number): Uint8Array
 }
 
+/** SHA-256 of the module, which a test compares with what circomlibjs builds. */
+const MODULE_SHA256 = '0x75f1722456f06b5e8d7de0d3432f8705a0a35e9a7f988a4d911628f67fdc85ed'
+
 /**
- * circomlibjs's Poseidon over BN254's scalars, compiled. A module can be sent to worker threads, which its package cannot be loaded
- * in: its curve library takes every thread for one of its own. So this module can, and loads the package only here.
+ * circomlibjs's Poseidon over BN254's scalars, compiled. The module is kept as a file: building it anew takes each process a hundred
+ * megabytes that it keeps for minutes, and worker threads cannot load the package, whose curve library takes every thread for one of its
+ * own. Throws `ARTIFACT_HASH`.
  */
 export async function compilePoseidon(): Promise<WebAssembly.Module> {
-  const { buildPoseidon } = await import('circomlibjs')
-  const { F } = await buildPoseidon()
-  return WebAssembly.compile(F.tm.code)
+  const module = new Uint8Array(await readFile(assetPath('circuits/artifacts/poseidon.wasm')))
+  checkArtifact('poseidon.wasm', module, MODULE_SHA256)
+  return WebAssembly.compile(module)
 }
 
 /** An instance with memory of its own; synchronous, and for one thread. */

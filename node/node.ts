@@ -38,7 +38,7 @@ import { type AttestComponents, type Attester, createAttester } from './stages/a
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
 import { type BatchInit, createBatcher } from './stages/batch.ts'
-import { createBenches } from './stages/bench.ts'
+import { applyTo, createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
@@ -176,8 +176,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
 
     const book = createBatchBook()
     const ballots = createBallotBox()
-    const votes = batchesDomain(file)
-    const vouchers = escrowDomain(file)
+    const [votes, vouchers] = [batchesDomain(file), escrowDomain(file)]
     // Offers may arrive before the parts that answer them are ready; those pass by.
     let bidder: Bidder | null = null
     const gossip = gossipValidators({
@@ -352,22 +351,16 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // The book is in memory: a restart reads again from the oldest batch that was not finished.
     const cursor = storedCursor(store, `batches-${networkTag(file)}`)
     const from = await cursor.load()
-    const watcher = chain.watchBatches(
-      async (event) => {
-        book.apply(event)
-        await benches.apply(event)
+    const watcher = chain.watchBatches(applyTo(book, benches), {
+      ...(from === null ? {} : { from }),
+      onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
+      onFork(block) {
+        log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
+        book.undo(block)
       },
-      {
-        ...(from === null ? {} : { from }),
-        onCursor: (next) => cursor.save(notPast(next, book.oldest() ?? next.next)),
-        onFork(block) {
-          log.warn({ event: 'chain.fork', block: Number(block) }, 'blocks were undone')
-          book.undo(block)
-        },
-        onError: (error) =>
-          log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
-      },
-    )
+      onError: (error) =>
+        log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
+    })
     cleanup.push(() => watcher.stop())
     const every = config.tickMs ?? 500
     const loops = [

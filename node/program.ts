@@ -157,6 +157,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
     .option('--providers <n>', 'providers with an open session per model', '2')
     .option('--audit <share>', 'share of the requests that a second provider is asked too, 0 to 1', '0.01')
+    .option('--policy <name>', 'how drawn jobs are attested: zk, full or open', 'zk')
     .option('--concurrency <n>', 'requests at once; more are answered 503', '64')
     .option('--token-file <file>', 'API tokens, one a line')
     .option('--cert <file>', 'TLS certificate (PEM)')

@@ -25,6 +25,7 @@ export const networkSchema = z.strictObject({
     batches: address,
     seats: address,
     canaries: address,
+    strikes: address,
     prices: address,
     emissions: address,
     /** Reports measured capacity; a network without it steers and pays by none. */

@@ -10,13 +10,14 @@ import {
   pricesAbi,
   registryAbi,
   seatsAbi,
+  strikesAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import { drandOf } from './beacon.ts'
 import { openClient } from './client.ts'
-import { classPrices, emissionParams, NO_CAPACITY, stakeParams } from './economy.ts'
+import { classPrices, emissionParams, NO_CAPACITY, stakeParams, strikeParams } from './economy.ts'
 import { chainError } from './errors.ts'
 import { paramsFromJson } from './params.ts'
 
@@ -36,6 +37,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     batches,
     seats,
     canaries,
+    strikes,
     prices,
     emissions,
     capacity = NO_CAPACITY,
@@ -62,7 +64,8 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     const facts = { genesis, period, roundsPerSlot: slotLength, minDelay, publicKey: key }
     await compare(beacon, drandBeaconAbi, facts, 'beacon')
   }
-  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, seats }, 'batches')
+  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, seats, strikes }, 'batches')
+  await compare(strikes, strikesAbi, { batches }, 'strikes')
   const { seatStake, seatWindow } = stated
   await compare(seats, seatsAbi, { registry, batches, seatStake, seatWindow }, 'seats')
   const { canaryWindow: revealWindow, canaryPeriod: period, canaryRewardBps: rewardBps } = stated
@@ -79,6 +82,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
   }
   await params(batches, batchesAbi, 'params', stated, 'batches')
   await params(escrow, escrowAbi, 'stakeParams', stakeParams(stated), 'escrow')
+  await params(strikes, strikesAbi, 'strikeParams', strikeParams(stated), 'strikes')
   await params(emissions, emissionsAbi, 'params', emissionParams(stated), 'emissions')
   const classes = classPrices(stated)
   const count = Number(await ask(prices, pricesAbi as Abi, 'classCount'))

@@ -15,6 +15,7 @@ import {
   pricesAbi,
   registryAbi,
   seatsAbi,
+  strikesAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
@@ -22,7 +23,7 @@ import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
 import { drandToJson } from './beacon.ts'
 import { openClient } from './client.ts'
-import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams } from './economy.ts'
+import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams, strikeParams } from './economy.ts'
 import { type NetworkParams, paramsToJson } from './params.ts'
 import { openTransactor } from './transact.ts'
 
@@ -89,7 +90,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
   const [batches, prices, emissions, seats] = [8, 9, 10, 11].map(at) as [Address, Address, Address, Address]
-  const [canaries, drip] = [at(12), at(13)]
+  const [canaries, strikes, drip] = [12, 13, 14].map(at) as [Address, Address, Address]
   const p = params
 
   const deploy = async (
@@ -136,7 +137,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     ]),
     deploy('Escrow', escrow, escrowAbi as Abi, [token, registry, batches, BigInt(p.closeWindow), stakeParams(p)]),
     ...LIBRARIES.map((library) => deploy(library, libraries[library]!, [], [])),
-    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, seats, batchParams]),
+    deploy('Batches', batches, batchesAbi as Abi, [registry, escrow, beacon, emissions, seats, strikes, batchParams]),
     deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
     deploy('Emissions', emissions, emissionsAbi as Abi, [
       token,
@@ -156,6 +157,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       BigInt(p.canaryPeriod),
       p.canaryRewardBps,
     ]),
+    deploy('Strikes', strikes, strikesAbi as Abi, [batches, strikeParams(p)]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -173,6 +175,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       batches,
       seats,
       canaries,
+      strikes,
       prices,
       emissions,
       ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
@@ -205,6 +208,12 @@ function checkParams(p: NetworkParams): void {
   const longest = p.traceWindow + p.attestWindow + p.voteWindow + p.slashPending + p.abandonWindow + p.seatWindow
   if (p.unbondingDelay <= longest) {
     throw new SinterError('NETWORK_PARAMS', `unbondingDelay must exceed all windows of a batch together (${longest} s)`)
+  }
+  if (p.seatStake > p.minStake) {
+    throw new SinterError(
+      'NETWORK_PARAMS',
+      'seatStake must be at most minStake: whoever is drawn has to be able to sit',
+    )
   }
   if (p.canaryWindow <= longest) {
     throw new SinterError('NETWORK_PARAMS', `canaryWindow must exceed all windows of a batch together (${longest} s)`)

@@ -43,3 +43,13 @@ export function scheduleBound(p: NetworkParams): bigint {
 }
 
 export const NO_CAPACITY: Address = '0x0000000000000000000000000000000000000000'
+
+/** `IStrikes.StrikeParams`: the highest discount has full weight. */
+export const strikeParams = (p: NetworkParams) => ({
+  gain: BigInt(p.strikeGain),
+  loss: BigInt(p.strikeLoss),
+  threshold: BigInt(p.strikeThreshold),
+  grace: BigInt(p.strikeGrace),
+  exclusion: BigInt(p.strikeExclusion),
+  fullBps: p.discountBps3,
+})

@@ -18,6 +18,7 @@ import {
   faucetAbi,
   registryAbi,
   seatsAbi,
+  strikesAbi,
   tokenAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -31,6 +32,7 @@ const ERRORS: Abi = [
   drandBeaconAbi,
   batchesAbi,
   seatsAbi,
+  strikesAbi,
   canariesAbi,
   emissionsAbi,
   faucetAbi,

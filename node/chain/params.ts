@@ -28,6 +28,11 @@ const COUNTS = [
   'canaryWindow',
   'canaryPeriod',
   'canaryRewardBps',
+  'strikeGain',
+  'strikeLoss',
+  'strikeThreshold',
+  'strikeGrace',
+  'strikeExclusion',
   'epochLength',
   'lambdaPpm',
   'workBps',
@@ -109,6 +114,12 @@ export const devnetParams: NetworkParams = {
   canaryWindow: 900,
   canaryPeriod: 60,
   canaryRewardBps: 5_000,
+  // Millionths of a nat: ln(p1/p0) and ln((1 − p0)/(1 − p1)) for p0 = 0.5%, p1 = 5%; ln(10^6).
+  strikeGain: 2_302_585,
+  strikeLoss: 46_300,
+  strikeThreshold: 13_815_510,
+  strikeGrace: 120,
+  strikeExclusion: 600,
   genesis: 100_000_000n * SNTR,
   cap: 1_000_000_000n * SNTR,
   minStake: 1_000n * SNTR,
@@ -176,6 +187,8 @@ export const firstParams: NetworkParams = {
   seatWindow: 48 * HOUR,
   canaryWindow: 14 * DAY,
   canaryPeriod: 2 * DAY,
+  strikeGrace: DAY,
+  strikeExclusion: 30 * DAY,
 }
 
 /** The form a network file carries: amounts as decimal strings. */

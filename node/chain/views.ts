@@ -1,5 +1,13 @@
 import { decodeFunctionData, type Hex, type PublicClient } from 'viem'
-import { batchesAbi, beaconAbi, escrowAbi, registryAbi, seatsAbi, tokenAbi } from '../../protocol/contracts/abi.ts'
+import {
+  batchesAbi,
+  beaconAbi,
+  escrowAbi,
+  registryAbi,
+  seatsAbi,
+  strikesAbi,
+  tokenAbi,
+} from '../../protocol/contracts/abi.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { BeaconClock, Head } from './beacon.ts'
@@ -76,6 +84,12 @@ export type RegisteredNode = {
   hardwareClass: string
 }
 
+/**
+ * `IStrikes.Record`: how far a provider is from its exclusion (`strikeThreshold`, millionths of a nat), and until when it may still anchor, and
+ * not serve (seconds, 0n or past where it may).
+ */
+export type StrikeRecord = { score: bigint; graceUntil: bigint; excludedUntil: bigint; strikes: bigint }
+
 /** A vote as a settling transaction carries it. */
 export type SettlingVote = { verdicts: Hex; digest: Hex; signature: Hex }
 
@@ -121,6 +135,7 @@ export type Views = {
   settlement(transaction: Hex): Promise<SettlingVote[] | null>
   /** Timestamp (seconds) from which the seats of a bench can be released, and whether they are still held. */
   bench(bench: Hex): Promise<{ until: bigint; held: boolean }>
+  strikes(provider: Address): Promise<StrikeRecord>
   /** Timestamp (seconds) at which the batch's current window ends; 0n while its slot is not recorded or when final. */
   deadline(batchId: Hex): Promise<bigint>
   /** Position at which a slot's value exists: height of its block, or with the drand beacon the time of its round. */
@@ -140,6 +155,7 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
   const escrow = { address: contracts.escrow, abi: escrowAbi } as const
   const beacon = { address: contracts.beacon, abi: beaconAbi } as const
   const batches = { address: contracts.batches, abi: batchesAbi } as const
+  const strikes = { address: contracts.strikes, abi: strikesAbi } as const
   const seats = { address: contracts.seats, abi: seatsAbi } as const
 
   async function ask<T>(name: string, answer: Promise<T>): Promise<T> {
@@ -235,6 +251,7 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
       return functionName === 'settle' ? args[1].map((vote) => ({ ...vote })) : null
     },
     deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
+    strikes: (provider) => ask('strikes', read({ ...strikes, functionName: 'recordOf', args: [provider] })),
     async bench(bench) {
       const { until, voters } = await ask('bench', read({ ...seats, functionName: 'benchOf', args: [bench] }))
       return { until, held: voters !== 0n }

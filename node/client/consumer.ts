@@ -21,7 +21,7 @@ import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
 import { createSpotChecks } from './spot-check.ts'
-import { type Inputs, jobValues, type NamedTensors, namedTensors } from './values.ts'
+import { type Inputs, jobValues, type NamedTensors, namedTensors, valuesOrError } from './values.ts'
 
 export type ConsumerOptions = {
   /** Highest price of one job, base units (10^-18 tokens). */
@@ -160,14 +160,6 @@ export type Consumer = {
 
 /** Receipts that can be asked for by id; older ones are forgotten. */
 const KEPT_RECEIPTS = 100_000
-
-function valuesOrError(model: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
-  try {
-    return jobValues(model, typeof inputs === 'function' ? inputs() : inputs)
-  } catch (error) {
-    return classified(error)
-  }
-}
 
 type Components = { client: LightClient; address: Address; memory: Memory; now(): number; log: Log }
 

@@ -1,6 +1,6 @@
 import { toHex } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
-import type { Receipt } from '../../protocol/rules/receipt.ts'
+import type { Policy, Receipt } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
@@ -33,6 +33,8 @@ export type PoolInit = {
   bids?: number
   /** Base units that a millisecond of waiting is worth in the ranking. @default a ten-thousandth of the ceiling */
   latencyValue?: bigint
+  /** How jobs that are drawn are attested. @default 'zk' */
+  policy?: Policy
   /** Where providers had best be, such as `eu-west`. Bids from elsewhere count as 100 ms slower than they say. @default anywhere */
   region?: string
   /** Milliseconds after which an opening is given up. @default 30_000 */
@@ -67,7 +69,7 @@ const CLOSE_MS = 5_000
 export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const { client, model, scores, log, now } = components
   const { ceiling, providers = 2, sessionJobs = 256, windowMs = 2_000, bids: wanted = 3, openMs = 30_000 } = init
-  const { latencyValue = ceiling / 10_000n, accept = () => true, region = '', onBids } = init
+  const { latencyValue = ceiling / 10_000n, accept = () => true, region = '', policy = 'zk', onBids } = init
   let size = providers
   const closing = new AbortController()
   const { signal } = closing
@@ -130,6 +132,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
         priceCeiling: ceiling,
         windowMs,
         region,
+        policy,
         signal,
         exclude,
         enough: (bids) => eligible(bids).length >= Math.max(count, wanted),
@@ -151,6 +154,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       priceCeiling: ceiling,
       windowMs,
       region,
+      policy,
       signal,
       // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
       enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),

@@ -3,6 +3,7 @@ import type { Manifest } from '../../models/manifest.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { LoadedModel } from '../model/load.ts'
+import { classified } from './failures.ts'
 
 /** Numbers in row-major order: typed, flat or nested as deep as the shape, all of one job. */
 export type TensorLike = Float32Array | Nested
@@ -71,4 +72,13 @@ function givenValues(manifest: Manifest, inputs: Inputs): Float32Array[] {
 /** Outputs of one job with the manifest's shapes. */
 export function namedTensors(manifest: Manifest, outputs: Record<string, Float32Array>): NamedTensors {
   return Object.fromEntries(manifest.outputs.map(({ name, shape }) => [name, { shape, data: outputs[name]! }]))
+}
+
+/** `jobValues`, or why there are none: one wrong item of a data set stops no other. */
+export function valuesOrError(model: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
+  try {
+    return jobValues(model, typeof inputs === 'function' ? inputs() : inputs)
+  } catch (error) {
+    return classified(error)
+  }
 }

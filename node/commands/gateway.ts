@@ -13,6 +13,7 @@ import {
   openIdentity,
   parseAmount,
   parseCount,
+  parsePolicy,
   parseRpc,
   parseShare,
   readInput,
@@ -30,6 +31,7 @@ export type GatewayOptions = JoinOptions & {
   audit: string
   limit?: string
   providers: string
+  policy: string
   concurrency: string
   tokenFile?: string
   cert?: string
@@ -93,7 +95,7 @@ export async function gateway(options: GatewayOptions): Promise<void> {
     ceiling: parseAmount(options.ceiling),
     audit: parseShare(options.audit),
     ...(options.limit === undefined ? {} : { spendingLimit: parseAmount(options.limit) }),
-    scheduler: { providers: parseCount(options.providers) },
+    scheduler: { providers: parseCount(options.providers), policy: parsePolicy(options.policy) },
     log,
   })
   try {

@@ -1,11 +1,25 @@
 import { join } from 'node:path'
 import { toHex } from '../../protocol/bytes.ts'
 import { openChain } from '../chain/chain.ts'
+import type { StrikeRecord } from '../chain/views.ts'
 import { storedUsage } from '../net/shelf.ts'
 import { formatAmount, type JoinOptions } from './joined.ts'
 import { openIdentity, parseRpc, readNetworkFile } from './options.ts'
 
 export type StatusOptions = JoinOptions & { json: boolean; logLevel: string }
+
+/** Where a provider stands in the sequential test of its answers (settlement.md), in words. */
+export function describeStrikes(record: StrikeRecord, threshold: number, now: bigint): string {
+  const { score, strikes, graceUntil, excludedUntil } = record
+  const utc = (seconds: bigint): string => new Date(Number(seconds) * 1000).toISOString()
+  if (now < excludedUntil)
+    return (
+      `excluded until ${utc(excludedUntil)}: answers of this node were off tolerance too often (${strikes} receipts so far); ` +
+      `batches are taken until ${utc(graceUntil)}`
+    )
+  const share = Math.floor((Number(score) * 100) / threshold)
+  return `${strikes} receipts off tolerance so far, ${share}% of the way to an exclusion`
+}
 
 /** What the chain says of this account: tokens, escrow and sessions; and what its files take on disk. Joins no network. */
 export async function status(options: StatusOptions): Promise<void> {
@@ -15,10 +29,13 @@ export async function status(options: StatusOptions): Promise<void> {
     rpcUrl: parseRpc(options.rpc),
     key: toHex(privateKey),
   })
-  const [tokens, escrow, sessions] = await Promise.all([
+  const [tokens, escrow, sessions, node, strikes, head] = await Promise.all([
     chain.tokensOf(address),
     chain.balanceOf(address),
     chain.sessionsOf(address),
+    chain.node(address),
+    chain.strikes(address),
+    chain.head(),
   ])
   const listed = sessions.map(({ id, session }) => ({
     session: id,
@@ -31,11 +48,20 @@ export async function status(options: StatusOptions): Promise<void> {
     (sum, { session }) => sum + (session.closed ? 0n : session.ceiling - session.anchored),
     0n,
   )
+  const standing = node === null ? null : describeStrikes(strikes, chain.params.strikeThreshold, head.timestamp)
   const facts = {
     address,
     tokens: formatAmount(tokens),
     escrow: formatAmount(escrow),
     reserved: formatAmount(reserved),
+    ...(node === null
+      ? {}
+      : {
+          stake: formatAmount(node.stake),
+          locked: formatAmount(node.locked),
+          strikes: Number(strikes.strikes),
+          standing,
+        }),
   }
   const disk = await storedUsage(join(options.data, 'blocks'))
   if (options.json) {
@@ -43,6 +69,7 @@ export async function status(options: StatusOptions): Promise<void> {
     return
   }
   console.log(`${address}: ${facts.tokens} SNTR, ${facts.escrow} in the escrow, ${facts.reserved} reserved by sessions`)
+  if (node !== null) console.log(`node: ${facts.stake} SNTR at stake, ${facts.locked} of it locked; ${standing}`)
   for (const { session, provider, ceiling, anchored, state } of listed)
     console.log(`  ${session} with ${provider}: ${state}, ${anchored} of ${ceiling} SNTR anchored`)
   if (disk !== null) {

@@ -60,3 +60,10 @@ export function createBenches({ address, chain, store, log }: BenchComponents): 
     },
   }
 }
+
+/** A handler of events for all who keep something of them, one after the other. */
+export const applyTo =
+  (...keepers: { apply(event: BatchEvent): void | Promise<void> }[]) =>
+  async (event: BatchEvent): Promise<void> => {
+    for (const keeper of keepers) await keeper.apply(event)
+  }

@@ -8,6 +8,7 @@ import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {ISeats} from "./interfaces/ISeats.sol";
+import {IStrikes} from "./interfaces/IStrikes.sol";
 import {Audits} from "./libraries/Audits.sol";
 
 /// @title What `Batches` keeps, what can be read of it, and the guards of its transitions
@@ -17,6 +18,7 @@ abstract contract BatchState is BatchParams {
     IBeacon public immutable beacon;
     IEmissions public immutable emissions;
     ISeats public immutable seats;
+    IStrikes public immutable strikes;
 
     mapping(bytes32 batchId => Batch) internal _batches;
     mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
@@ -24,12 +26,20 @@ abstract contract BatchState is BatchParams {
     /// @dev Kept only while a slash is pending: its reward is theirs.
     mapping(bytes32 batchId => address[]) internal _voters;
 
-    constructor(INodeRegistry registry_, IEscrow escrow_, IBeacon beacon_, IEmissions emissions_, ISeats seats_) {
+    constructor(
+        INodeRegistry registry_,
+        IEscrow escrow_,
+        IBeacon beacon_,
+        IEmissions emissions_,
+        ISeats seats_,
+        IStrikes strikes_
+    ) {
         registry = registry_;
         escrow = escrow_;
         beacon = beacon_;
         emissions = emissions_;
         seats = seats_;
+        strikes = strikes_;
     }
 
     // ---- views

@@ -10,6 +10,7 @@ import {IEmissions} from "./interfaces/IEmissions.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {ISeats} from "./interfaces/ISeats.sol";
+import {IStrikes} from "./interfaces/IStrikes.sol";
 import {Audits} from "./libraries/Audits.sol";
 import {Ballots} from "./libraries/Ballots.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
@@ -24,9 +25,10 @@ contract Batches is BatchState, EIP712 {
         IBeacon beacon_,
         IEmissions emissions_,
         ISeats seats_,
+        IStrikes strikes_,
         Params memory params_
     )
-        BatchState(registry_, escrow_, beacon_, emissions_, seats_)
+        BatchState(registry_, escrow_, beacon_, emissions_, seats_, strikes_)
         BatchParams(params_)
         EIP712("Sinter", "1")
     {}
@@ -36,6 +38,7 @@ contract Batches is BatchState, EIP712 {
     /// @inheritdoc IBatches
     function anchorBatch(bytes32 root, IEscrow.Range[] calldata ranges) external returns (bytes32 batchId) {
         if (ranges.length == 0 || ranges.length > _maxRanges) revert RangeCount(ranges.length);
+        strikes.requireAnchoring(msg.sender);
         batchId = batchIdOf(msg.sender, root);
         Batch storage b = _batches[batchId];
         if (b.status != Status.None) revert AlreadyAnchored(batchId);
@@ -227,8 +230,8 @@ contract Batches is BatchState, EIP712 {
     /// @dev What the voters left of the fees: β burns, draws off tolerance forfeit, the rest is the provider's.
     function _divide(bytes32 batchId, Batch storage b, uint256 rest, Opening[] calldata openings) private {
         uint256 burnPart = _burnOf(b);
-        (uint256 refunds, uint256 burns) = _forfeit(batchId, b, openings);
-        Forfeits.Bill memory bill = Forfeits.bill(rest - burnPart, lockFor(b.total), refunds, burns);
+        Forfeits.Sums memory sums = _forfeit(batchId, b, openings);
+        Forfeits.Bill memory bill = Forfeits.bill(rest - burnPart, lockFor(b.total), sums.refunds, sums.burns);
         b.providerPart = uint128(bill.providerPart);
         b.burnPart = uint128(burnPart + bill.burnFromPot);
         if (bill.burnFromLock + bill.refundFromLock > 0) {
@@ -237,6 +240,10 @@ contract Batches is BatchState, EIP712 {
         }
         uint256 netBurn = burnPart - b.discountPart;
         if (netBurn + bill.burnFromPot > 0) escrow.burn(batchId, netBurn + bill.burnFromPot);
+        uint256 meanDiscount = burnPart == 0 ? 0 : uint256(b.discountPart) * BPS / burnPart;
+        strikes.record(
+            batchId, b.provider, sums.struck, sums.struckBps, Verdicts.valid(b.verdicts, _draws), meanDiscount
+        );
         // Work that was off mints nothing.
         emissions.settleWork(
             b.provider, b.total, openings.length == 0 ? netBurn : 0, b.betaBps, b.anchorBlock - 1
@@ -255,26 +262,13 @@ contract Batches is BatchState, EIP712 {
 
     function _forfeit(bytes32 batchId, Batch storage b, Opening[] calldata openings)
         private
-        returns (uint256 refunds, uint256 burns)
+        returns (Forfeits.Sums memory)
     {
         // Rounded up: a forfeit is never worth less than its odds.
         uint256 perDraw = (uint256(b.total) * _forfeitBps + BPS * _draws - 1) / (BPS * _draws);
-        Forfeits.Forfeit[] memory forfeits =
-            Forfeits.collect(openings, b.root, b.total, b.verdicts, samplePoints(batchId), perDraw);
-        for (uint256 i = 0; i < forfeits.length; i++) {
-            Forfeits.Forfeit memory f = forfeits[i];
-            uint256 index = openings[i].range;
-            if (index >= _ranges[batchId].length) revert UnknownRange(index);
-            RangeRecord storage r = _ranges[batchId][index];
-            // The tree lists the ranges' receipts in the ranges' order; a tree that does not is forged, not off tolerance.
-            if (f.start < r.start || uint256(f.start) + f.price > uint256(r.start) + r.fee) {
-                revert OpeningOutsideRange(i);
-            }
-            r.refund += f.price;
-            refunds += f.price;
-            burns += f.amount - f.price;
-            emit ToleranceForfeited(batchId, index, r.consumer, f.price, f.amount);
-        }
+        return Forfeits.charge(
+            openings, b, _ranges[batchId], samplePoints(batchId), Forfeits.Terms(batchId, perDraw, _draws)
+        );
     }
 
     /// @dev Equal parts; what does not divide burns.

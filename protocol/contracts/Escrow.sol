@@ -5,6 +5,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {ConsumerStakes} from "./ConsumerStakes.sol";
+import {IBatches} from "./interfaces/IBatches.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {SinterToken} from "./SinterToken.sol";
 
@@ -69,6 +70,7 @@ contract Escrow is IEscrow, ConsumerStakes, EIP712 {
         if (ceiling == 0) revert ZeroAmount();
         if (provider == address(0)) revert BadProvider(provider);
         if (expiry <= block.timestamp) revert BadExpiry(expiry);
+        IBatches(batches).strikes().requireServing(provider);
         _debit(msg.sender, ceiling);
         session = sessionId(msg.sender, sessionNonce[msg.sender]++);
         Session storage s = _sessions[session];

@@ -37,6 +37,7 @@ const DEPLOYED: Record<string, string> = {
   Batches: 'batchesAbi',
   Seats: 'seatsAbi',
   Canaries: 'canariesAbi',
+  Strikes: 'strikesAbi',
   PriceIndex: 'pricesAbi',
   Emissions: 'emissionsAbi',
   DevnetFaucet: 'faucetAbi',

@@ -199,6 +199,7 @@ function networks(): unknown {
       prices: contract('prices'),
       seats: contract('seats'),
       canaries: contract('canaries'),
+      strikes: contract('strikes'),
       emissions: contract('emissions'),
     },
     params: { draws: 4, minStake: '1000000000000000000000' },

@@ -4,7 +4,14 @@ import { encodeModel, type NodeProto, type TensorProto } from '../../models/onnx
 
 /** Models for the serving benchmark: inputs of three sizes, each through enough arithmetic to take some milliseconds. */
 
-export type ServeModel = { name: string; inputBytes: number; shape: number[]; onnx: Uint8Array; samples: Uint8Array }
+export type ServeModel = {
+  name: string
+  inputBytes: number
+  shape: number[]
+  outputs: number
+  onnx: Uint8Array
+  samples: Uint8Array
+}
 
 function numbers(seed: number): () => number {
   let state = seed | 1
@@ -52,6 +59,7 @@ function build(
     name,
     inputBytes: 4 * size,
     shape,
+    outputs,
     onnx,
     samples: new Uint8Array(Float32Array.from({ length: 4 * size }, random).buffer),
   }

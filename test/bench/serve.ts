@@ -1,6 +1,6 @@
 /**
  * `npm run bench:serve`: the same models on this machine in one run, called directly in a child process, through the SDK and through the
- * gateway of a local network. `--quick` takes fewer requests. The last line is one JSON object.
+ * gateway of a local network. `--quick` takes fewer requests, `--only=serve-1k` one model. The last line is one JSON object.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, loadavg, tmpdir } from 'node:os'
@@ -8,9 +8,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { CID } from 'multiformats/cid'
 import { createCommitter } from '../../circuits/commit.ts'
-import { buildManifest, modelInputs, readSamples } from '../../models/calibrate.ts'
-import { fileCid } from '../../models/cid.ts'
-import { manifestBytes } from '../../models/manifest.ts'
+import { loadDigits } from '../../models/digits.ts'
 import { commitSide } from '../../node/attestation/commit.ts'
 import { devnetParams } from '../../node/chain/params.ts'
 import { type ActorEvent, startActor } from '../../node/devnet/actor.ts'
@@ -20,6 +18,7 @@ import type { Measured, ServeClientInit, Way } from './serve-client.ts'
 import { type ServeModel, serveModels, writeModel } from './serve-models.ts'
 
 const quick = process.argv.includes('--quick')
+const only = process.argv.find((word) => word.startsWith('--only='))?.slice('--only='.length)
 const began = performance.now()
 const say = (line: string): void =>
   console.log(`${((performance.now() - began) / 1000).toFixed(1).padStart(6)} s  ${line}`)
@@ -38,26 +37,23 @@ const COUNTS: Record<string, Record<string, number>> = quick
 const SOAK = quick ? 200 : 10_000
 
 /** Processor time of both roots of one job, in this process (ms). */
-async function commitMs({ name, onnx, samples }: ServeModel): Promise<{ ms: number; cid: string }> {
-  const shapes = modelInputs(onnx)
-  const { manifest, weights } = await buildManifest({
-    name,
-    model: onnx,
-    samples: readSamples(
-      samples,
-      shapes.map(({ shape }) => shape),
-    ),
-  })
-  const cid = await fileCid(manifestBytes(manifest))
+async function commitMs({ shape, outputs }: ServeModel): Promise<number> {
   const committer = await createCommitter()
-  const model = { cid: CID.parse(cid), manifest, weights }
-  const side = (which: 'input' | 'output') => {
-    const ends = which === 'input' ? manifest.inputs : manifest.outputs
-    const values = ends.map(({ shape }) => new Int16Array(shape.reduce((product, dim) => product * dim, 1)).fill(77))
-    return commitSide(committer, model, which, new Uint8Array(32), values)
+  const { manifest, weights } = loadDigits()
+  // What is committed depends on the number of values alone.
+  const sized = structuredClone(manifest)
+  for (const [ends, size] of [
+    [sized.inputs, shape],
+    [sized.outputs, [outputs]],
+  ] as const)
+    for (const end of ends) sized.tensors[end.tensor] = { ...sized.tensors[end.tensor]!, shape: [...size] }
+  const model = { cid: CID.parse(sized.model.cid), manifest: sized, weights }
+  const count = shape.reduce((product, dim) => product * dim, 1)
+  const sides = (): void => {
+    commitSide(committer, model, 'input', new Uint8Array(32), [new Int16Array(count).fill(77)])
+    commitSide(committer, model, 'output', new Uint8Array(32), [new Int16Array(outputs).fill(77)])
   }
-  side('output')
-  return { ms: cpuPerRun(onnx.length > 0 && name === 'serve-4m' ? 1 : 5, () => [side('input'), side('output')]), cid }
+  return cpuPerRun(count > 2 ** 17 ? 1 : 5, sides)
 }
 
 /** Bytes that a process has read and written with system calls, where /proc exists. */
@@ -89,7 +85,7 @@ type Row = Measured & {
 }
 const rows: Row[] = []
 try {
-  const models = serveModels()
+  const models = serveModels().filter(({ name }) => only === undefined || name === only)
   // Nothing is settled while it is measured: `npm run bench` has the proofs.
   const provider = await net.startNode('node-1', {
     program: join(import.meta.dirname, 'serve-node.ts'),
@@ -107,7 +103,7 @@ try {
     )
     const id = (await publisher.wait('published', LIMIT_MS)).facts.manifest as string
     published.push({ name: model.name, id, file, shape: model.shape, counts: COUNTS[model.name]! })
-    commits.set(model.name, (await commitMs(model)).ms)
+    commits.set(model.name, await commitMs(model))
     say(
       `${model.name} is published: ${(model.onnx.length / 2 ** 20).toFixed(1)} MiB, ${commits.get(model.name)!.toFixed(1)} ms of commitments a request on each side`,
     )
@@ -165,7 +161,7 @@ try {
       })
       const row = rows.at(-1)!
       say(
-        `${name} ${way} × ${concurrency}: p50 ${row.p50.toFixed(1)} ms, p99 ${row.p99.toFixed(1)} ms, ${row.rps.toFixed(1)}/s; node ${row.providerCpu.toFixed(1)} ms, consumer ${row.clientCpu.toFixed(1)} ms of processor, node moves ${Math.round(row.bytes)} bytes`,
+        `${name} ${way} × ${concurrency}: p50 ${row.p50.toFixed(1)} ms, p99 ${row.p99.toFixed(1)} ms, ${row.rps.toFixed(1)}/s${row.failed > 0 ? `, ${row.failed} failed` : ''}; node ${row.providerCpu.toFixed(1)} ms, consumer ${row.clientCpu.toFixed(1)} ms of processor, node moves ${Math.round(row.bytes)} bytes`,
       )
     },
   })

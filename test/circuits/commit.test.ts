@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { buildPoseidon } from 'circomlibjs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createCommitter, ZERO_CHAIN, ZERO_LEAF } from '../../circuits/commit.ts'
 import { openPoseidon as openInBrowser } from '../../circuits/poseidon.browser.ts'
 import { compilePoseidon, openPoseidon } from '../../circuits/poseidon.ts'
 import { scalarBuffer } from '../../circuits/scalars.ts'
+import { assetPath } from '../../protocol/assets.ts'
 import { bytesToBigint } from '../../protocol/bytes.ts'
 import { FIELD_PRIME } from '../../protocol/field.ts'
 import { calculator, codeOf, element, limbs, relationHolds, relationInput } from './fixtures.ts'
@@ -15,6 +18,11 @@ test('Poseidon is circomlib’s, and the constants are its values at zero', () =
   assert.is(committer.chain(1n, 2n), 7853200120776062878684798364095072458815029376092732009249414926327459813530n)
   assert.is(committer.leaf(new Uint16Array(64), 0n), ZERO_LEAF)
   assert.is(committer.chain(0n, 0n), ZERO_CHAIN)
+})
+
+test('the Poseidon module in the repository is the one that circomlibjs builds', async () => {
+  const { F } = await buildPoseidon()
+  assert.ok(Buffer.from(F.tm.code).equals(readFileSync(assetPath('circuits/artifacts/poseidon.wasm'))))
 })
 
 test('a browser’s Poseidon is the same function, for every number of inputs', async () => {

@@ -212,7 +212,7 @@ contract BatchesTest is World {
         p.maxRanges = 29;
         refusedParams(p, "maxRanges");
         p.maxRanges = 28;
-        new Batches(registry, escrow, beacon, emissions, seats, p);
+        new Batches(registry, escrow, beacon, emissions, seats, strikes, p);
         p = defaults();
         p.traceWindow = p.auditWindow;
         refusedParams(p, "traceWindow");
@@ -229,6 +229,6 @@ contract BatchesTest is World {
 
     function refusedParams(IBatches.Params memory p, string memory field) private {
         vm.expectRevert(abi.encodeWithSelector(IBatches.BadParams.selector, field));
-        new Batches(registry, escrow, beacon, emissions, seats, p);
+        new Batches(registry, escrow, beacon, emissions, seats, strikes, p);
     }
 }

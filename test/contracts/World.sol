@@ -9,12 +9,14 @@ import {HeaderBeacon} from "../../protocol/contracts/HeaderBeacon.sol";
 import {NodeRegistry} from "../../protocol/contracts/NodeRegistry.sol";
 import {PriceIndex} from "../../protocol/contracts/PriceIndex.sol";
 import {Seats} from "../../protocol/contracts/Seats.sol";
+import {Strikes} from "../../protocol/contracts/Strikes.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
 import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
 import {IPriceIndex} from "../../protocol/contracts/interfaces/IPriceIndex.sol";
+import {IStrikes} from "../../protocol/contracts/interfaces/IStrikes.sol";
 import {ISeats} from "../../protocol/contracts/interfaces/ISeats.sol";
 import {Harness, Vm} from "./Harness.sol";
 
@@ -38,6 +40,7 @@ abstract contract World is Harness {
     Emissions internal emissions;
     Seats internal seats;
     Canaries internal canaries;
+    Strikes internal strikes;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -124,22 +127,29 @@ abstract contract World is Harness {
         (list[0], list[1]) = (address(this), canariesAt);
     }
 
+    /// @dev p0 = 0.5%, p1 = 5%, an honest provider once in a million draws.
+    function strikeParams() internal pure returns (IStrikes.StrikeParams memory) {
+        return IStrikes.StrikeParams(2_302_585, 46_300, 13_815_510, 300, 3_000, 3_000);
+    }
+
     function deploy(IBatches.Params memory p) internal {
         uint256 nonce = vm.getNonce(address(this));
         address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
         address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
         address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
+        address strikesAt = vm.computeCreateAddress(address(this), nonce + 9);
         address seatsAt = vm.computeCreateAddress(address(this), nonce + 7);
         token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
         beacon = new HeaderBeacon(4, 1);
         registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, seatsAt, 1_000, 1_000 ether);
         escrow = new Escrow(token, address(registry), batchesAt, 300, stakeParams());
-        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), ISeats(seatsAt), p);
+        batches = new Batches(registry, escrow, beacon, IEmissions(emissionsAt), ISeats(seatsAt), IStrikes(strikesAt), p);
         index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
         emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
         seats = new Seats(registry, batchesAt, SEAT, 60, judges(vm.computeCreateAddress(address(this), nonce + 8)));
         canaries = new Canaries(token, registry, batches, seats, 600, 200, 5_000);
-        assert(address(seats) == seatsAt && seats.isJudge(address(canaries)));
+        strikes = new Strikes(batchesAt, strikeParams());
+        assert(address(seats) == seatsAt && address(strikes) == strikesAt && seats.isJudge(address(canaries)));
         assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
     }
 

@@ -50,7 +50,7 @@ const options = () => ({
 
 test('a network is deployed by RPC URL and its file is true', async () => {
   const file = join(folder, 'params.json')
-  writeFileSync(file, JSON.stringify({ draws: 8, minStake: '5' }))
+  writeFileSync(file, JSON.stringify({ draws: 8, minStake: '5', seatStake: '5' }))
   await chainDeploy({ ...options(), params: file }, say)
   const network = parseNetwork(JSON.parse(readFileSync(out, 'utf8')))
   const params = paramsFromJson(network.params)
@@ -92,9 +92,11 @@ test('parameters that are unknown or contradict each other are refused before an
     writeFileSync(file, text)
     assert.is(await refused(() => readParams(file, false)), expected, text)
   }
-  writeFileSync(file, '{"unbondingDelay": 1}')
   const bad = { ...options(), out: join(folder, 'other.json'), params: file }
-  assert.is(await code(chainDeploy(bad, say)), 'NETWORK_PARAMS')
+  for (const text of ['{"unbondingDelay": 1}', '{"seatStake": "1000000000000000000001"}', '{"canaryWindow": 100}']) {
+    writeFileSync(file, text)
+    assert.is(await code(chainDeploy(bad, say)), 'NETWORK_PARAMS', text)
+  }
   assert.equal(readParams(undefined, false), firstParams)
 })
 

@@ -9,6 +9,7 @@ import { buildStatements } from '../../models/statements.ts'
 import { leafKey, leavesOf, proofCount } from '../../node/attestation/segments.ts'
 import { batchExcess, checkProvable, type ProvingLimits, type RangeTerms, worstCost } from '../../node/model/cost.ts'
 import { createModelLibrary, KEPT_WEIGHT_BYTES, type ModelLibrary } from '../../node/model/load.ts'
+import { resourcesOf } from '../../node/model/resources.ts'
 import { createRuntimes, MAX_SERVED_UNITS } from '../../node/model/runtimes.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
@@ -188,6 +189,46 @@ test('a model that would hold up the node is refused before its file is fetched'
   assert.is(await code(runtimes.get('a')), 'MODEL_TOO_LARGE')
   assert.is(fetched, false)
   await runtimes.close()
+})
+
+test('memory for models is taken from those that nobody uses, and never twice', async () => {
+  const { bytes, deviceBytes } = resourcesOf(digits.manifest)
+  const mib = (count: number): number => Math.ceil((1.01 * count * bytes) / 2 ** 20)
+  const { runtimes, clock } = createWorld({ totalMib: mib(1) })
+  await runtimes.get('a')
+  assert.is(await code(runtimes.get('b')), 'MODELS_BUSY')
+  assert.ok(runtimes.isWarm('a'))
+  clock.now += 60_000
+  await runtimes.get('b')
+  assert.equal([runtimes.isWarm('a'), runtimes.isWarm('b')], [false, true])
+  await runtimes.close()
+  const small = createWorld({ totalMib: mib(1) - 4 })
+  assert.is(await code(small.runtimes.get('a')), 'MODEL_TOO_LARGE')
+  await small.runtimes.close()
+  // Device memory is counted by itself.
+  const device = createWorld({ deviceMib: deviceBytes / 2 ** 20 / 2 })
+  assert.is(await code(device.runtimes.get('a')), 'MODEL_TOO_LARGE')
+  await device.runtimes.close()
+})
+
+test('a node that stops lets running jobs end, and takes no more', async () => {
+  const { runtimes, closed } = createWorld()
+  const runtime = await runtimes.get('a')
+  const running = Array.from({ length: 20 }, () => runtime.serve([new Int16Array(64)]))
+  const stopping = runtimes.close()
+  assert.is(await code(runtime.serve([new Int16Array(64)])), 'EXEC_CLOSED')
+  assert.is(await code(runtimes.get('b')), 'EXEC_CLOSED')
+  for (const { outputs } of await Promise.all(running)) assert.is(outputs.length, 1)
+  await stopping
+  assert.is(closed.length, 1)
+  // One that does not end is not waited for longer than that.
+  const hanging = createWorld({ drainMs: 200 })
+  const other = await hanging.runtimes.get('a')
+  const stuck = other.serveCanonical([new Int16Array(64)])
+  const started = Date.now()
+  await hanging.runtimes.close()
+  assert.ok(Date.now() - started < 5_000)
+  await stuck.catch(() => {})
 })
 
 test('closing does not wait for a model that is still on its way', async () => {

@@ -40,7 +40,16 @@ try {
       ['gateway'],
       [
         ...['--embedding', `sentences=${published.manifest as string}`],
-        ...['--tokenizer', `sentences=${file('tokenizer.json')}`, '--port', '0', '--log-level', 'info'],
+        ...[
+          '--tokenizer',
+          `sentences=${file('tokenizer.json')}`,
+          '--port',
+          '0',
+          '--policy',
+          'open',
+          '--log-level',
+          'info',
+        ],
       ],
     )
     const { facts } = await gateway.wait('gateway.listening', 60_000)

@@ -18,6 +18,7 @@ const file = {
     prices: contract('prices'),
     seats: contract('seats'),
     canaries: contract('canaries'),
+    strikes: contract('strikes'),
     emissions: contract('emissions'),
   },
   params: { draws: 4, minStake: '1000000000000000000000' },

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IEscrow} from "./IEscrow.sol";
+import {IStrikes} from "./IStrikes.sol";
 
 /// @title The life of a batch, from anchor to collection
 /// @notice Who fixes what, when: receipts before the sample, traces before the challenge, the attestation before the
@@ -244,6 +245,9 @@ interface IBatches {
 
     /// @notice Moves one range's money, once, after a final status: to the provider's owner, or back to the consumer.
     function collect(bytes32 batchId, uint256 index) external;
+
+    /// @notice Says which providers may not serve or anchor.
+    function strikes() external view returns (IStrikes);
 
     function params() external view returns (Params memory);
 

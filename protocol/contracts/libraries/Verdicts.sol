@@ -31,4 +31,9 @@ library Verdicts {
         for (uint256 i = 0; i < draws; i++) if (byDraw(verdicts, i) == FORGED) return true;
         return false;
     }
+
+    /// @notice Number of valid draws among the first `draws`.
+    function valid(bytes32 verdicts, uint256 draws) internal pure returns (uint256 count) {
+        for (uint256 i = 0; i < draws; i++) if (byDraw(verdicts, i) == VALID) count++;
+    }
 }
