@@ -132,7 +132,8 @@ test('the account says what was checked, with what odds, and adds up to the last
   assert.match(output, /d1 = \d+\.\d+%/)
   assert.match(output, /d2 = \d+\.\d+%/)
   assert.match(output, /client \(consumer\) .* -0\.\d+/)
-  assert.match(output, /\(provider\) .* \+0\.\d+/)
+  // A gain, or a loss where the page took the same provider: a batch of one image earns less than the floor of its verification.
+  assert.match(output, /\(provider\) .* [+-]0\.\d+/)
   assert.ok([...output.matchAll(/\(verifier\) .* \+0\.\d+/g)].length >= 2)
   assert.match(output, /burned +0\.\d+/)
   assert.ok(output.includes('add up to zero'))
