@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
+import {Benches} from "../../protocol/contracts/libraries/Benches.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
@@ -195,7 +196,7 @@ contract Actors is World {
         beforeSettling();
         vm.prank(b.provider);
         batches.settle(batchId, votes, openings);
-        seated(batchId);
+        seated(batchId, Benches.named(batchId, b.attempt, b.verdicts == 0 && !b.rebutted));
         if (verdicts == allOf(batchId, 1)) afterPaid(batchId);
     }
 
@@ -206,13 +207,13 @@ contract Actors is World {
         return true;
     }
 
-    function seated(bytes32 batchId) private {
+    function seated(bytes32 batchId, bytes32 bench) private {
         address[] memory members = batches.committee(batchId);
         address[] memory voters = new address[](batches.quorumOf(members.length));
         for (uint256 i = 0; i < voters.length; i++) voters[i] = members[i];
-        benches.push(batchId);
-        _voters[batchId] = voters;
-        held[batchId] = voters.length;
+        benches.push(bench);
+        _voters[bench] = voters;
+        held[bench] = voters.length;
     }
 
     function slashSeat(uint256 which, uint256 seat, uint256 rewardBps) external {

@@ -139,38 +139,27 @@ abstract contract World is Harness {
         return IStrikes.StrikeParams(2_302_585, 46_300, 13_815_510, 300, 3_000, 3_000);
     }
 
+    /// @dev Contracts name each other, so their places are known before they are there.
     function deploy(IBatches.Params memory p) internal {
+        address[11] memory at;
         uint256 nonce = vm.getNonce(address(this));
-        address escrowAt = vm.computeCreateAddress(address(this), nonce + 3);
-        address batchesAt = vm.computeCreateAddress(address(this), nonce + 4);
-        address emissionsAt = vm.computeCreateAddress(address(this), nonce + 6);
-        address refereeAt = vm.computeCreateAddress(address(this), nonce + 9);
-        address strikesAt = vm.computeCreateAddress(address(this), nonce + 10);
-        address seatsAt = vm.computeCreateAddress(address(this), nonce + 7);
-        token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), emissionsAt);
+        for (uint256 i = 0; i < at.length; i++) at[i] = vm.computeCreateAddress(address(this), nonce + i);
+        token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), at[6]);
         beacon = new HeaderBeacon(4, 1);
-        registry = new NodeRegistry(token, IEscrow(escrowAt), batchesAt, seatsAt, 1_000, 1_000 ether);
-        escrow = new Escrow(token, address(registry), batchesAt, 300, stakeParams());
+        registry = new NodeRegistry(token, IEscrow(at[3]), at[4], at[7], 1_000, 1_000 ether);
+        escrow = new Escrow(token, address(registry), at[4], 300, stakeParams());
         batches = new Batches(
-            registry,
-            escrow,
-            beacon,
-            IEmissions(emissionsAt),
-            ISeats(seatsAt),
-            IReferee(refereeAt),
-            IStrikes(strikesAt),
-            p
+            registry, escrow, beacon, IEmissions(at[6]), ISeats(at[7]), IReferee(at[9]), IStrikes(at[10]), p
         );
-        index = new PriceIndex(emissionsAt, emissionParams().targetPpm, 200, classes());
-        emissions = new Emissions(token, registry, index, batchesAt, address(this), emissionParams());
-        seats = new Seats(registry, batchesAt, SEAT, 60, judges([vm.computeCreateAddress(address(this), nonce + 8), refereeAt]));
+        index = new PriceIndex(at[6], emissionParams().targetPpm, 200, classes());
+        emissions = new Emissions(token, registry, index, address(batches), address(this), emissionParams());
+        seats = new Seats(registry, address(batches), SEAT, 60, judges([at[8], at[9]]));
         canaries = new Canaries(token, registry, batches, seats, 600, 200, 5_000);
-        assert(address(seats) == seatsAt && seats.isJudge(address(canaries)));
         referee = new Referee(batches, beacon, seats, keys());
-        assert(address(referee) == refereeAt);
-        strikes = new Strikes(batchesAt, strikeParams());
-        assert(address(strikes) == strikesAt);
-        assert(address(batches) == batchesAt && address(escrow) == escrowAt && address(emissions) == emissionsAt);
+        strikes = new Strikes(address(batches), strikeParams());
+        assert(address(seats) == at[7] && seats.isJudge(address(canaries)) && address(referee) == at[9]);
+        assert(address(strikes) == at[10]);
+        assert(address(batches) == at[4] && address(escrow) == at[3] && address(emissions) == at[6]);
     }
 
     // ---- people
