@@ -30,7 +30,7 @@ const HOMES: [dependency: RegExp, homes: string[]][] = [
   [/^level$/, ['node/store/']],
   // A node's key is a libp2p key, so identities know that much of libp2p.
   [/^@libp2p\/(crypto\/keys|peer-id|interface)$/, ['node/net/', 'node/identity/']],
-  [/^(libp2p|helia|datastore-level|blockstore-level)$|^@(libp2p|helia|chainsafe|multiformats)\//, ['node/net/']],
+  [/^(libp2p|helia)$|^@(libp2p|helia|chainsafe|multiformats)\//, ['node/net/']],
   [/^commander$/, ['node/cli.ts', 'node/program.ts']],
 ]
 

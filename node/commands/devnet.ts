@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Hex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import type { Address } from '../../protocol/signature.ts'
 import { describeMoney, describeWork, timeline } from '../devnet/account.ts'
 import type { ActorEvent } from '../devnet/actor.ts'
 import { type Account, type Localnet, type NodeOptions, startLocalnet } from '../devnet/localnet.ts'
@@ -133,10 +134,12 @@ export async function devnet(options: DevnetOptions): Promise<void> {
     await startNodes(net, count, progress)
     progress.stage('model: published by content')
     const manifest = await publish(net, progress)
-    page = await openPage(net, manifest, progress)
+    const visitors = new Set<Address>()
+    page = await openPage(net, manifest, visitors, progress)
     const client = await net.newAccount('client')
-    const accounts = [...net.nodes.map(({ address }) => address), client.address]
-    const before = await takeLedger(net.chain, accounts)
+    const faucet = net.network.contracts.faucet!
+    const accounts = [...net.nodes.map(({ address }) => address), client.address, faucet]
+    const before = await takeLedger(net.chain, [...accounts, ...visitors])
     progress.stage(`jobs: ${jobs} held-out images through a light client`)
     const summary = await consume(net, client, manifest, jobs, progress)
     const { right, labelled, medianMs, provider, session, spent } = summary.facts as RunSummary
@@ -146,14 +149,19 @@ export async function devnet(options: DevnetOptions): Promise<void> {
     progress.stage('settlement: sample, trace, challenge, proofs, committee, votes')
     const seller = net.nodes.find(({ address }) => address === provider)!
     const finished = await seller.actor.wait('batch.finished', SETTLE_MS)
-    const after = await takeLedger(net.chain, accounts, [session])
+    const { chain } = net
+    const opened = await Promise.all([...visitors].map((visitor) => chain.sessionsOf(visitor)))
+    const after = await takeLedger(chain, [...accounts, ...visitors], {
+      sessions: [session, ...opened.flat().map(({ id }) => id)],
+      batches: events.flatMap(({ event, facts }) => (event === 'batch.anchored' ? [facts.batch as Hex] : [])),
+    })
     progress.stage('account')
     for (const line of timeline(events)) progress.line(line)
     progress.line('')
     for (const line of describeWork(events, net.network, jobs)) progress.line(line)
     progress.line('')
-    for (const line of describeMoney(before, after, net.nodes, seller.address, client.address, events))
-      progress.line(line)
+    const roles = { nodes: net.nodes, seller: seller.address, consumer: client.address, faucet, visitors }
+    for (const line of describeMoney(before, after, roles, events)) progress.line(line)
     if (finished.facts.status !== 'paid')
       throw new SinterError('DEVNET_OUTCOME', `the batch ended ${finished.facts.status}, not paid`)
     if (options.keep) await keep(net, client, manifest, progress)
@@ -173,16 +181,25 @@ export async function devnet(options: DevnetOptions): Promise<void> {
   }
 }
 
-/** The demo page while the network is up, if this installation has it. */
-async function openPage(net: Localnet, model: string, progress: Progress): Promise<ServedPage | null> {
+/** The demo page while the network is up, if this installation has it. Who asks it for play money is added to `visitors`. */
+async function openPage(
+  net: Localnet,
+  model: string,
+  visitors: Set<Address>,
+  progress: Progress,
+): Promise<ServedPage | null> {
   if (!pageBuilt()) {
     progress.line('page: not built here; npm run build makes it')
     return null
   }
-  const { network, anvil, nodes, drip } = net
+  const { network, anvil, nodes } = net
   // One node by WebRTC; another by WebSockets, should the browser's WebRTC be shut off.
   const [first, second] = nodes
   const bootstrap = [first!.webrtc, second!.websocket].filter((address) => address !== null)
+  const drip = (account: Address): Promise<void> => {
+    visitors.add(account)
+    return net.drip(account)
+  }
   const page = await servePage({ network, rpcUrl: anvil.rpcUrl, bootstrap, model, devnet: true, drip })
   progress.line(`page: ${page.url} while the network is up: draw a digit there and watch`)
   return page

@@ -70,24 +70,35 @@ export function describeWork(events: ActorEvent[], network: NetworkFile, jobs: n
 
 const signed = (amount: bigint): string => (amount > 0n ? `+${formatAmount(amount)}` : formatAmount(amount))
 
+/** Who is who. Visitors are the accounts of pages. */
+export type Roles = {
+  nodes: LocalNode[]
+  seller: Address
+  consumer: Address
+  faucet: Address
+  visitors: ReadonlySet<Address>
+}
+
 /** Balances before and after of everybody, and that they add up. */
 export function describeMoney(
   before: Ledger,
   after: Ledger,
-  nodes: LocalNode[],
-  seller: Address,
-  consumer: Address,
+  { nodes, seller, consumer, faucet, visitors }: Roles,
   events: ActorEvent[],
 ): string[] {
   const voters = new Set(events.filter(({ event }) => event === 'vote.reveal').map(({ actor }) => actor))
-  const total = (ledger: Ledger, account: Address): bigint => ledger.holdings.get(account)!.total
-  const row = (who: string, account: Address): string => {
-    const [was, is] = [total(before, account), total(after, account)]
+  // Who came later had nothing before.
+  const total = (ledger: Ledger, ...accounts: Address[]): bigint =>
+    accounts.reduce((all, account) => all + (ledger.holdings.get(account)?.total ?? 0n), 0n)
+  const row = (who: string, ...accounts: Address[]): string =>
+    line(who, total(before, ...accounts), total(after, ...accounts))
+  const line = (who: string, was: bigint, is: bigint): string => {
     return `  ${who.padEnd(20)} ${formatAmount(was).padStart(12)} ${formatAmount(is).padStart(28)}   ${signed(is - was)}`
   }
   const role = ({ address, account }: LocalNode): string =>
     `${account.name}${address === seller ? ' (provider)' : voters.has(account.name) ? ' (verifier)' : ''}`
-  const sum = (ledger: Ledger): bigint => [...ledger.holdings.values()].reduce((all, each) => all + each.total, 0n)
+  const sum = (ledger: Ledger): bigint =>
+    [...ledger.holdings.values()].reduce((all, each) => all + each.total, ledger.pots)
   const burned = before.supply - after.supply
   const change = sum(after) - sum(before)
   const exact = change === -burned
@@ -96,6 +107,9 @@ export function describeMoney(
     `  ${''.padEnd(20)} ${'before'.padStart(12)} ${'after'.padStart(28)}   change`,
     row('client (consumer)', consumer),
     ...nodes.map((node) => row(role(node), node.address)),
+    ...(visitors.size === 0
+      ? []
+      : [row('pages', ...visitors), row('faucet', faucet), line('batches under way', before.pots, after.pots)]),
     `  ${'burned'.padEnd(20)} ${''.padStart(12)} ${''.padStart(28)}   ${formatAmount(burned)}`,
     exact
       ? `  Everybody’s changes and what was burned add up to zero, to the last of 10^18 units.`

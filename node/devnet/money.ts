@@ -20,12 +20,27 @@ export async function holdingsOf(chain: Chain, account: Address, sessions: Hex[]
   return { wallet, escrow, stake, reserved, total: wallet + escrow + stake + reserved }
 }
 
-export type Ledger = { holdings: Map<Address, Holdings>; supply: bigint }
+/** @property pots what lies in batches that are under way, base units */
+export type Ledger = { holdings: Map<Address, Holdings>; pots: bigint; supply: bigint }
 
-/** Holdings of everybody who takes part, and the supply, at one moment. */
-export async function takeLedger(chain: Chain, accounts: Address[], sessions: Hex[] = []): Promise<Ledger> {
-  const entries = await Promise.all(
-    accounts.map(async (account) => [account, await holdingsOf(chain, account, sessions)] as const),
-  )
-  return { holdings: new Map(entries), supply: await chain.tokenSupply() }
+/** Sessions and batches that hold a part of what the accounts have. */
+export type Held = { sessions?: Hex[]; batches?: Hex[] }
+
+/** Holdings of everybody who takes part, and the supply, at one block. */
+export async function takeLedger(
+  chain: Chain,
+  accounts: Address[],
+  { sessions, batches = [] }: Held = {},
+): Promise<Ledger> {
+  for (;;) {
+    const { block } = await chain.head()
+    const [entries, pots, supply] = await Promise.all([
+      Promise.all(accounts.map(async (account) => [account, await holdingsOf(chain, account, sessions)] as const)),
+      Promise.all(batches.map((id) => chain.pot(id))),
+      chain.tokenSupply(),
+    ])
+    // A block in between has moved something: a sum over two moments is none.
+    if ((await chain.head()).block === block)
+      return { holdings: new Map(entries), pots: pots.reduce((sum, pot) => sum + pot, 0n), supply }
+  }
 }

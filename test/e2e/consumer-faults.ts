@@ -1,5 +1,5 @@
 /**
- * The light form of `npm run test:consumer` and `npm run test:training`: one local network of real processes on which nothing is settled, a provider
+ * The second half of `npm run test:consumer`: one local network of real processes on which nothing is settled, a provider
  * that hangs, one that is killed in a batch, a consumer that is killed in a request, and a training step over two replicas.
  */
 import { test } from 'uvu'
