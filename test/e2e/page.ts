@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import chromium from '@sparticuz/chromium'
+import { fileURLToPath } from 'node:url'
+import chromium, { inflate } from '@sparticuz/chromium'
 import { type Browser, chromium as engine, type Page } from 'playwright-core'
 import { assetPath } from '../../protocol/assets.ts'
 
@@ -21,10 +22,17 @@ export type Visit = {
 
 /** Real headless Chromium from npm. */
 export async function openBrowser(): Promise<Browser> {
-  return engine.launch({
-    executablePath: await chromium.executablePath(),
-    args: ['--no-sandbox', '--headless=new', '--disable-gpu', '--disable-dev-shm-usage'],
-  })
+  const executablePath = await chromium.executablePath()
+  const args = ['--no-sandbox', '--headless=new', '--disable-gpu', '--disable-dev-shm-usage']
+  try {
+    return await engine.launch({ executablePath, args })
+  } catch (error) {
+    if (!String(error).includes('error while loading shared libraries')) throw error
+    // A machine without the few system libraries that Chromium links: the package brings them.
+    const archive = new URL('../bin/al2023.tar.br', import.meta.resolve('@sparticuz/chromium'))
+    const libraries = join(await inflate(fileURLToPath(archive)), 'lib')
+    return await engine.launch({ executablePath, args, env: { ...process.env, LD_LIBRARY_PATH: libraries } })
+  }
 }
 
 /** A seven, drawn with the mouse: across, then down. */
