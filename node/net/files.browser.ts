@@ -1,20 +1,55 @@
+import { SinterError } from '../../protocol/errors.ts'
 import type { Files } from './files.ts'
 
-/** In memory: a page holds the few models it uses, and fetches them again when it is opened anew. */
-export async function openFiles(_folder: string): Promise<Files> {
-  const files = new Map<string, { bytes: Uint8Array; usedAt: number }>()
+type Kept = { bytes: Uint8Array; usedAt: number }
+
+const STORE = 'files'
+
+const settled = <T>(request: IDBRequest<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error)
+  })
+
+/** In an IndexedDB database of this name: a page that is opened anew has the models that it used. */
+export async function openFiles(name: string): Promise<Files> {
+  const opening = indexedDB.open(name, 1)
+  opening.onupgradeneeded = () => opening.result.createObjectStore(STORE)
+  const database = await settled(opening)
+  const store = (mode: IDBTransactionMode): IDBObjectStore => database.transaction(STORE, mode).objectStore(STORE)
+  /** Resolves when the change is kept, not when it was asked for: only then is it known whether there was room. */
+  async function change(ask: (files: IDBObjectStore) => void): Promise<void> {
+    const files = store('readwrite')
+    ask(files)
+    await new Promise<void>((resolve, reject) => {
+      files.transaction.oncomplete = () => resolve()
+      files.transaction.onabort = () => reject(files.transaction.error)
+    })
+  }
+  const get = (file: string): Promise<Kept | undefined> => settled<Kept | undefined>(store('readonly').get(file))
   return {
-    list: async () => [...files].map(([name, { bytes, usedAt }]) => ({ name, bytes: bytes.length, usedAt })),
-    read: async (name) => files.get(name)?.bytes ?? null,
-    async write(name, bytes) {
-      files.set(name, { bytes, usedAt: Date.now() })
+    async list() {
+      const files = store('readonly')
+      const [names, values] = await Promise.all([settled(files.getAllKeys()), settled<Kept[]>(files.getAll())])
+      return values.map(({ bytes, usedAt }, i) => ({ name: String(names[i]), bytes: bytes.length, usedAt }))
     },
-    async remove(name) {
-      files.delete(name)
+    read: async (file) => (await get(file))?.bytes ?? null,
+    async write(file, bytes) {
+      try {
+        await change((files) => files.put({ bytes, usedAt: Date.now() }, file))
+      } catch (cause) {
+        const full = (cause as DOMException | null)?.name === 'QuotaExceededError'
+        throw new SinterError(
+          full ? 'CONTENT_DISK_FULL' : 'CONTENT_DISK',
+          full ? 'the browser gives this page no more room' : `a file could not be kept: ${file}`,
+          { cause },
+        )
+      }
     },
-    async touch(name) {
-      const file = files.get(name)
-      if (file !== undefined) file.usedAt = Date.now()
+    remove: (file) => change((files) => files.delete(file)),
+    async touch(file) {
+      const kept = await get(file)
+      if (kept !== undefined) await change((files) => files.put({ ...kept, usedAt: Date.now() }, file))
     },
   }
 }

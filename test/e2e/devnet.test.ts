@@ -70,7 +70,7 @@ test.after(() => rmSync(folder, { recursive: true, force: true }))
 
 test('a digit drawn in a browser is answered, its attestation and votes are checked in the page, and it is paid', () => {
   if (visited instanceof Error) throw visited
-  const { connection, digit, money, sees, steps, phoneWidth, errors } = visited as Visit
+  const { connection, digit, money, sees, steps, kept, phoneWidth, errors } = visited as Visit
   assert.match(connection, /On devnet, \d+ connections to nodes .*model “digits” fetched from peers and checked/)
   assert.match(connection, /[1-9]\d* by WebSocket, 1 by WebRTC/)
   assert.match(digit, /It says 7, \d+\.\d% sure/)
@@ -84,6 +84,7 @@ test('a digit drawn in a browser is answered, its attestation and votes are chec
   assert.match(steps.quorum!.said, /[23] of 3 members signed the same finding/)
   assert.match(money, /This answer costs 0\.01\d* SNTR; .* The provider 0x[0-9a-f]{40} has seen your drawing/)
   assert.match(sees, /in the clear/)
+  assert.ok(kept >= 3, `${kept} blocks are kept for the next visit`)
   assert.ok(phoneWidth <= 360, `the page is ${phoneWidth} px wide on a phone of 360`)
   assert.equal(errors, [])
 })

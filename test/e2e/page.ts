@@ -14,6 +14,8 @@ export type Visit = {
   sees: string
   /** Text and state of every step at the end. */
   steps: Record<string, { state: string; said: string }>
+  /** Blocks of the model in the page's IndexedDB. */
+  kept: number
   /** Widest content at phone width, in CSS pixels. */
   phoneWidth: number
   /** Errors that the page's console or its scripts had. */
@@ -98,12 +100,25 @@ export async function visit(browser: Browser, url: string, timeoutMs: number, sh
     money: await text('#money'),
     sees: await text('#sees'),
   }
+  const kept = await page.evaluate(
+    () =>
+      new Promise<number>((resolve, reject) => {
+        const opening = indexedDB.open('sinter/blocks')
+        opening.onerror = () => reject(opening.error)
+        opening.onupgradeneeded = () => reject(new Error('the page keeps no blocks'))
+        opening.onsuccess = () => {
+          const counting = opening.result.transaction('files').objectStore('files').count()
+          counting.onsuccess = () => resolve(counting.result)
+          counting.onerror = () => reject(counting.error)
+        }
+      }),
+  )
   await page.emulateMedia({ colorScheme: 'dark' })
   await page.setViewportSize({ width: 360, height: 740 })
   const phoneWidth = await page.evaluate(() => document.documentElement.scrollWidth)
   await shoot('phone-dark')
   await page.close()
-  return { ...seen, steps, phoneWidth, errors }
+  return { ...seen, steps, kept, phoneWidth, errors }
 }
 
 /** Where the README's pictures lie. */
