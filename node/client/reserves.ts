@@ -1,6 +1,6 @@
 import type { Hex } from '../../protocol/bytes.ts'
-import { SinterError } from '../../protocol/errors.ts'
 import type { Chain } from '../chain/chain.ts'
+import { ensureBalance, type Funds } from '../chain/funds.ts'
 
 /** The account's units in the escrow, spent by one step at a time: two steps at once would both count on the same units. */
 export type Purse = {
@@ -18,8 +18,6 @@ export type SetAside = {
   /** It is no longer needed. */
   release(): void
 }
-
-type Funds = Pick<Chain, 'address' | 'balanceOf' | 'tokensOf' | 'deposit'>
 
 /** The purse of the chain's account. An account has one, shared by all that spend from its escrow balance. */
 export function createPurse(chain: Funds): Purse {
@@ -58,18 +56,6 @@ export function createPurse(chain: Funds): Purse {
       }
     },
   }
-}
-
-/** Moves what is missing from the account into the escrow. Throws `BALANCE_TOO_LOW` and the chain's codes. */
-async function ensureBalance(chain: Funds, needed: bigint): Promise<void> {
-  const address = chain.address!
-  const balance = await chain.balanceOf(address)
-  if (balance >= needed) return
-  const missing = needed - balance
-  const tokens = await chain.tokensOf(address)
-  if (tokens < missing)
-    throw new SinterError('BALANCE_TOO_LOW', `the escrow needs ${missing} base units more than ${address} has`)
-  await chain.deposit(missing)
 }
 
 /**

@@ -90,23 +90,19 @@ export function startDiscovery(init: DiscoveryInit): Discovery {
   /** Those that we dialled come first: their addresses are known to work, and who dials us does not choose them. */
   async function keep(): Promise<void> {
     if (init.known === undefined || connected() === 0) return
-    const connections = libp2p.getConnections()
-    const ours = connections
-      .filter(({ direction }) => direction === 'outbound')
-      .map(({ remoteAddr }) => remoteAddr.toString())
-    const dialled = new Set(
-      connections.filter(({ direction }) => direction === 'outbound').map((c) => c.remotePeer.toString()),
-    )
-    const theirs: string[] = []
-    for (const { remotePeer } of connections) {
-      if (dialled.has(remotePeer.toString()) || ours.length + theirs.length >= KEPT_PEERS) continue
-      const [address] = (await libp2p.peerStore.get(remotePeer)).addresses
-      if (address !== undefined) theirs.push(address.multiaddr.encapsulate(`/p2p/${remotePeer}`).toString())
+    const [ours, theirs] = [new Map<string, string>(), new Map<string, string>()]
+    for (const { direction, remoteAddr, remotePeer } of libp2p.getConnections())
+      if (direction === 'outbound') ours.set(remotePeer.toString(), remoteAddr.toString())
+    for (const peer of libp2p.getPeers()) {
+      if (ours.has(peer.toString()) || ours.size + theirs.size >= KEPT_PEERS) continue
+      const [address] = (await libp2p.peerStore.get(peer)).addresses
+      if (address !== undefined) theirs.set(peer.toString(), address.multiaddr.encapsulate(`/p2p/${peer}`).toString())
     }
-    const addresses = [...new Set([...ours, ...theirs])].sort()
-    if (addresses.join() === kept) return
-    await init.known.save([...new Set([...ours, ...theirs])])
-    kept = addresses.join()
+    const addresses = [...ours.values(), ...theirs.values()]
+    const now = addresses.toSorted().join()
+    if (now === kept) return
+    await init.known.save(addresses)
+    kept = now
   }
 
   /** Peers that a walk towards `key` turns up and that are not connected yet. */

@@ -7,15 +7,24 @@ import type { DrawVerdict } from '../../protocol/vote.ts'
 import type { BatchFacts } from '../attestation/place.ts'
 import { isCommitted } from '../chain/appeals.ts'
 import type { Chain } from '../chain/chain.ts'
+import { ensureBalance } from '../chain/funds.ts'
 import type { Batch } from '../chain/views.ts'
 import type { Log } from '../net/log.ts'
 
 export type ContestComponents = {
-  address: Hex
   networkId: Uint8Array
   chain: Pick<
     Chain,
-    'appeal' | 'appealBond' | 'balanceOf' | 'deposit' | 'params' | 'postAttestation' | 'posted' | 'rebut' | 'tokensOf'
+    | 'address'
+    | 'appeal'
+    | 'appealBond'
+    | 'balanceOf'
+    | 'deposit'
+    | 'params'
+    | 'postAttestation'
+    | 'posted'
+    | 'rebut'
+    | 'tokensOf'
   >
   /** Our own attestation as it was sealed; null when it is gone. */
   sealed(batch: Hex): Promise<Uint8Array | null>
@@ -35,7 +44,7 @@ export type Contester = {
 }
 
 export function createContester(components: ContestComponents): Contester {
-  const { address, networkId, chain, log } = components
+  const { networkId, chain, log } = components
   /** Verdicts that there is nothing more to do about: of this attempt. */
   const left = new Map<Hex, number>()
 
@@ -44,15 +53,6 @@ export function createContester(components: ContestComponents): Contester {
     if (!verdicts.includes('forged')) return true
     log.warn({ event: 'verdict.deserved', batch: id }, 'our own verifier finds the batch forged too: no appeal')
     return false
-  }
-
-  /** The bond lies in the escrow; what is missing is taken from the wallet. */
-  async function provide(bond: bigint): Promise<boolean> {
-    const missing = bond - (await chain.balanceOf(address))
-    if (missing <= 0n) return true
-    if ((await chain.tokensOf(address)) < missing) return false
-    await chain.deposit(missing)
-    return true
   }
 
   return {
@@ -77,18 +77,18 @@ export function createContester(components: ContestComponents): Contester {
         return
       }
       const bond = await chain.appealBond(id)
-      if (!(await provide(bond))) {
-        left.set(id, batch.attempt)
-        log.warn({ event: 'appeal.unfunded', batch: id, bond: bond.toString() }, 'no tokens for the bond of an appeal')
-        return
-      }
+      const named = { batch: id, bond: bond.toString() }
       try {
+        await ensureBalance(chain, bond)
         await chain.appeal(id)
-        log.warn({ event: 'verdict.appealed', batch: id, bond: bond.toString() }, 'verdict appealed')
+        log.warn({ event: 'verdict.appealed', ...named }, 'verdict appealed')
       } catch (error) {
-        // Every node there is has voted.
-        if (errorCode(error) !== 'CHAIN_CommitteeExhausted') throw error
+        const code = errorCode(error)
+        // Every node there is has voted, or there are no tokens for the bond.
+        if (code !== 'CHAIN_CommitteeExhausted' && code !== 'BALANCE_TOO_LOW') throw error
         left.set(id, batch.attempt)
+        if (code === 'BALANCE_TOO_LOW')
+          log.warn({ event: 'appeal.unfunded', ...named }, 'no tokens for the bond of an appeal')
       }
     },
   }

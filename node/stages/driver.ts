@@ -62,7 +62,7 @@ const AT_ONCE = 16
 export function createDriver(components: DriverComponents): Driver {
   const { address, networkId, chain, book, ballots, batcher, attester, voter, log } = components
   const { sealed } = attester
-  const contester = createContester({ address, networkId, chain, sealed, check: voter.check, log })
+  const contester = createContester({ networkId, chain, sealed, check: voter.check, log })
   const exhausted = new Set<Hex>()
   const finalSince = new Map<Hex, bigint>()
   const published = new Set<Hex>()

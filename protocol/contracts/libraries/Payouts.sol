@@ -13,10 +13,16 @@ library Payouts {
         IEscrow escrow,
         INodeRegistry registry,
         bytes32 batchId,
-        address[] calldata voters,
+        address[] memory voters,
         uint256 amount
-    ) external {
-        _payVoters(escrow, registry, batchId, voters, amount);
+    ) public {
+        uint256 each = amount / voters.length;
+        uint256 burned = amount - each * voters.length;
+        if (each > 0) {
+            for (uint256 i = 0; i < voters.length; i++) escrow.pay(batchId, registry.payoutOf(voters[i]), each);
+        }
+        if (burned > 0) escrow.burn(batchId, burned);
+        emit IBatches.VotersPaid(batchId, each, burned);
     }
 
     /// @param slashed base units of the lock that are lost.
@@ -50,14 +56,14 @@ library Payouts {
         }
         c.registry.unlock(c.batchId);
         if (voters.length == 0) {
-            while (appeals.length > 0) _returnLast(c.escrow, c.batchId, appeals);
+            returnBonds(c.escrow, c.batchId, appeals);
             // After silence it went back at once.
             if (b.attestation != 0) {
-                _returnPrepaid(c.escrow, c.batchId, b.provider, c.floor, c.auditFee, audits, ranges);
+                returnPrepaid(c.escrow, c.batchId, b.provider, c.floor, c.auditFee, audits, ranges);
             }
         } else {
             uint256 prepaid = c.floor + audits.length * c.auditFee;
-            _payVoters(c.escrow, c.registry, c.batchId, voters, rewarded + _takeBonds(appeals) + prepaid);
+            payVoters(c.escrow, c.registry, c.batchId, voters, rewarded + _takeBonds(appeals) + prepaid);
         }
     }
 
@@ -70,12 +76,16 @@ library Payouts {
         uint256 auditFee,
         IBatches.Audit[] storage audits,
         IBatches.RangeRecord[] storage ranges
-    ) external {
-        _returnPrepaid(escrow, batchId, provider, floor, auditFee, audits, ranges);
+    ) public {
+        if (floor > 0) escrow.pay(batchId, provider, floor);
+        if (auditFee == 0) return;
+        for (uint256 i = 0; i < audits.length; i++) {
+            escrow.pay(batchId, ranges[audits[i].range].consumer, auditFee);
+        }
     }
 
     /// @notice All bonds to those who laid them down.
-    function returnBonds(IEscrow escrow, bytes32 batchId, IBatches.Appeal[] storage appeals) external {
+    function returnBonds(IEscrow escrow, bytes32 batchId, IBatches.Appeal[] storage appeals) public {
         while (appeals.length > 0) _returnLast(escrow, batchId, appeals);
     }
 
@@ -87,38 +97,6 @@ library Payouts {
     /// @notice Adds to a list of voters.
     function append(address[] storage list, address[] calldata voters) external {
         for (uint256 i = 0; i < voters.length; i++) list.push(voters[i]);
-    }
-
-    function _payVoters(
-        IEscrow escrow,
-        INodeRegistry registry,
-        bytes32 batchId,
-        address[] memory voters,
-        uint256 amount
-    ) private {
-        uint256 each = amount / voters.length;
-        uint256 burned = amount - each * voters.length;
-        if (each > 0) {
-            for (uint256 i = 0; i < voters.length; i++) escrow.pay(batchId, registry.payoutOf(voters[i]), each);
-        }
-        if (burned > 0) escrow.burn(batchId, burned);
-        emit IBatches.VotersPaid(batchId, each, burned);
-    }
-
-    function _returnPrepaid(
-        IEscrow escrow,
-        bytes32 batchId,
-        address provider,
-        uint256 floor,
-        uint256 auditFee,
-        IBatches.Audit[] storage audits,
-        IBatches.RangeRecord[] storage ranges
-    ) private {
-        if (floor > 0) escrow.pay(batchId, provider, floor);
-        if (auditFee == 0) return;
-        for (uint256 i = 0; i < audits.length; i++) {
-            escrow.pay(batchId, ranges[audits[i].range].consumer, auditFee);
-        }
     }
 
     /// @dev Sum of the bonds, which belong to nobody then.
