@@ -251,8 +251,10 @@ contract Batches is BatchState, EIP712 {
         delete _voters[batchId];
         Payouts.returnBonds(escrow, batchId, _appeals[batchId]);
         uint256 votersPart = uint256(b.total) * _nuBps / BPS;
-        Payouts.payVoters(escrow, registry, batchId, voters, votersPart + _prepaid(batchId));
+        // First what the ranges bring in: what does not divide by the voters burns, and a token that called somebody then would let it collect
+        // shares that are not known yet.
         _divide(batchId, b, b.total - votersPart, openings);
+        Payouts.payVoters(escrow, registry, batchId, voters, votersPart + _prepaid(batchId));
         registry.unlock(batchId);
     }
 

@@ -171,8 +171,9 @@ contract Actors is World {
     }
 
     function commitNow(bytes32 batchId, address by) private {
+        bytes32 digest = attestationOf(batchId);
         vm.prank(by);
-        batches.commitAttestation(batchId, "attestation");
+        batches.commitAttestation(batchId, digest);
         recordSlot(batches.batchOf(batchId).committeeSlot);
     }
 
@@ -191,13 +192,21 @@ contract Actors is World {
         bytes32 verdicts = allOf(batchId, choice == 1 ? 5 : 1);
         IBatches.Opening[] memory openings = new IBatches.Opening[](0);
         if (choice >= 2) (verdicts, openings) = offTolerance(batchId, choice == 3);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
+        IBatches.SignedVote[] memory votes = votesFor(batchId, verdicts);
         if (!sitsFor(batchId)) return;
         beforeSettling();
         vm.prank(b.provider);
         batches.settle(batchId, votes, openings);
         seated(batchId, Benches.named(batchId, b.attempt, b.verdicts == 0 && !b.rebutted));
         if (verdicts == allOf(batchId, 1)) afterPaid(batchId);
+    }
+
+    function attestationOf(bytes32) internal view virtual returns (bytes32) {
+        return "attestation";
+    }
+
+    function votesFor(bytes32 batchId, bytes32 verdicts) internal view virtual returns (IBatches.SignedVote[] memory) {
+        return quorumVotes(batchId, verdicts);
     }
 
     /// @dev Whether the voters of `quorumVotes` can all answer for their votes.
