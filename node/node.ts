@@ -15,7 +15,7 @@ import { createTracer } from './attestation/tracer.ts'
 import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
 import { notPast, storedCursor } from './chain/cursor.ts'
-import { batchesDomain, escrowDomain } from './chain/eip712.ts'
+import { escrowDomain, votesDomain } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
 import { storedJournal } from './chain/stored-journal.ts'
@@ -44,6 +44,7 @@ import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
 import { enterRegistry, keepFloor } from './stages/entry.ts'
 import { gossipValidators } from './stages/gossip.ts'
+import { createPolls } from './stages/poll.ts'
 import { jobHandler } from './stages/session.ts'
 import { createUpkeep } from './stages/upkeep.ts'
 import { createVoter, type VoteInit } from './stages/vote.ts'
@@ -176,7 +177,10 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
 
     const book = createBatchBook()
     const ballots = createBallotBox()
-    const [votes, vouchers] = [batchesDomain(file), escrowDomain(file)]
+    const [votes, vouchers] = [votesDomain(file), escrowDomain(file)]
+    // A round stays what it is whatever becomes of blocks; that the slot it answers stays is what `minDelay` is for.
+    const depth = chain.drand ? 0 : confirmations
+    const polls = createPolls({ address: identity.address, chain, ballots, confirmations: depth, log })
     // Offers may arrive before the parts that answer them are ready; those pass by.
     let bidder: Bidder | null = null
     const gossip = gossipValidators({
@@ -187,6 +191,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       ballots,
       now,
       onOffer: (offer) => void bidder?.consider(offer),
+      onEquivocation: (proof) => void polls.accuse(proof),
     })
     const network = await createNetwork({
       identity,
@@ -284,14 +289,14 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         now,
         log,
       },
-      { commitMs: voteWindowMs / 12, patienceMs: voteWindowMs / 2, ...config.vote },
+      // A quarter of the time to commit is left to those who have waited for an attestation in vain.
+      { patienceMs: 750 * chain.params.commitWindow, ...config.vote },
     )
     const benches = createBenches({ address: identity.address, chain, store, log })
     const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
-      // A round stays what it is whatever becomes of blocks; that the slot it answers stays is what `minDelay` is for.
-      confirmations: chain.drand ? 0 : confirmations,
+      confirmations: depth,
       networkId: id,
       chain,
       book,
@@ -299,6 +304,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       batcher,
       attester,
       voter,
+      polls,
       gossip: network,
       attestation: gossip.shelf.get,
       keepAttestation: gossip.shelf.keep,

@@ -8,7 +8,7 @@ export type SigningDomain = { chainId: number; contract: Address }
 /** A consumer's acknowledgement of all receipts of a session up to `seq`, redeemable at the escrow. */
 export type VoucherFields = { session: Uint8Array; seq: bigint; cumulative: bigint; receipt: Uint8Array }
 
-/** A committee member's vote on a batch, as `Batches.settle` takes it. `verdicts` holds one byte per draw. */
+/** A committee member's vote on a batch. `verdicts` holds one byte per draw. */
 export type VoteFields = {
   batch: Uint8Array
   attempt: number
@@ -17,12 +17,18 @@ export type VoteFields = {
   digest: Uint8Array
 }
 
+/** What a committee member signs: `commitment` is `voteCommitment` of its vote. */
+export type CommitmentFields = { batch: Uint8Array; attempt: number; commitment: Uint8Array }
+
 const typeHash = (text: string): Uint8Array => keccak256(utf8(text))
 const word = (value: bigint): Uint8Array => bigintToBytes(value, 32)
 
 const DOMAIN_TYPE = typeHash('EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)')
 const VOUCHER_TYPE = typeHash('Voucher(bytes32 session,uint64 seq,uint256 cumulative,bytes32 receiptHash)')
-const VOTE_TYPE = typeHash('Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)')
+const VOTE_TYPE = typeHash(
+  'Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest,bytes32 salt,address voter)',
+)
+const COMMITMENT_TYPE = typeHash('VoteCommitment(bytes32 batch,uint8 attempt,bytes32 commitment)')
 const NAME = typeHash('Sinter')
 const VERSION = typeHash('1')
 
@@ -42,10 +48,34 @@ export function voucherDigest(domain: SigningDomain, voucher: VoucherFields): Ui
   return typedDigest(domain, keccak256(concat(VOUCHER_TYPE, session, word(seq), word(cumulative), receipt)))
 }
 
-/** `domain.contract` is the batches contract. */
-export function voteDigest(domain: SigningDomain, vote: VoteFields): Uint8Array {
+/**
+ * What a voter signs and publishes before anybody opens a vote: a hash of its vote under a salt (32 bytes). It has the voter in it, so whoever
+ * signs another's commitment has nothing to open.
+ */
+export function voteCommitment(vote: VoteFields, salt: Uint8Array, voter: Address): Uint8Array {
   const { batch, attempt, attestation, verdicts, digest } = vote
-  return typedDigest(domain, keccak256(concat(VOTE_TYPE, batch, word(BigInt(attempt)), attestation, verdicts, digest)))
+  return keccak256(
+    concat(VOTE_TYPE, batch, word(BigInt(attempt)), attestation, verdicts, digest, salt, addressWord(voter)),
+  )
+}
+
+/** `domain.contract` is the votes contract. */
+export function commitmentDigest(domain: SigningDomain, { batch, attempt, commitment }: CommitmentFields): Uint8Array {
+  return typedDigest(domain, keccak256(concat(COMMITMENT_TYPE, batch, word(BigInt(attempt)), commitment)))
+}
+
+/** A signature in the 64 bytes of ERC-2098: r, then s with the parity in its highest bit. */
+export function compactSignature(signature: Uint8Array): { r: Uint8Array; vs: Uint8Array } {
+  const vs = signature.slice(32, 64)
+  if (signature[64] === 28) vs[0]! |= 0x80
+  return { r: signature.slice(0, 32), vs }
+}
+
+/** Inverse of `compactSignature`. */
+export function expandSignature(r: Uint8Array, vs: Uint8Array): Uint8Array {
+  const s = vs.slice()
+  s[0]! &= 0x7f
+  return concat(r, s, Uint8Array.of(vs[0]! < 0x80 ? 27 : 28))
 }
 
 /** Signature in the form contracts take: v is 27 or 28. */

@@ -24,6 +24,7 @@ export const networkSchema = z.strictObject({
     beacon: address,
     batches: address,
     seats: address,
+    votes: address,
     canaries: address,
     strikes: address,
     prices: address,

@@ -1,5 +1,6 @@
-import { fromHex, toHex, u32 } from './bytes.ts'
-import type { VoteFields } from './eip712.ts'
+import { hmac } from '@noble/hashes/hmac.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { concat, fromHex, toHex, u32, utf8 } from './bytes.ts'
 import { SinterError } from './errors.ts'
 import { hash } from './hash.ts'
 import type { Address } from './signature.ts'
@@ -38,18 +39,12 @@ export function consequence(verdicts: Uint8Array, draws: number): string | null 
   return given.includes(VERDICT_CODES.forged) ? 'forged' : toHex(verdicts)
 }
 
-/** What a voter publishes first: a hash of its signed vote under a salt, so nobody can copy a vote that is not yet open. */
-export function voteCommitment(vote: VoteFields, signature: Uint8Array, salt: Uint8Array): Uint8Array {
-  return hash(
-    'vote-commitment',
-    vote.batch,
-    u32(vote.attempt),
-    vote.attestation,
-    vote.verdicts,
-    vote.digest,
-    signature,
-    salt,
-  )
+/**
+ * Salt of a voter's commitment, which nobody else can compute: HMAC-SHA256(private key, "sinter/1/vote-salt" ‖ batch ‖ u32 attempt). A node that has
+ * lost what it knew makes the same commitment again, and not a second one.
+ */
+export function voteSalt(privateKey: Uint8Array, batch: Uint8Array, attempt: number): Uint8Array {
+  return hmac(sha256, privateKey, concat(utf8('sinter/1/vote-salt'), batch, u32(attempt)))
 }
 
 /** The seed of a voter's own combination: its vote carries a digest of the coefficients it computed under this seed. */

@@ -14,6 +14,7 @@ import type { RoundSource } from './rounds.ts'
 import { openSteps, type Steps } from './steps.ts'
 import { openTransactor, type TransactOptions, type Transactor } from './transact.ts'
 import { openViews, type Views } from './views.ts'
+import { openPolls, type Polls } from './votes.ts'
 import {
   type BatchEvent,
   type EscrowEvent,
@@ -47,6 +48,7 @@ export type AwaitSlotOptions = { patienceMs?: number; signal?: AbortSignal }
 /** The network's contracts as functions. Hashes and ids are `0x` hex, addresses lower case, amounts base units. */
 export type Chain = Views &
   Steps &
+  Polls &
   Appeals & {
     network: NetworkFile
     params: NetworkParams
@@ -99,6 +101,7 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
   return {
     ...views,
     ...steps,
+    ...openPolls(client, network, transactor),
     ...openAppeals(client, network, transactor),
     network,
     params,

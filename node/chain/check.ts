@@ -13,6 +13,7 @@ import {
   seatsAbi,
   strikesAbi,
   tokenAbi,
+  votesAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
@@ -38,6 +39,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     beacon,
     batches,
     seats,
+    votes,
     canaries,
     strikes,
     prices,
@@ -67,15 +69,17 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     const facts = { genesis, period, roundsPerSlot: slotLength, minDelay, publicKey: key }
     await compare(beacon, drandBeaconAbi, facts, 'beacon')
   }
-  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, seats, referee, strikes }, 'batches')
+  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, seats, referee, strikes, votes }, 'batches')
   await compare(referee, refereeAbi, { batches, beacon, seats }, 'referee')
   await compare(strikes, strikesAbi, { batches }, 'strikes')
-  const { seatStake, seatWindow } = stated
+  const { seatStake, seatWindow, commitWindow } = stated
+  await compare(votes, votesAbi, { batches, seats, commitWindow }, 'votes')
   await compare(seats, seatsAbi, { registry, batches, seatStake, seatWindow }, 'seats')
   const { canaryWindow: revealWindow, canaryPeriod: period, canaryRewardBps: rewardBps } = stated
   const knows = { token, registry, batches, seats, revealWindow, period, rewardBps }
   await compare(canaries, canariesAbi, knows, 'canaries')
-  facts.push(['seats.isJudge(canaries)', await ask(seats, seatsAbi as Abi, 'isJudge', [canaries]), true])
+  for (const [name, judge] of Object.entries({ canaries, referee, votes }))
+    facts.push([`seats.isJudge(${name})`, await ask(seats, seatsAbi as Abi, 'isJudge', [judge]), true])
   await compare(emissions, emissionsAbi, { token, registry, prices, batches, capacity }, 'emissions')
   const { targetPpm, deltaBps } = stated
   await compare(prices, pricesAbi, { emissions, targetPpm, deltaBps }, 'prices')

@@ -18,6 +18,7 @@ import {
   seatsAbi,
   strikesAbi,
   tokenAbi,
+  votesAbi,
 } from '../../protocol/contracts/abi.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -53,7 +54,7 @@ export type DeployOptions = {
 const DEFAULT_FAUCET_FUND = 10n ** 21n
 
 /** What `Batches` calls. */
-const LIBRARIES = ['Audits', 'Ballots', 'Forfeits', 'Payouts', 'Ranges']
+const LIBRARIES = ['Audits', 'Forfeits', 'Payouts', 'Ranges']
 
 /** Bytecode of a contract in protocol/contracts/artifacts, with the addresses of the libraries that it calls. */
 export function bytecodeOf(name: string, libraries: Record<string, Address> = {}): Hex {
@@ -91,9 +92,9 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
-  const [batches, prices, emissions, seats, canaries, referee, strikes, drip] = [0, 1, 2, 3, 4, 5, 6, 7].map((i) =>
-    at(4 + LIBRARIES.length + i),
-  ) as [Address, Address, Address, Address, Address, Address, Address, Address]
+  const [batches, prices, emissions, seats, canaries, referee, strikes, votes, drip] = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(
+    (i) => at(4 + LIBRARIES.length + i),
+  ) as [Address, Address, Address, Address, Address, Address, Address, Address, Address]
   const p = params
   const keys = await pinnedKeys()
 
@@ -150,6 +151,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       seats,
       referee,
       strikes,
+      votes,
       batchParams,
     ]),
     deploy('PriceIndex', prices, pricesAbi as Abi, [emissions, p.targetPpm, p.deltaBps, classPrices(p)]),
@@ -166,7 +168,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       batches,
       p.seatStake,
       BigInt(p.seatWindow),
-      [canaries, referee],
+      [canaries, referee, votes],
     ]),
     deploy('Canaries', canaries, canariesAbi as Abi, [
       token,
@@ -179,6 +181,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     ]),
     deploy('Referee', referee, refereeAbi as Abi, [batches, beacon, seats, keys]),
     deploy('Strikes', strikes, strikesAbi as Abi, [batches, strikeParams(p)]),
+    deploy('Votes', votes, votesAbi as Abi, [batches, seats, BigInt(p.commitWindow)]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -195,6 +198,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       beacon,
       batches,
       seats,
+      votes,
       canaries,
       strikes,
       prices,

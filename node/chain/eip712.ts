@@ -2,11 +2,11 @@ import type { Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { fromHex } from '../../protocol/bytes.ts'
 import {
+  type CommitmentFields,
+  commitmentDigest,
   type SigningDomain,
   signTyped,
-  type VoteFields,
   type VoucherFields,
-  voteDigest,
   voucherDigest,
 } from '../../protocol/eip712.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
@@ -19,9 +19,9 @@ export const escrowDomain = ({ chainId, contracts }: NetworkFile): SigningDomain
 })
 
 /** Domain of votes. */
-export const batchesDomain = ({ chainId, contracts }: NetworkFile): SigningDomain => ({
+export const votesDomain = ({ chainId, contracts }: NetworkFile): SigningDomain => ({
   chainId,
-  contract: contracts.batches,
+  contract: contracts.votes,
 })
 
 /** 65 bytes; `key` is the consumer's. */
@@ -30,8 +30,8 @@ export function signVoucher(network: NetworkFile, key: Hex, voucher: VoucherFiel
 }
 
 /** 65 bytes; `key` is the committee member's operator key. */
-export function signVote(network: NetworkFile, key: Hex, vote: VoteFields): Uint8Array {
-  return signTyped(voteDigest(batchesDomain(network), vote), fromHex(key))
+export function signCommitment(network: NetworkFile, key: Hex, commitment: CommitmentFields): Uint8Array {
+  return signTyped(commitmentDigest(votesDomain(network), commitment), fromHex(key))
 }
 
 /** The owner's consent to be a node's payout address, as `NodeRegistry.register` takes it. `payoutKey` is the cold key. */

@@ -20,6 +20,7 @@ import {
   seatsAbi,
   strikesAbi,
   tokenAbi,
+  votesAbi,
 } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 
@@ -33,6 +34,7 @@ const ERRORS: Abi = [
   batchesAbi,
   seatsAbi,
   strikesAbi,
+  votesAbi,
   canariesAbi,
   emissionsAbi,
   faucetAbi,

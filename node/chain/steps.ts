@@ -33,8 +33,10 @@ export type Done = { tx: Hex; block: bigint; gasUsed: bigint }
 
 /** `IEscrow.Range`; `signature` is the consumer's voucher for `toSeq`. */
 export type RangeInput = { session: Hex; toSeq: bigint; cumulative: bigint; receiptHash: Hex; signature: Hex }
-/** `IBatches.SignedVote`; `verdicts` one byte per draw, the rest of the word zero. */
-export type SignedVoteInput = { verdicts: Hex; digest: Hex; signature: Hex }
+/** `IVotes.Commitment`. */
+export type CommitmentInput = { voter: Address; commitment: Hex }
+/** `IVotes.Vote`; `verdicts` one byte per draw, the rest of the word zero. */
+export type VoteInput = { place: bigint; verdicts: Hex; digest: Hex; salt: Hex }
 /** `IBatches.Opening`; `path` from the leaf up. */
 export type OpeningInput = {
   range: number
@@ -73,7 +75,8 @@ export type Steps = {
   audit(batchId: Hex, range: number, point: bigint): Promise<Done>
   anchorTrace(batchId: Hex, traceRoot: Hex): Promise<Done>
   commitAttestation(batchId: Hex, digest: Hex): Promise<Done>
-  settle(batchId: Hex, votes: SignedVoteInput[], openings: OpeningInput[]): Promise<Done>
+  /** @param committed all commitments of the attempt, in their order; `votes` by ascending place */
+  settle(batchId: Hex, committed: CommitmentInput[], votes: VoteInput[], openings: OpeningInput[]): Promise<Done>
   redraw(batchId: Hex): Promise<Done>
   expire(batchId: Hex): Promise<Done>
   finalize(batchId: Hex): Promise<Done>
@@ -205,7 +208,8 @@ export function openSteps(
     audit: async (batchId, range, point) => done(await onBatches('audit', batchId, BigInt(range), point)),
     anchorTrace: async (batchId, traceRoot) => done(await answer('anchorTrace', batchId, traceRoot)),
     commitAttestation: async (batchId, digest) => done(await answer('commitAttestation', batchId, digest)),
-    settle: async (batchId, votes, openings) => done(await onBatches('settle', batchId, votes, openings)),
+    settle: async (batchId, committed, votes, openings) =>
+      done(await onBatches('settle', batchId, committed, votes, openings)),
     redraw: async (batchId) => done(await onBatches('redraw', batchId)),
     expire: async (batchId) => done(await onBatches('expire', batchId)),
     finalize: async (batchId) => done(await onBatches('finalize', batchId)),

@@ -95,7 +95,10 @@ export type RegisteredNode = {
 export type StrikeRecord = { score: bigint; graceUntil: bigint; excludedUntil: bigint; strikes: bigint }
 
 /** A vote as a settling transaction carries it. */
-export type SettlingVote = { verdicts: Hex; digest: Hex; signature: Hex }
+export type Settlement = {
+  committed: { voter: Address; commitment: Hex }[]
+  votes: { place: bigint; verdicts: Hex; digest: Hex; salt: Hex }[]
+}
 
 /** Reads of the chain. All throw `CHAIN_…` errors (see errors.ts). */
 export type Views = {
@@ -135,8 +138,8 @@ export type Views = {
   quorate(batchId: Hex, voters: Address[]): Promise<boolean>
   /** What these votes weigh and what settles: members, or stake once the committee was redrawn. */
   standing(batchId: Hex, voters: Address[]): Promise<{ given: bigint; needed: bigint }>
-  /** The signed votes that a transaction settled with; null when it did not call the contract itself. */
-  settlement(transaction: Hex): Promise<SettlingVote[] | null>
+  /** The commitments and votes that a transaction settled with; null when it did not call the contract itself. */
+  settlement(transaction: Hex): Promise<Settlement | null>
   /** Timestamp (seconds) from which the seats of a bench can be released, and whether they are still held. */
   bench(bench: Hex): Promise<{ until: bigint; held: boolean }>
   strikes(provider: Address): Promise<StrikeRecord>
@@ -252,7 +255,7 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
       const { to, input } = await ask('settlement', client.getTransaction({ hash: transaction }))
       if (to?.toLowerCase() !== contracts.batches.toLowerCase()) return null
       const { functionName, args } = decodeFunctionData({ abi: batchesAbi, data: input })
-      return functionName === 'settle' ? args[1].map((vote) => ({ ...vote })) : null
+      return functionName === 'settle' ? lowerAddresses({ committed: [...args[1]], votes: [...args[2]] }) : null
     },
     deadline: (batchId) => ask('deadline', read({ ...batches, functionName: 'deadlineOf', args: [batchId] })),
     strikes: (provider) => ask('strikes', read({ ...strikes, functionName: 'recordOf', args: [provider] })),

@@ -1,9 +1,8 @@
 import { CID } from 'multiformats/cid'
 import type { Committer } from '../../circuits/commit.ts'
 import type { Verifier } from '../../circuits/verify.ts'
-import { fromHex, type Hex } from '../../protocol/bytes.ts'
-
-import { recoverTyped, type SigningDomain, voteDigest } from '../../protocol/eip712.ts'
+import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { commitmentDigest, recoverTyped, type SigningDomain, voteCommitment } from '../../protocol/eip712.ts'
 import type { Payload } from '../../protocol/envelope.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { judgeAttestation } from '../../protocol/rules/attestation.ts'
@@ -34,7 +33,10 @@ export type AttestationCheck = {
   seconds: number
 }
 
-/** The votes by which a batch was settled, their signatures checked here. `members` of the committee is what the chain says. */
+/**
+ * The votes by which a batch was settled, against the commitments that stood on chain before, whose signatures are checked here. `members` of the
+ * committee is what the chain says.
+ */
 export type QuorumCheck = { votes: number; members: number; ok: boolean }
 
 /** What a client checked of a batch by itself; null what it has not, or could not. */
@@ -53,11 +55,21 @@ export const checksOf = (batch: { id: Hex } | null, checks: Pick<BatchChecks, 'o
 export type BatchChecksComponents = {
   address: Address
   networkId: Uint8Array
-  /** Chain and escrow, chain and batches contract. */
+  /** Chain and escrow, chain and votes contract. */
   domains: { vouchers: SigningDomain; votes: SigningDomain }
   chain: Pick<
     Chain,
-    'node' | 'batch' | 'audits' | 'beaconValue' | 'network' | 'params' | 'committee' | 'standing' | 'settlement'
+    | 'node'
+    | 'batch'
+    | 'audits'
+    | 'beaconValue'
+    | 'network'
+    | 'params'
+    | 'committee'
+    | 'commitments'
+    | 'commitmentSignatures'
+    | 'standing'
+    | 'settlement'
   >
   streams: Pick<Streams, 'open'>
   /** Peers that may have attestations, by id. */
@@ -139,15 +151,35 @@ export function createBatchChecks(components: BatchChecksComponents): BatchCheck
     else log.warn(outcome, 'an attestation of ours is not valid')
   }
 
-  /** The votes that the settling transaction carried: signed, by members, about this attestation, of one consequence, enough. */
+  /** Every commitment that members signed and handed in for this attempt. */
+  async function commitmentsOf(id: Hex, attempt: number, sinceBlock: number): Promise<Map<Address, Hex>> {
+    const list = await chain.commitments(id, attempt, sinceBlock)
+    const signatures = new Map<Hex, Uint8Array>()
+    for (const tx of new Set(list.map((each) => each.tx))) {
+      const handedIn = await chain.commitmentSignatures(tx)
+      if (handedIn === null)
+        throw new SinterError('VOTES_HIDDEN', 'commitments were handed in through another contract')
+      for (const [commitment, signature] of handedIn) signatures.set(commitment, signature)
+    }
+    const signed = list.filter(({ voter, commitment: hex }) => {
+      const signature = signatures.get(hex)
+      const digest = commitmentDigest(domains.votes, { batch: fromHex(id), attempt, commitment: fromHex(hex) })
+      return signature !== undefined && recoverTyped(digest, signature, voter) === voter
+    })
+    return new Map(signed.map(({ voter, commitment }) => [voter, commitment]))
+  }
+
+  /** The votes that the settling transaction opened: committed and signed before, by members, about this attestation, of one consequence, enough. */
   async function tally(id: Hex, transaction: Hex): Promise<void> {
     const [batch, committee, audits] = await Promise.all([chain.batch(id), chain.committee(id), chain.audits(id)])
-    const votes = await chain.settlement(transaction)
-    if (votes === null) throw new SinterError('VOTES_HIDDEN', 'the batch was settled through another contract')
+    const settlement = await chain.settlement(transaction)
+    if (settlement === null) throw new SinterError('VOTES_HIDDEN', 'the batch was settled through another contract')
+    const { committed, votes } = settlement
+    const commitments = await commitmentsOf(id, batch.attempt, batch.anchorBlock)
     const draws = chain.params.draws + audits.length
     const voters = new Set<Address>()
     const outcomes = new Set<string | null>()
-    for (const { verdicts, digest, signature } of votes) {
+    for (const { place, verdicts, digest, salt } of votes) {
       const fields = {
         batch: fromHex(id),
         attempt: batch.attempt,
@@ -155,8 +187,9 @@ export function createBatchChecks(components: BatchChecksComponents): BatchCheck
         verdicts: fromHex(verdicts),
         digest: fromHex(digest),
       }
-      const voter = recoverTyped(voteDigest(domains.votes, fields), fromHex(signature))
-      if (voter !== null && committee.includes(voter)) voters.add(voter)
+      const voter = committed[Number(place)]?.voter
+      const said = voter !== undefined && toHex(voteCommitment(fields, fromHex(salt), voter)) === commitments.get(voter)
+      if (said && committee.includes(voter)) voters.add(voter)
       outcomes.add(consequence(fields.verdicts, draws))
     }
     const agreed = outcomes.size === 1 && !outcomes.has(null)

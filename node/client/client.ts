@@ -8,7 +8,7 @@ import type { Address } from '../../protocol/signature.ts'
 import { ignore } from '../../protocol/verdict.ts'
 import { createRootPool } from '../attestation/root-pool.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
-import { batchesDomain, escrowDomain } from '../chain/eip712.ts'
+import { escrowDomain, votesDomain } from '../chain/eip712.ts'
 import { checkCircuits } from '../circuits.ts'
 import type { Identity } from '../identity/identity.ts'
 import { createModelLibrary, type LoadedModel, type ModelLibrary } from '../model/load.ts'
@@ -195,7 +195,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
       createBatchChecks({
         address: identity.address,
         networkId: id,
-        domains: { vouchers: escrowDomain(file), votes: batchesDomain(file) },
+        domains: { vouchers: escrowDomain(file), votes: votesDomain(file) },
         chain,
         streams,
         others: () => network.subscribers('attestations'),

@@ -8,12 +8,13 @@ import type { Batch } from '../chain/views.ts'
 import type { Gossip } from '../net/gossip.ts'
 import type { Log } from '../net/log.ts'
 import type { Attester } from './attest.ts'
-import type { BallotBox, RevealedVote } from './ballot.ts'
+import type { BallotBox, Recorded, RevealedVote } from './ballot.ts'
 import type { Batcher } from './batch.ts'
 import type { AnchoredBatch, BatchBook } from './book.ts'
 import { createContester, postedMessage } from './contest.ts'
 import { factsOf, sampleOf } from './facts.ts'
 import { type BatchView, type Move, nextMove } from './move.ts'
+import type { Poll, Polls } from './poll.ts'
 import { toleranceOpenings } from './settle.ts'
 import type { Voter } from './vote.ts'
 
@@ -28,6 +29,7 @@ export type DriverComponents = {
   batcher: Batcher
   attester: Attester
   voter: Voter
+  polls: Polls
   gossip: Pick<Gossip, 'publish'>
   /** The attestation of a batch, once it has arrived here (or been made here). */
   attestation(batch: Hex): Opened<'attestation'> | null
@@ -60,7 +62,7 @@ export type Driver = {
 const AT_ONCE = 16
 
 export function createDriver(components: DriverComponents): Driver {
-  const { address, networkId, chain, book, ballots, batcher, attester, voter, log } = components
+  const { address, networkId, chain, book, ballots, batcher, attester, voter, polls, log } = components
   const { sealed } = attester
   const contester = createContester({ networkId, chain, sealed, check: voter.check, log })
   const exhausted = new Set<Hex>()
@@ -70,16 +72,16 @@ export function createDriver(components: DriverComponents): Driver {
   const turnOf = (id: Hex): number =>
     TURN_S * (1 + Number(bytesToBigint(hash('turn', fromHex(id), fromHex(address)).subarray(0, 4)) % BigInt(TURNS)))
 
-  async function majority({ id }: AnchoredBatch, { attempt }: Batch): Promise<RevealedVote[]> {
+  async function majority({ id }: AnchoredBatch, { attempt }: Batch, recorded: Recorded[]): Promise<RevealedVote[]> {
     const audits = await chain.audits(id)
-    return ballots.majority(fromHex(id), attempt, chain.params.draws + audits.length)
+    return ballots.majority(fromHex(id), attempt, chain.params.draws + audits.length, recorded)
   }
 
-  async function look(anchored: AnchoredBatch, batch: Batch): Promise<{ view: BatchView; members: Address[] }> {
+  async function look(anchored: AnchoredBatch, batch: Batch): Promise<{ view: BatchView; poll: Poll | null }> {
     const [head, deadline] = await Promise.all([chain.head(), chain.deadline(anchored.id)])
-    const seats = batch.status === 'committed' && deadline > 0n
-    const members = seats ? await chain.committee(anchored.id) : []
-    const voters = seats ? (await majority(anchored, batch)).map(({ voter }) => voter) : []
+    const atWork = batch.status === 'committed' && deadline > 0n
+    const poll = atWork ? await polls.look(anchored, batch, deadline, head) : null
+    const voters = poll?.closed ? (await majority(anchored, batch, poll.recorded)).map(({ voter }) => voter) : []
     const final = ['paid', 'untraced', 'slashed', 'abandoned'].includes(batch.status)
     const ranges = final ? await chain.ranges(anchored.id) : []
     if (final && !finalSince.has(anchored.id)) finalSince.set(anchored.id, head.timestamp)
@@ -93,23 +95,28 @@ export function createDriver(components: DriverComponents): Driver {
       confirmations: components.confirmations ?? 0,
       deadline,
       voteWindowS: chain.params.voteWindow,
+      commitWindowS: chain.params.commitWindow,
       pokeGraceS: chain.params.pokeGrace,
       abandonWindowS: chain.params.abandonWindow,
-      seated: members.includes(address),
+      seated: poll?.members.includes(address) ?? false,
+      poll,
       condemned: batch.status === 'slashPending' && BigInt(batch.verdicts) > 0n,
       quorum: voters.length > 0 && (await chain.quorate(anchored.id, voters)),
       exhausted: exhausted.has(anchored.id),
       uncollected: ranges.filter(({ collected }) => !collected).length,
       finalSince: finalSince.get(anchored.id) ?? head.timestamp,
     }
-    return { view, members }
+    return { view, poll }
   }
 
-  async function vote(anchored: AnchoredBatch, batch: Batch, members: Address[]): Promise<void> {
+  async function vote(anchored: AnchoredBatch, batch: Batch, poll: Poll): Promise<void> {
     const facts = await factsOf(chain, anchored, batch)
     if (facts === null) return
     if (components.attestation(anchored.id) === null) await components.fetchAttestation(anchored)
-    const panel = { attempt: batch.attempt, members: members.length, attestationDigest: fromHex(batch.attestation) }
+    const recorded = poll.recorded.find(({ voter: of }) => of === address)?.commitment ?? null
+    const { closed, sealed: isSealed } = poll
+    const attestationDigest = fromHex(batch.attestation)
+    const panel = { attempt: batch.attempt, attestationDigest, recorded, closed, sealed: isSealed }
     const message = components.attestation(anchored.id)?.message ?? (await posted(anchored, batch))
     await voter.attend(facts, panel, message)
   }
@@ -130,20 +137,22 @@ export function createDriver(components: DriverComponents): Driver {
     if (facts !== null) components.keepAttestation(await attester.attest(anchored.id, facts))
   }
 
-  async function settle(anchored: AnchoredBatch, batch: Batch): Promise<void> {
-    const votes = await majority(anchored, batch)
+  async function settle(anchored: AnchoredBatch, batch: Batch, { recorded }: Poll): Promise<void> {
+    const votes = await majority(anchored, batch, recorded)
     const sample = await sampleOf(chain, anchored, batch)
     const attestation = components.attestation(anchored.id)
     const openings =
       attestation === null
         ? []
         : toleranceOpenings(anchored, attestation.message, sample!.points, votes[0]!.vote.verdicts, networkId)
-    const signed = votes.map(({ vote: each, signature }) => ({
+    const opened = votes.map(({ voter: of, vote: each, salt }) => ({
+      place: BigInt(recorded.findIndex(({ voter: by }) => by === of)),
       verdicts: toHex(each.verdicts),
       digest: toHex(each.digest),
-      signature: toHex(signature),
+      salt: toHex(salt),
     }))
-    const { gasUsed } = await chain.settle(anchored.id, signed, openings)
+    const committed = recorded.map(({ voter: by, commitment }) => ({ voter: by, commitment }))
+    const { gasUsed } = await chain.settle(anchored.id, committed, opened, openings)
     log.info({ event: 'batch.settled', batch: anchored.id, votes: votes.length, gas: Number(gasUsed) }, 'batch settled')
   }
 
@@ -176,6 +185,7 @@ export function createDriver(components: DriverComponents): Driver {
     book.close(anchored.id)
     finalSince.delete(anchored.id)
     ballots.forget(fromHex(anchored.id))
+    polls.forget(anchored.id)
     const record = anchored.provider === address ? await batcher.record(anchored.id) : null
     if (record !== null) {
       await batcher.forget(record)
@@ -184,7 +194,7 @@ export function createDriver(components: DriverComponents): Driver {
     log.info({ event: 'batch.finished', batch: anchored.id, status: batch.status }, 'batch finished')
   }
 
-  async function act(move: Move, anchored: AnchoredBatch, batch: Batch, members: Address[]): Promise<void> {
+  async function act(move: Move, anchored: AnchoredBatch, batch: Batch, poll: Poll | null): Promise<void> {
     const { id } = anchored
     switch (move.do) {
       case 'wait':
@@ -197,9 +207,11 @@ export function createDriver(components: DriverComponents): Driver {
       case 'attest':
         return attest(anchored, batch)
       case 'vote':
-        return vote(anchored, batch, members)
+        return vote(anchored, batch, poll!)
+      case 'commit':
+        return polls.handIn(id, batch, poll!)
       case 'settle':
-        return settle(anchored, batch)
+        return settle(anchored, batch, poll!)
       case 'expire':
         await chain.expire(id)
         return
@@ -238,8 +250,8 @@ export function createDriver(components: DriverComponents): Driver {
   async function step(anchored: AnchoredBatch): Promise<void> {
     const batch = await chain.batch(anchored.id)
     await publishOwn(anchored, batch)
-    const { view, members } = await look(anchored, batch)
-    await act(nextMove(view), anchored, batch, members)
+    const { view, poll } = await look(anchored, batch)
+    await act(nextMove(view), anchored, batch, poll)
   }
 
   const busy = new Map<Hex, Promise<void>>()

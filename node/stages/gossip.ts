@@ -4,7 +4,7 @@ import { type Opened, open } from '../../protocol/envelope.ts'
 import type { Topic } from '../../protocol/limits.ts'
 import { judgeAttestation } from '../../protocol/rules/attestation.ts'
 import { judgeOffer, type Offer } from '../../protocol/rules/offer.ts'
-import { judgeVote, type VoteContext } from '../../protocol/rules/vote.ts'
+import { type Equivocation, judgeVote, type VoteContext } from '../../protocol/rules/vote.ts'
 import { accept } from '../../protocol/verdict.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Batch } from '../chain/views.ts'
@@ -16,11 +16,13 @@ import { bounded, remembered } from './seen.ts'
 export type GossipComponents = {
   networkId: Uint8Array
   chain: Pick<Chain, 'batch' | 'committee' | 'deadline'>
-  /** Chain and batches contract. */
+  /** Chain and votes contract. */
   votes: SigningDomain
   book: BatchBook
   ballots: BallotBox
   onOffer(offer: Offer): void
+  /** Told of voters that signed two votes. */
+  onEquivocation?(proof: Equivocation): void
   now(): number
 }
 
@@ -107,6 +109,7 @@ export function gossipValidators(components: GossipComponents): {
         panel,
         commitment: ballots.commitment,
         seen: votes.has,
+        equivocated: (proof) => components.onEquivocation?.(proof),
       })
       if (judged.action !== 'accept') return judged
       votes.set(judged.value.id, true)

@@ -1,4 +1,5 @@
 import type { Batch } from '../chain/views.ts'
+import type { Poll } from './poll.ts'
 
 /** What this node sees of one batch at one moment. Times in seconds of the chain's clock. */
 export type BatchView = {
@@ -15,12 +16,15 @@ export type BatchView = {
   confirmations: number
   /** End of the present state's window; 0 while the slot that opens it is not recorded, and in final states. */
   deadline: bigint
-  /** Length of the vote window, and of its first part, in which only the provider may settle. */
+  /** Length of the vote window, of its first part, in which members commit, and of the time after that in which only the provider may settle. */
   voteWindowS: number
+  commitWindowS: number
   pokeGraceS: number
   /** Time after the last vote window before a batch can be abandoned. */
   abandonWindowS: number
   seated: boolean
+  /** Where the committee's commitments stand; see poll.ts. Null while no committee is at work. */
+  poll: Pick<Poll, 'closes' | 'closed' | 'pending' | 'recorded'> | null
   /** A committee has condemned the batch: its provider may answer until the slash is due. @default false */
   condemned?: boolean
   /** The revealed votes that agree settle. */
@@ -41,6 +45,7 @@ export type Move =
         | 'trace'
         | 'attest'
         | 'vote'
+        | 'commit'
         | 'settle'
         | 'expire'
         | 'redraw'
@@ -68,13 +73,29 @@ const settled = (view: BatchView, slot: bigint): boolean =>
 const mayPoke = (view: BatchView, since: bigint): boolean => view.mine || view.now > since + BigInt(view.turnS)
 
 /**
+ * The provider hands in all commitments at once when they are all there. Else it hands in what there is after a quarter of the time, so that a
+ * member sees when its own has not arrived, and the rest in the last fifth. Others do it in turn when it does not, and a member for its own.
+ */
+function handsIn(view: BatchView): boolean {
+  const { poll, now, mine, commitWindowS } = view
+  if (poll === null || poll.closed || poll.pending.count === 0) return false
+  const begun = view.deadline - BigInt(view.voteWindowS)
+  if (poll.pending.all && mayPoke(view, begun + BigInt(view.pokeGraceS))) return true
+  const at = (share: number): bigint => begun + BigInt(Math.floor(commitWindowS * share))
+  const none = poll.recorded.length === 0
+  if (mine) return now >= at(none ? 0.25 : 0.8)
+  return poll.pending.own && (now >= at(0.9) || (!none && mayPoke(view, at(0.25))))
+}
+
+/**
  * A quorum settles also after the vote window: whoever delays the votes must not win another committee by it. Only where the quorum
  * could not be settled for a while (nobody has the openings) does the batch move on. The last committee votes until the end.
  */
 function committed(view: BatchView): Move {
   const { deadline, now } = view
   const end = deadline + BigInt(view.abandonWindowS)
-  const graceEnd = deadline - BigInt(view.voteWindowS - view.pokeGraceS)
+  if (handsIn(view)) return { do: 'commit' }
+  const graceEnd = (view.poll?.closes ?? deadline) + BigInt(view.pokeGraceS)
   const quorum = view.quorum && now <= end
   if (quorum && (view.mine || (now > graceEnd && mayPoke(view, graceEnd)))) return { do: 'settle' }
   const last = view.exhausted ? end : deadline

@@ -1,12 +1,17 @@
-import { randomBytes } from 'node:crypto'
 import { CID } from 'multiformats/cid'
 import type { Committer } from '../../circuits/commit.ts'
 import type { Verifier } from '../../circuits/verify.ts'
-import { toHex } from '../../protocol/bytes.ts'
-import { type SigningDomain, signTyped, type VoteFields, voteDigest } from '../../protocol/eip712.ts'
+import { type Hex, toHex } from '../../protocol/bytes.ts'
+import {
+  commitmentDigest,
+  type SigningDomain,
+  signTyped,
+  type VoteFields,
+  voteCommitment,
+} from '../../protocol/eip712.ts'
 import { type Payload, seal } from '../../protocol/envelope.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
-import { type DrawVerdict, packVerdicts, voteCommitment } from '../../protocol/vote.ts'
+import { type DrawVerdict, packVerdicts, voteSalt } from '../../protocol/vote.ts'
 import { FaultFound, type Finding } from '../attestation/faults.ts'
 import type { BatchFacts } from '../attestation/place.ts'
 import { type VerifyContext, verifyAttestation } from '../attestation/verify.ts'
@@ -22,7 +27,7 @@ export type VoteComponents = {
   networkId: Uint8Array
   /** Chain and escrow. */
   vouchers: SigningDomain
-  /** Chain and batches contract. */
+  /** Chain and votes contract. */
   votes: SigningDomain
   gossip: Pick<Gossip, 'publish'>
   library: ModelLibrary
@@ -38,8 +43,6 @@ export type VoteComponents = {
 }
 
 export type VoteInit = {
-  /** After its own commitment a voter waits this long for those of the others before it reveals (ms). @default 5_000 */
-  commitMs?: number
   /** From the first look at a batch until what has not been handed out counts as withheld (ms). @default 30_000 */
   patienceMs?: number
 }
@@ -47,14 +50,25 @@ export type VoteInit = {
 /** Where a seat stands. Persisted before anything signed leaves, so a restart repeats the same vote and never makes another. */
 type Seat = {
   vote: VoteFields
+  /** Of the commitment. */
   signature: Uint8Array
   salt: Uint8Array
-  committedAtMs: number
   committed: boolean
   revealed: boolean
 }
 
-export type Panel = { attempt: number; members: number; attestationDigest: Uint8Array }
+/**
+ * @param recorded this node's commitment as it stands on chain, null while there is none.
+ * @param closed nobody can commit any more.
+ * @param sealed no fork of a depth that is reckoned with can change that.
+ */
+export type Panel = {
+  attempt: number
+  attestationDigest: Uint8Array
+  recorded: Hex | null
+  closed: boolean
+  sealed: boolean
+}
 
 export type Voter = {
   /**
@@ -101,7 +115,7 @@ function cidOf(manifest: Uint8Array): CID {
 
 export function createVoter(components: VoteComponents, init: VoteInit = {}): Voter {
   const { identity, networkId, votes, ballots, store, log } = components
-  const { commitMs = 5_000, patienceMs = 30_000 } = init
+  const { patienceMs = 30_000 } = init
   const seats = store.table('votes', jsonCodec<Seat>())
   const firstLook = new Map<string, number>()
   const working = new Set<string>()
@@ -170,15 +184,15 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
 
   async function publish(seat: Seat, kind: 'commitment' | 'reveal'): Promise<void> {
     const { vote, signature, salt } = seat
-    const commitment = voteCommitment(vote, signature, salt)
+    const commitment = voteCommitment(vote, salt, identity.address)
     const { attestation, verdicts, digest } = vote
     const body =
       kind === 'commitment'
-        ? { case: 'commitment' as const, value: commitment }
-        : { case: 'reveal' as const, value: { attestation, verdicts, digest, signature, salt } }
+        ? { case: 'commitment' as const, value: { commitment, signature } }
+        : { case: 'reveal' as const, value: { attestation, verdicts, digest, salt } }
     const { bytes } = seal('vote', networkId, identity.privateKey, { batch: vote.batch, attempt: vote.attempt, body })
     const place = { voter: identity.address, batch: vote.batch, attempt: vote.attempt }
-    ballots.record(kind === 'commitment' ? { ...place, kind, commitment } : { ...place, kind, vote, signature })
+    ballots.record(kind === 'commitment' ? { ...place, kind, commitment, signature } : { ...place, kind, vote, salt })
     await components.gossip.publish('votes', bytes)
     log.info({ event: `vote.${kind}`, batch: toHex(vote.batch), verdicts: toHex(verdicts) }, `vote ${kind} published`)
   }
@@ -196,29 +210,30 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
       firstLook.set(key, since)
       const late = nowMs - since > patienceMs
       if (attestation === null && !late) return
+      // Too late for a vote of this attempt.
+      if (panel.closed && panel.recorded === null) return
       const vote = await judge(facts, panel, attestation, late)
-      const signature = signTyped(voteDigest(votes, vote), identity.privateKey)
-      seat = {
-        vote,
-        signature,
-        salt: randomBytes(32),
-        committedAtMs: components.now(),
-        committed: false,
-        revealed: false,
+      const salt = voteSalt(identity.privateKey, vote.batch, vote.attempt)
+      const commitment = voteCommitment(vote, salt, identity.address)
+      // Before this node lost what it knew it had said something else: a second commitment would cost a seat.
+      if (panel.recorded !== null && panel.recorded !== toHex(commitment)) {
+        log.warn({ event: 'vote.lost', batch: toHex(vote.batch) }, 'another vote of ours stands on chain')
+        return
       }
+      const { batch, attempt } = vote
+      const signature = signTyped(commitmentDigest(votes, { batch, attempt, commitment }), identity.privateKey)
+      seat = { vote, signature, salt, committed: false, revealed: false }
       await seats.put(key, seat)
     }
     if (!seat.committed) {
       await publish(seat, 'commitment')
-      await seats.put(key, { ...seat, committed: true, committedAtMs: components.now() })
-      // The reveal waits for the next look: sent in the same breath it could overtake the commitment and be ignored.
+      await seats.put(key, { ...seat, committed: true })
       return
     }
-    const all = ballots.commitments(seat.vote.batch, panel.attempt) >= panel.members
-    if (!seat.revealed && (all || components.now() - seat.committedAtMs >= commitMs)) {
-      await publish(seat, 'reveal')
-      await seats.put(key, { ...seat, revealed: true })
-    }
+    // Whoever sees a vote before everybody has committed can copy it. One that does not stand on chain counts for nothing.
+    if (seat.revealed || !panel.sealed || panel.recorded === null) return
+    await publish(seat, 'reveal')
+    await seats.put(key, { ...seat, revealed: true })
   }
 
   return {

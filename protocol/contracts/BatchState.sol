@@ -10,6 +10,7 @@ import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
 import {ISeats} from "./interfaces/ISeats.sol";
 import {IStrikes} from "./interfaces/IStrikes.sol";
+import {IVotes} from "./interfaces/IVotes.sol";
 import {Audits} from "./libraries/Audits.sol";
 
 /// @title What `Batches` keeps, what can be read of it, and the guards of its transitions
@@ -21,6 +22,7 @@ abstract contract BatchState is BatchParams {
     IReferee public immutable referee;
     ISeats public immutable seats;
     IStrikes public immutable strikes;
+    IVotes public immutable votes;
 
     mapping(bytes32 batchId => Batch) internal _batches;
     mapping(bytes32 batchId => RangeRecord[]) internal _ranges;
@@ -37,7 +39,8 @@ abstract contract BatchState is BatchParams {
         IEmissions emissions_,
         ISeats seats_,
         IReferee referee_,
-        IStrikes strikes_
+        IStrikes strikes_,
+        IVotes votes_
     ) {
         registry = registry_;
         escrow = escrow_;
@@ -46,6 +49,7 @@ abstract contract BatchState is BatchParams {
         referee = referee_;
         seats = seats_;
         strikes = strikes_;
+        votes = votes_;
     }
 
     // ---- views
@@ -100,6 +104,12 @@ abstract contract BatchState is BatchParams {
         bytes32 seed =
             keccak256(abi.encode("sinter/committee/1", beacon.value(b.committeeSlot), batchId, b.attempt));
         return registry.draw(seed, b.anchorBlock - 1, _seats(b.attempt), b.provider);
+    }
+
+    /// @inheritdoc IBatches
+    function panel(bytes32 batchId) external view returns (uint8, uint64, address[] memory) {
+        Batch storage b = _in(batchId, Status.Committed);
+        return (b.attempt, _recorded(b.committeeSlot), committee(batchId));
     }
 
     /// @inheritdoc IBatches

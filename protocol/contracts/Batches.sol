@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {BatchParams} from "./BatchParams.sol";
 import {BatchState} from "./BatchState.sol";
 import {IBatches} from "./interfaces/IBatches.sol";
@@ -12,8 +11,8 @@ import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
 import {ISeats} from "./interfaces/ISeats.sol";
 import {IStrikes} from "./interfaces/IStrikes.sol";
+import {IVotes} from "./interfaces/IVotes.sol";
 import {Audits} from "./libraries/Audits.sol";
-import {Ballots} from "./libraries/Ballots.sol";
 import {Benches} from "./libraries/Benches.sol";
 import {Forfeits} from "./libraries/Forfeits.sol";
 import {Payouts} from "./libraries/Payouts.sol";
@@ -21,7 +20,7 @@ import {Ranges} from "./libraries/Ranges.sol";
 import {Verdicts} from "./libraries/Verdicts.sol";
 
 /// @title Batches, documented in {IBatches}
-contract Batches is BatchState, EIP712 {
+contract Batches is BatchState {
     constructor(
         INodeRegistry registry_,
         IEscrow escrow_,
@@ -30,11 +29,11 @@ contract Batches is BatchState, EIP712 {
         ISeats seats_,
         IReferee referee_,
         IStrikes strikes_,
+        IVotes votes_,
         Params memory params_
     )
-        BatchState(registry_, escrow_, beacon_, emissions_, seats_, referee_, strikes_)
+        BatchState(registry_, escrow_, beacon_, emissions_, seats_, referee_, strikes_, votes_)
         BatchParams(params_)
-        EIP712("Sinter", "1")
     {}
 
     // ---- steps of the provider
@@ -97,25 +96,15 @@ contract Batches is BatchState, EIP712 {
     // ---- steps of everyone
 
     /// @inheritdoc IBatches
-    function settle(bytes32 batchId, SignedVote[] calldata votes, Opening[] calldata openings) external {
+    function settle(
+        bytes32 batchId,
+        IVotes.Commitment[] calldata committed,
+        IVotes.Vote[] calldata given,
+        Opening[] calldata openings
+    ) external {
         Batch storage b = _in(batchId, Status.Committed);
-        uint64 graceEnd = _recorded(b.committeeSlot) + _pokeGrace;
-        if (msg.sender != b.provider && block.timestamp < graceEnd) revert ProvidersGrace(graceEnd);
-        (bytes32 verdicts, address[] memory voters, bool silent) = _tally(batchId, b, votes);
-        // Whoever was heard before holds the bench that has the batch's id.
-        bytes32 bench = Benches.named(batchId, b.attempt, b.verdicts == 0 && !b.rebutted);
-        b.verdicts = verdicts;
-        bool forged = Verdicts.forged(verdicts, _drawCount(batchId));
-        b.status = forged ? Status.SlashPending : Status.Paid;
-        emit BatchSettled(batchId, b.status, verdicts, voters);
-        seats.take(bench, voters, forged ? uint64(block.timestamp) + _slashPending : 0);
-        if (forged) {
-            b.silent = silent;
-            Payouts.append(_voters[batchId], voters);
-            _scheduleSlash(batchId, b);
-        } else {
-            _accept(batchId, b, voters, openings);
-        }
+        (IVotes.Outcome memory o, bool silent) = _tally(batchId, b, committed, given);
+        if (_conclude(batchId, b, o, silent)) _accept(batchId, b, o.voters, openings);
     }
 
     /// @inheritdoc IBatches
@@ -231,19 +220,47 @@ contract Batches is BatchState, EIP712 {
 
     /// @dev Agreeing votes of enough members of the current committee who have something to lose. Others are left out rather than
     /// refused: else a voter whose stake is gone by then would take the quorum with it.
-    function _tally(bytes32 batchId, Batch storage b, SignedVote[] calldata votes)
-        private
-        view
-        returns (bytes32 verdicts, address[] memory voters, bool silent)
-    {
-        address[] memory members = committee(batchId);
-        if (votes.length == 0) revert NoQuorum(0, quorumOf(members.length));
-        Ballots.Question memory question =
-            Ballots.Question(_domainSeparatorV4(), batchId, b.attestation, b.attempt, b.rebutted, _drawCount(batchId));
-        (verdicts, voters, silent) = Ballots.tally(votes, members, question);
-        voters = seats.covered(voters);
-        (uint256 given, uint256 needed) = _standing(b, members, voters);
-        if (given < needed) revert NoQuorum(given, needed);
+    /// `silent`: the quorum needs votes that say that there was no attestation. One that does not cannot be voided by one of them.
+    function _tally(
+        bytes32 batchId,
+        Batch storage b,
+        IVotes.Commitment[] calldata committed,
+        IVotes.Vote[] calldata given
+    ) private view returns (IVotes.Outcome memory o, bool silent) {
+        o = votes.tally(
+            IVotes.Question(
+                batchId, b.attestation, b.attempt, b.rebutted, _recorded(b.committeeSlot), _drawCount(batchId)
+            ),
+            committed,
+            given
+        );
+        uint64 graceEnd = o.closedAt + _pokeGrace;
+        if (msg.sender != b.provider && block.timestamp < graceEnd) revert ProvidersGrace(graceEnd);
+        // Of a first committee only the number counts.
+        address[] memory members = b.attempt == 0 ? new address[](o.members) : committee(batchId);
+        o.voters = seats.covered(o.voters);
+        (uint256 weight, uint256 needed) = _standing(b, members, o.voters);
+        if (weight < needed) revert NoQuorum(weight, needed);
+        if (o.spoken.length < given.length) (weight, needed) = _standing(b, members, seats.covered(o.spoken));
+        silent = weight < needed;
+    }
+
+    /// @dev Notes a verdict and takes the seats of those who gave it. Whether the batch is paid.
+    function _conclude(bytes32 batchId, Batch storage b, IVotes.Outcome memory o, bool silent) private returns (bool) {
+        // To void the second of two verdicts would void the first, which found something.
+        bool seen = b.verdicts != 0 && !b.silent;
+        // Whoever was heard before holds the bench that has the batch's id.
+        bytes32 bench = Benches.named(batchId, b.attempt, b.verdicts == 0 && !b.rebutted);
+        b.verdicts = o.verdicts;
+        bool forged = Verdicts.forged(o.verdicts, _drawCount(batchId));
+        b.status = forged ? Status.SlashPending : Status.Paid;
+        emit BatchSettled(batchId, b.status, o.verdicts, o.voters);
+        seats.take(bench, o.voters, forged ? uint64(block.timestamp) + _slashPending : 0);
+        if (!forged) return true;
+        b.silent = silent && !seen;
+        Payouts.append(_voters[batchId], o.voters);
+        _scheduleSlash(batchId, b);
+        return false;
     }
 
     /// @dev Whoever appealed an earlier verdict was right.

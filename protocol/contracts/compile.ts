@@ -25,7 +25,7 @@ type CompilerOutput = {
 }
 
 /** Libraries that are contracts of their own, called by the contracts that they are linked into. */
-export const LIBRARIES = ['Audits', 'Ballots', 'Forfeits', 'Payouts', 'Ranges'] as const
+export const LIBRARIES = ['Audits', 'Forfeits', 'Payouts', 'Ranges'] as const
 
 /** Contract name, and the name of its typed ABI in abi.ts. */
 const DEPLOYED: Record<string, string> = {
@@ -36,6 +36,7 @@ const DEPLOYED: Record<string, string> = {
   DrandBeacon: 'drandBeaconAbi',
   Batches: 'batchesAbi',
   Seats: 'seatsAbi',
+  Votes: 'votesAbi',
   Canaries: 'canariesAbi',
   Strikes: 'strikesAbi',
   PriceIndex: 'pricesAbi',

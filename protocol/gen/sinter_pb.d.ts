@@ -943,11 +943,9 @@ export declare type VoteMessage = Message<"sinter.v1.VoteMessage"> & {
    */
   body: {
     /**
-     * hash of the reveal
-     *
-     * @generated from field: bytes commitment = 3;
+     * @generated from field: sinter.v1.VoteCommitment commitment = 3;
      */
-    value: Uint8Array;
+    value: VoteCommitment;
     case: "commitment";
   } | {
     /**
@@ -963,6 +961,31 @@ export declare type VoteMessage = Message<"sinter.v1.VoteMessage"> & {
  * Use `create(VoteMessageSchema)` to create a new message.
  */
 export declare const VoteMessageSchema: GenMessage<VoteMessage>;
+
+/**
+ * @generated from message sinter.v1.VoteCommitment
+ */
+export declare type VoteCommitment = Message<"sinter.v1.VoteCommitment"> & {
+  /**
+   * 32 bytes, hash of the vote
+   *
+   * @generated from field: bytes commitment = 1;
+   */
+  commitment: Uint8Array;
+
+  /**
+   * EIP-712, as commitVotes takes it; 65 bytes
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message sinter.v1.VoteCommitment.
+ * Use `create(VoteCommitmentSchema)` to create a new message.
+ */
+export declare const VoteCommitmentSchema: GenMessage<VoteCommitment>;
 
 /**
  * @generated from message sinter.v1.VoteReveal
@@ -988,16 +1011,9 @@ export declare type VoteReveal = Message<"sinter.v1.VoteReveal"> & {
   digest: Uint8Array;
 
   /**
-   * EIP-712, as settle takes it
-   *
-   * @generated from field: bytes signature = 4;
-   */
-  signature: Uint8Array;
-
-  /**
    * 32 bytes
    *
-   * @generated from field: bytes salt = 5;
+   * @generated from field: bytes salt = 4;
    */
   salt: Uint8Array;
 };

@@ -1,44 +1,72 @@
 import { equalBytes } from '../bytes.ts'
-import { recoverTyped, type SigningDomain, type VoteFields, voteDigest } from '../eip712.ts'
+import { commitmentDigest, recoverTyped, type SigningDomain, type VoteFields, voteCommitment } from '../eip712.ts'
 import { type Opened, open } from '../envelope.ts'
 import { MAX_VOTE_BYTES } from '../limits.ts'
 import type { Address } from '../signature.ts'
 import { ignore, reject } from '../verdict.ts'
-import { voteCommitment } from '../vote.ts'
 import { accepted, type Judged, oversized } from './judged.ts'
 
 export type Vote = { voter: Address; batch: Uint8Array; attempt: number } & (
-  | { kind: 'commitment'; commitment: Uint8Array }
-  | { kind: 'reveal'; vote: VoteFields; signature: Uint8Array }
+  | ({ kind: 'commitment' } & SignedCommitment)
+  | { kind: 'reveal'; vote: VoteFields; salt: Uint8Array }
 )
+
+/** A commitment and its voter's signature (65 bytes, EIP-712). */
+export type SignedCommitment = { commitment: Uint8Array; signature: Uint8Array }
+
+/** Two commitments that one voter signed for one attempt: what `Votes.proveEquivocation` takes. */
+export type Equivocation = { voter: Address; batch: Uint8Array; attempt: number; signed: SignedCommitment[] }
 
 export type VoteContext = {
   networkId: Uint8Array
-  /** Chain and batches contract of the network. */
+  /** Chain and votes contract of the network. */
   domain: SigningDomain
   /** Committee of the batch's present attempt, null while there is none. */
   panel(batch: Uint8Array): Promise<{ committee: Address[]; attempt: number; attestation: Uint8Array } | null>
   /** The commitment this voter published for that attempt, if any reached us. */
-  commitment(batch: Uint8Array, attempt: number, voter: Address): Uint8Array | null
+  commitment(batch: Uint8Array, attempt: number, voter: Address): SignedCommitment | null
   seen(id: Uint8Array): boolean
+  /** Told of a voter that committed to a second vote. */
+  equivocated?(proof: Equivocation): void
 }
 
-type Reveal = NonNullable<Opened<'vote'>['message']['body']['value']>
+type Body = Opened<'vote'>['message']['body']
+type Reveal = Extract<Body, { case: 'reveal' }>['value']
+type Commitment = Extract<Body, { case: 'commitment' }>['value']
 
-function judgeReveal(reveal: Exclude<Reveal, Uint8Array>, opened: Opened<'vote'>, context: VoteContext): Judged<Vote> {
+function judgeCommitment(
+  { commitment, signature }: Commitment,
+  opened: Opened<'vote'>,
+  context: VoteContext,
+): Judged<Vote> {
   const { batch, attempt } = opened.message
-  const { attestation, verdicts, digest, signature, salt } = reveal
+  const voter = opened.signer
+  // [REJECT] A commitment has 32 bytes.
+  if (commitment.length !== 32) return reject('VOTE_FIELDS')
+  // [REJECT] Its own signature is the voter's for this chain and this contract.
+  const digest = commitmentDigest(context.domain, { batch, attempt, commitment })
+  if (recoverTyped(digest, signature, voter) !== voter) return reject('VOTE_SIGNATURE')
+  const signed = { commitment, signature }
+  const known = context.commitment(batch, attempt, voter)
+  if (known === null) return accepted({ kind: 'commitment', voter, batch, attempt, ...signed })
+  const second = !equalBytes(known.commitment, commitment)
+  if (second) context.equivocated?.({ voter, batch, attempt, signed: [known, signed] })
+  // [IGNORE] A voter commits once; whatever comes later does not replace it.
+  return ignore('VOTE_COMMITTED_BEFORE')
+}
+
+function judgeReveal(reveal: Reveal, opened: Opened<'vote'>, context: VoteContext): Judged<Vote> {
+  const { batch, attempt } = opened.message
+  const { attestation, verdicts, digest, salt } = reveal
   // [REJECT] Attestation, verdicts, digest and salt have 32 bytes.
   for (const field of [attestation, verdicts, digest, salt]) if (field.length !== 32) return reject('VOTE_FIELDS')
   // [IGNORE] The commitment came first.
-  const commitment = context.commitment(batch, attempt, opened.signer)
-  if (commitment === null) return ignore('VOTE_NOT_COMMITTED')
+  const known = context.commitment(batch, attempt, opened.signer)
+  if (known === null) return ignore('VOTE_NOT_COMMITTED')
   // [IGNORE] The reveal is what was committed. A voter may have sent others another commitment: who passes its reveal on is not to blame.
   const vote = { batch, attempt, attestation, verdicts, digest }
-  if (!equalBytes(voteCommitment(vote, signature, salt), commitment)) return ignore('VOTE_COMMITMENT')
-  // [REJECT] The vote's own signature is the voter's for this chain and this contract.
-  if (recoverTyped(voteDigest(context.domain, vote), signature) !== opened.signer) return reject('VOTE_SIGNATURE')
-  return accepted({ kind: 'reveal', voter: opened.signer, batch, attempt, vote, signature })
+  if (!equalBytes(voteCommitment(vote, salt, opened.signer), known.commitment)) return ignore('VOTE_COMMITMENT')
+  return accepted({ kind: 'reveal', voter: opened.signer, batch, attempt, vote, salt })
 }
 
 /** Judges a gossiped vote. The caller records commitments and `id` as seen on acceptance only. */
@@ -62,18 +90,8 @@ export async function judgeVote(bytes: Uint8Array, context: VoteContext): Promis
   if (!panel.committee.includes(signer)) return reject('VOTE_NOT_ON_COMMITTEE')
   const { body } = message
   if (body.case === 'commitment') {
-    // [REJECT] A commitment has 32 bytes.
-    if (body.value.length !== 32) return reject('VOTE_FIELDS')
-    // [IGNORE] A voter commits once; whatever comes later does not replace it.
-    if (context.commitment(message.batch, message.attempt, signer) !== null) return ignore('VOTE_COMMITTED_BEFORE')
-    return accepted({
-      kind: 'commitment',
-      voter: signer,
-      batch: message.batch,
-      attempt: message.attempt,
-      commitment: body.value,
-      id,
-    })
+    const judged = judgeCommitment(body.value, opened, context)
+    return judged.action === 'accept' ? accepted({ ...judged.value, id }) : judged
   }
   // [REJECT] What is no commitment is a reveal.
   if (body.case !== 'reveal') return reject('VOTE_FIELDS')

@@ -1,9 +1,9 @@
 import { type Hex, toHex } from '../bytes.ts'
-import { type SigningDomain, signTyped, type VoteFields, voteDigest } from '../eip712.ts'
+import { commitmentDigest, type SigningDomain, signTyped, type VoteFields, voteCommitment } from '../eip712.ts'
 import { seal } from '../envelope.ts'
 import { MAX_ATTESTATION_BYTES, MAX_VOTE_BYTES } from '../limits.ts'
 import { attestationDigest } from '../rules/attestation.ts'
-import { packVerdicts, voteCommitment } from '../vote.ts'
+import { packVerdicts } from '../vote.ts'
 import {
   brokenEnvelopes,
   bytes,
@@ -94,11 +94,11 @@ function attestations(): Case[] {
   ]
 }
 
-const domain: SigningDomain = { chainId: CHAIN_ID, contract: contract('batches') }
+const domain: SigningDomain = { chainId: CHAIN_ID, contract: contract('votes') }
 
-type Ballot = { vote: VoteFields; signature: Uint8Array; salt: Uint8Array }
+type Ballot = { vote: VoteFields; salt: Uint8Array; voter: Person }
 
-function ballot(voter: Person, changes: Partial<VoteFields> = {}, under: SigningDomain = domain): Ballot {
+function ballot(voter: Person, changes: Partial<VoteFields> = {}): Ballot {
   const vote: VoteFields = {
     batch: bytes('batch'),
     attempt: 0,
@@ -107,23 +107,24 @@ function ballot(voter: Person, changes: Partial<VoteFields> = {}, under: Signing
     digest: bytes('digest'),
     ...changes,
   }
-  return { vote, signature: signTyped(voteDigest(under, vote), voter.key), salt: bytes('salt') }
+  return { vote, salt: bytes('salt'), voter }
 }
 
-const committed = ({ vote, signature, salt }: Ballot): Uint8Array => voteCommitment(vote, signature, salt)
+const committed = ({ vote, salt, voter }: Ballot): Uint8Array => voteCommitment(vote, salt, voter.address)
 
-const commitment = (voter: Person, value: Uint8Array, batch = bytes('batch'), attempt = 0, network = NETWORK_ID): Hex =>
-  toHex(seal('vote', network, voter.key, { batch, attempt, body: { case: 'commitment', value } }).bytes)
+type Place = { batch?: Uint8Array; attempt?: number; network?: Uint8Array; under?: SigningDomain }
 
-function reveal(voter: Person, { vote, signature, salt }: Ballot): Hex {
+function commitment(voter: Person, value: Uint8Array, place: Place = {}): Hex {
+  const { batch = bytes('batch'), attempt = 0, network = NETWORK_ID, under = domain } = place
+  const signature = signTyped(commitmentDigest(under, { batch, attempt, commitment: value }), voter.key)
+  const body = { case: 'commitment' as const, value: { commitment: value, signature } }
+  return toHex(seal('vote', network, voter.key, { batch, attempt, body }).bytes)
+}
+
+function reveal(voter: Person, { vote, salt }: Ballot): Hex {
   const { batch, attempt, attestation, verdicts, digest } = vote
-  return toHex(
-    seal('vote', NETWORK_ID, voter.key, {
-      batch,
-      attempt,
-      body: { case: 'reveal', value: { attestation, verdicts, digest, signature, salt } },
-    }).bytes,
-  )
+  const body = { case: 'reveal' as const, value: { attestation, verdicts, digest, salt } }
+  return toHex(seal('vote', NETWORK_ID, voter.key, { batch, attempt, body }).bytes)
 }
 
 function votes(): Case[] {
@@ -147,8 +148,6 @@ function votes(): Case[] {
     ...(changed && { context: changed }),
     expect,
   })
-  const elsewhere = ballot(b, {}, { ...domain, contract: contract('escrow') })
-  const otherChain = ballot(c, {}, { ...domain, chainId: 1 })
   const short = { ...ballot(b), salt: bytes('salt').subarray(1) }
   return [
     {
@@ -187,18 +186,36 @@ function votes(): Case[] {
         ),
         step('the commitment itself', commitment(a, committed(mine)), 'accept'),
         step('its reveal', reveal(a, mine), 'accept'),
-        step('the copier reveals the same', reveal(b, mine), 'reject VOTE_SIGNATURE'),
+        step('the copier reveals the same', reveal(b, mine), 'ignore VOTE_COMMITMENT'),
       ],
     },
     {
       rule: 'vote',
-      name: 'votes for another contract or chain',
+      name: 'commitments signed for another contract or chain, or by nobody',
       context,
       steps: [
-        step('committed to a vote for another contract', commitment(b, committed(elsewhere)), 'accept'),
-        step('revealed', reveal(b, elsewhere), 'reject VOTE_SIGNATURE'),
-        step('committed to a vote for another chain', commitment(c, committed(otherChain)), 'accept'),
-        step('revealed', reveal(c, otherChain), 'reject VOTE_SIGNATURE'),
+        step(
+          'for another contract',
+          commitment(b, committed(ballot(b)), { under: { ...domain, contract: contract('batches') } }),
+          'reject VOTE_SIGNATURE',
+        ),
+        step(
+          'for another chain',
+          commitment(c, committed(ballot(c)), { under: { ...domain, chainId: 1 } }),
+          'reject VOTE_SIGNATURE',
+        ),
+        step(
+          'without a signature',
+          toHex(
+            seal('vote', NETWORK_ID, b.key, {
+              batch: bytes('batch'),
+              attempt: 0,
+              body: { case: 'commitment', value: { commitment: committed(ballot(b)), signature: new Uint8Array() } },
+            }).bytes,
+          ),
+          'reject VOTE_SIGNATURE',
+        ),
+        step('as it should be', commitment(b, committed(ballot(b))), 'accept'),
       ],
     },
     {
@@ -210,22 +227,22 @@ function votes(): Case[] {
         step('in time', commitment(a, committed(mine)), 'accept', context),
         step(
           'on a batch that is not known',
-          commitment(a, committed(mine), bytes('batch', 1)),
+          commitment(a, committed(mine), { batch: bytes('batch', 1) }),
           'ignore COMMITTEE_UNKNOWN',
         ),
         step('by a node without a seat', commitment(stranger, committed(mine)), 'reject VOTE_NOT_ON_COMMITTEE'),
         step(
           'signed for another network',
-          commitment(b, committed(mine), bytes('batch'), 0, OTHER_NETWORK_ID),
+          commitment(b, committed(mine), { network: OTHER_NETWORK_ID }),
           'reject VOTE_NOT_ON_COMMITTEE',
         ),
         step(
           'for an attempt that is not yet',
-          commitment(b, committed(mine), bytes('batch'), 1),
+          commitment(b, committed(mine), { attempt: 1 }),
           'ignore VOTE_ATTEMPT',
         ),
         step('for an attempt that is over', commitment(b, committed(mine)), 'ignore VOTE_ATTEMPT', second),
-        step('for the present attempt', commitment(b, committed(mine), bytes('batch'), 1), 'accept'),
+        step('for the present attempt', commitment(b, committed(mine), { attempt: 1 }), 'accept'),
       ],
     },
     {
@@ -235,7 +252,7 @@ function votes(): Case[] {
       steps: [
         step(
           'a batch id of 31 bytes',
-          commitment(a, committed(mine), bytes('batch').subarray(1)),
+          commitment(a, committed(mine), { batch: bytes('batch').subarray(1) }),
           'reject VOTE_FIELDS',
         ),
         step('a commitment of 31 bytes', commitment(a, committed(mine).subarray(1)), 'reject VOTE_FIELDS'),
@@ -249,7 +266,7 @@ function votes(): Case[] {
           seal('vote', NETWORK_ID, a.key, {
             batch: bytes('batch'),
             attempt: 0,
-            body: { case: 'commitment', value: committed(mine) },
+            body: { case: 'commitment', value: { commitment: committed(mine), signature: new Uint8Array(65) } },
           }).envelope,
         ),
         ...sizes(MAX_VOTE_BYTES),

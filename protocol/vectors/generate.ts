@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { fromHex, toHex, u32 } from '../bytes.ts'
 import { jobChallenge } from '../challenge.ts'
 import { samplePoints } from '../draw.ts'
-import { voteDigest, voucherDigest } from '../eip712.ts'
+import { commitmentDigest, voteCommitment, voucherDigest } from '../eip712.ts'
 import { seal } from '../envelope.ts'
 import { hash, sha256 } from '../hash.ts'
 import { merkleTree } from '../merkle.ts'
@@ -14,7 +14,7 @@ import { sealFile } from '../sealed.ts'
 import { addressOf, publicKeyOf } from '../signature.ts'
 import { sumTree } from '../sum-tree.ts'
 import { ioRoot, jobRoot, jobTree } from '../trace.ts'
-import { packVerdicts, voteCommitment, voterSeed } from '../vote.ts'
+import { packVerdicts, voterSeed, voteSalt } from '../vote.ts'
 import { contract, NETWORK_ID } from './cases.ts'
 import { batchCases } from './cases-batch.ts'
 import { drandCases } from './cases-drand.ts'
@@ -73,6 +73,7 @@ function typed(): unknown {
     verdicts,
     digest: bytes('digest'),
   }
+  const commitment = voteCommitment(vote, bytes('salt'), domain.contract)
   return {
     domain,
     voucher: {
@@ -88,8 +89,11 @@ function typed(): unknown {
       attestation: toHex(vote.attestation),
       verdicts: toHex(verdicts),
       digest: toHex(vote.digest),
-      typedDigest: toHex(voteDigest(domain, vote)),
-      commitment: toHex(voteCommitment(vote, new Uint8Array(65).fill(1), bytes('salt'))),
+      voter: domain.contract,
+      salt: toHex(bytes('salt')),
+      commitment: toHex(commitment),
+      typedDigest: toHex(commitmentDigest(domain, { batch: vote.batch, attempt: vote.attempt, commitment })),
+      saltOfKey: toHex(voteSalt(bytes('key'), vote.batch, vote.attempt)),
       voterSeed: toHex(voterSeed(bytes('seed'), domain.contract)),
     },
   }
@@ -198,6 +202,7 @@ function networks(): unknown {
       batches: contract('batches'),
       prices: contract('prices'),
       seats: contract('seats'),
+      votes: contract('votes'),
       canaries: contract('canaries'),
       strikes: contract('strikes'),
       emissions: contract('emissions'),

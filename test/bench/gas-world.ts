@@ -1,10 +1,11 @@
 import type { Anvil } from '../../node/chain/anvil.ts'
 import { type Chain, openChain } from '../../node/chain/chain.ts'
 import { deployNetwork } from '../../node/chain/deploy.ts'
-import { signPayoutConsent, signVote, signVoucher } from '../../node/chain/eip712.ts'
+import { signCommitment, signPayoutConsent, signVoucher } from '../../node/chain/eip712.ts'
 import { devnetParams } from '../../node/chain/params.ts'
 import type { Done, RangeInput } from '../../node/chain/steps.ts'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { voteCommitment } from '../../protocol/eip712.ts'
 import { hash } from '../../protocol/hash.ts'
 import { addressOf, publicKeyOf } from '../../protocol/signature.ts'
 
@@ -20,6 +21,7 @@ export type SettlementCosts = Record<
   | 'record'
   | 'anchorTrace'
   | 'commit'
+  | 'commitVotes'
   | 'settle'
   | 'appeal'
   | 'collect'
@@ -116,21 +118,23 @@ export async function measureSettlement(
     const commit = await costs(await provider.commitAttestation(id, toHex(bytes('attestation'))))
     const { committeeSlot, attestation, attempt } = await provider.batch(id)
     slots.push(await record(committeeSlot))
-    const members = (await provider.committee(id)).slice(0, quorum)
+    const members = await provider.committee(id)
     const verdicts = `0x${verdict.repeat(DRAWS).padEnd(64, '0')}` as Hex
-    const votes = members.map((member) => {
-      const digest = bytes(member)
-      const fields = {
-        batch: fromHex(id),
-        attempt,
-        attestation: fromHex(attestation),
-        verdicts: fromHex(verdicts),
-        digest,
-      }
-      return { verdicts, digest: toHex(digest), signature: toHex(signVote(network, keys.get(member)!, fields)) }
+    const batch = fromHex(id)
+    // All members commit, a quorum is opened.
+    const cast = members.map((member, seat) => {
+      const [digest, salt] = [bytes(member), bytes(`salt ${member}`)]
+      const fields = { batch, attempt, attestation: fromHex(attestation), verdicts: fromHex(verdicts), digest }
+      const commitment = voteCommitment(fields, salt, member)
+      const signature = signCommitment(network, keys.get(member)!, { batch, attempt, commitment })
+      const vote = { place: BigInt(seat), verdicts, digest: toHex(digest), salt: toHex(salt) }
+      return { seat, commitment, signature, vote, committed: { voter: member, commitment: toHex(commitment) } }
     })
-    const settle = await costs(await provider.settle(id, votes, []))
-    return { id, anchor: await costs(done), slots, trace, commit, settle }
+    const commitVotes = await costs(await provider.commitVotes(id, attempt, cast))
+    const votes = cast.slice(0, quorum).map(({ vote }) => vote)
+    const list = cast.map(({ committed }) => committed)
+    const settle = await costs(await provider.settle(id, list, votes, []))
+    return { id, anchor: await costs(done), slots, trace, commit, commitVotes, settle }
   }
 
   /** One batch from anchor to collection. */
@@ -163,6 +167,7 @@ export async function measureSettlement(
     record: median([...one.slots, ...four.slots]),
     anchorTrace: one.trace,
     commit: one.commit,
+    commitVotes: one.commitVotes,
     settle: one.settle,
     appeal,
     collect: four.collect,

@@ -58,6 +58,8 @@ try {
     ['commit attestation', large.commit, ''],
     ['record a slot, header beacon', large.record, 'three per batch'],
     ['record a slot, drand beacon', drandRecord, 'three per batch, on chains without block randomness'],
+    ['commit_votes_5', small.commitVotes, 'all commitments of a committee at once'],
+    ['commit_votes_13', large.commitVotes, 'the same'],
     ['settle_5', small.settle, 'committee of 5, 4 votes'],
     ['settle_13', large.settle, 'committee of 13, 9 votes'],
     ['collect', large.collect, 'per range'],
@@ -89,7 +91,7 @@ try {
       large.anchorTrace,
       large.commit,
     ]
-    return { costs: sum(...steps, large.settle, times(large.collect, ranges)), ranges }
+    return { costs: sum(...steps, large.commitVotes, large.settle, times(large.collect, ranges)), ranges }
   }
   console.log('')
   console.log(

@@ -6,6 +6,7 @@ import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
 import {INodeRegistry} from "../../protocol/contracts/interfaces/INodeRegistry.sol";
+import {IVotes} from "../../protocol/contracts/interfaces/IVotes.sol";
 import {World} from "./World.sol";
 
 /// @dev Two consumers, two providers and a committee doing everything they may, in any order. No action may revert.
@@ -188,15 +189,17 @@ contract Actors is World {
     }
 
     function judge(bytes32 batchId, IBatches.Batch memory b, uint256 choice) private {
-        if (choice == 4) return nobodyVotes(batchId, b);
+        bool closed = vm.getBlockTimestamp() > batches.deadlineOf(batchId) - 20;
+        if (choice == 4 || closed && missingOf(batchId) != 0) return nobodyVotes(batchId, b);
+        // What some have committed to, they open.
+        if (votes.ballotOf(batchId).members != 0 && votes.ballotOf(batchId).attempt == b.attempt) choice = 0;
         bytes32 verdicts = allOf(batchId, choice == 1 ? 5 : 1);
         IBatches.Opening[] memory openings = new IBatches.Opening[](0);
         if (choice >= 2) (verdicts, openings) = offTolerance(batchId, choice == 3);
-        IBatches.SignedVote[] memory votes = votesFor(batchId, verdicts);
+        Said[] memory said = votesFor(batchId, verdicts);
         if (!sitsFor(batchId)) return;
         beforeSettling();
-        vm.prank(b.provider);
-        batches.settle(batchId, votes, openings);
+        settleAs(b.provider, batchId, said, openings);
         seated(batchId, Benches.named(batchId, b.attempt, b.verdicts == 0 && !b.rebutted));
         if (verdicts == allOf(batchId, 1)) afterPaid(batchId);
     }
@@ -205,7 +208,7 @@ contract Actors is World {
         return "attestation";
     }
 
-    function votesFor(bytes32 batchId, bytes32 verdicts) internal view virtual returns (IBatches.SignedVote[] memory) {
+    function votesFor(bytes32 batchId, bytes32 verdicts) internal view virtual returns (Said[] memory) {
         return quorumVotes(batchId, verdicts);
     }
 
@@ -217,12 +220,42 @@ contract Actors is World {
     }
 
     function seated(bytes32 batchId, bytes32 bench) private {
-        address[] memory members = batches.committee(batchId);
-        address[] memory voters = new address[](batches.quorumOf(members.length));
-        for (uint256 i = 0; i < voters.length; i++) voters[i] = members[i];
+        // All who committed: with these parameters nobody can be spared.
+        IVotes.Commitment[] memory list = committedOf(batchId);
+        address[] memory voters = new address[](list.length);
+        for (uint256 i = 0; i < voters.length; i++) voters[i] = list[i].voter;
         benches.push(bench);
         _voters[bench] = voters;
         held[bench] = voters.length;
+    }
+
+    /// @dev Some members commit before the others.
+    function commitVotes(uint256 which, uint256 mask) external {
+        for (uint256 i = 0; i < batchIds.length; i++) {
+            bytes32 batchId = batchIds[(which % batchIds.length + i) % batchIds.length];
+            if (status(batchId) != IBatches.Status.Committed) continue;
+            if (vm.getBlockTimestamp() > batches.deadlineOf(batchId) - 20) continue;
+            Said[] memory all = quorumVotes(batchId, allOf(batchId, 1));
+            Said[] memory some = new Said[](all.length);
+            uint256 count = 0;
+            for (uint256 j = 0; j < all.length; j++) if (mask >> j & 1 == 1) some[count++] = all[j];
+            assembly ("memory-safe") {
+                mstore(some, count)
+            }
+            return cast(batchId, some);
+        }
+    }
+
+    /// @dev Of a batch that nobody else knows: whatever a voter is asked, it signs one answer.
+    function equivocate(uint256 which) external {
+        uint256 key = 1 + which % NODES;
+        if (which % 8 != 0 || registry.freeStake(vm.addr(key)) < SEAT) return;
+        bytes32 batchId = keccak256(abi.encode(which, vm.getBlockTimestamp()));
+        IVotes.Signature memory one = signedCommitment(batchId, 0, key, "one");
+        IVotes.Signature memory other = signedCommitment(batchId, 0, key, "other");
+        if (seats.benchOf(keccak256(abi.encode("sinter/equivocation/1", batchId, uint8(0), vm.addr(key)))).until != 0) return;
+        vm.prank(holders[1 + which % 4]);
+        votes.proveEquivocation(batchId, 0, one, other);
     }
 
     function slashSeat(uint256 which, uint256 seat, uint256 rewardBps) external {

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {IVotes} from "../../protocol/contracts/interfaces/IVotes.sol";
 import {World} from "./World.sol";
 
 /// @dev Attacks that succeeded against earlier versions of the contracts, kept so that they never do again.
@@ -20,9 +21,14 @@ contract AttacksTest is World {
         for (uint256 key = 1; key <= NODES; key++) _keys[vm.addr(key)] = key;
     }
 
+    function keyOf(address operator) internal view override returns (uint256) {
+        uint256 key = _keys[operator];
+        return key == 0 ? super.keyOf(operator) : key;
+    }
+
     function chill() private {
-        address[5] memory all =
-            [address(registry), address(batches), address(escrow), address(token), address(beacon)];
+        address[6] memory all =
+            [address(registry), address(batches), address(escrow), address(token), address(beacon), address(votes)];
         for (uint256 i = 0; i < all.length; i++) vm.cool(all[i]);
     }
 
@@ -30,10 +36,11 @@ contract AttacksTest is World {
         if (used > TRANSACTION_GAS) revert Differs("gas", used, TRANSACTION_GAS);
     }
 
-    function crowdVotes(bytes32 batchId, bytes32 verdicts) private view returns (IBatches.SignedVote[] memory votes) {
-        address[] memory members = batches.committee(batchId);
-        votes = new IBatches.SignedVote[](batches.quorumOf(members.length));
-        for (uint256 i = 0; i < votes.length; i++) votes[i] = vote(batchId, _keys[members[i]], verdicts);
+    function crowdCommitments(bytes32 batchId, Said[] memory said) private view returns (IVotes.Signed[] memory list) {
+        list = new IVotes.Signed[](said.length);
+        for (uint256 i = 0; i < said.length; i++) {
+            list[i] = entry(batchId, i, said[i].key, commitmentOf(batchId, said[i]));
+        }
     }
 
     /// @dev A forger whose batch is before its committee registers nodes until nobody can pay for a draw any more: no
@@ -52,9 +59,8 @@ contract AttacksTest is World {
         // The crowd came after the anchor: the five of then are all there is.
         recordSlot(batches.batchOf(batchId).committeeSlot);
         eq(batches.committee(batchId).length, NODES - 1, "members");
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, FORGED);
-        vm.prank(provider);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = quorumVotes(batchId, FORGED);
+        settleAs(provider, batchId, said);
         requireStatus(batchId, IBatches.Status.SlashPending);
     }
 
@@ -70,12 +76,25 @@ contract AttacksTest is World {
             batches.redraw(batchId);
             recordSlot(batches.batchOf(batchId).committeeSlot);
         }
-        IBatches.SignedVote[] memory votes = crowdVotes(batchId, FORGED);
-        eq(votes.length, 85, "votes");
+        Said[] memory said = quorumVotes(batchId, FORGED);
+        eq(said.length, 85, "votes");
+        IVotes.Signed[] memory list = crowdCommitments(batchId, said);
+        uint8 attempt = batches.batchOf(batchId).attempt;
+        chill();
+        uint256 before = gasleft();
+        votes.commitVotes(batchId, attempt, list);
+        underTheLimit(before - gasleft());
+        IVotes.Commitment[] memory committed = new IVotes.Commitment[](85);
+        IVotes.Vote[] memory given = new IVotes.Vote[](85);
+        for (uint256 i = 0; i < 85; i++) {
+            committed[i] = IVotes.Commitment(vm.addr(said[i].key), list[i].commitment);
+            given[i] = IVotes.Vote(i, said[i].verdicts, said[i].digest, saltOf(said[i].key));
+        }
+        skip(COMMIT_WINDOW + 1);
         chill();
         vm.prank(provider);
-        uint256 before = gasleft();
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        before = gasleft();
+        batches.settle(batchId, committed, given, new IBatches.Opening[](0));
         underTheLimit(before - gasleft());
         skip(31);
         chill();
@@ -131,21 +150,18 @@ contract AttacksTest is World {
             recordSlot(batches.batchOf(batchId).committeeSlot);
         }
         eq(batches.committee(batchId).length, 45, "all sit");
-        IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](40);
-        for (uint256 i = 0; i < 40; i++) votes[i] = vote(batchId, 1_000 + i, VALID);
+        Said[] memory said = new Said[](40);
+        for (uint256 i = 0; i < 40; i++) said[i] = vote(1_000 + i, VALID);
         uint256 needed = uint256(5 * 205_000 ether + 40_000 ether) * 2 / 3;
-        vm.prank(provider);
-        vm.expectRevert(abi.encodeWithSelector(IBatches.NoQuorum.selector, 40_000 ether, needed));
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        settleRefused(provider, batchId, said, abi.encodeWithSelector(IBatches.NoQuorum.selector, 40_000 ether, needed));
         // Four of the five with 96% of the stake are one, and the crowd's silence keeps nobody from it.
-        votes = new IBatches.SignedVote[](4);
+        said = new Said[](4);
         address[] memory voters = new address[](4);
-        for (uint256 i = 0; i < 4; i++) (votes[i], voters[i]) = (vote(batchId, 2 + i, FORGED), vm.addr(2 + i));
+        for (uint256 i = 0; i < 4; i++) (said[i], voters[i]) = (vote(2 + i, FORGED), vm.addr(2 + i));
         (uint256 given, uint256 wanted) = batches.standing(batchId, voters);
         eq(given, 820_000 ether, "given");
         eq(wanted, needed, "wanted");
-        vm.prank(provider);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        settleAs(provider, batchId, said);
         requireStatus(batchId, IBatches.Status.SlashPending);
     }
 
@@ -161,11 +177,9 @@ contract AttacksTest is World {
         skip(61);
         batches.redraw(batchId);
         recordSlot(batches.batchOf(batchId).committeeSlot);
-        IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](1);
-        votes[0] = vote(batchId, 2, VALID);
-        vm.prank(provider);
-        vm.expectRevert(abi.encodeWithSelector(IBatches.NoQuorum.selector, 1, 2));
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = new Said[](1);
+        said[0] = vote(2, VALID);
+        settleRefused(provider, batchId, said, abi.encodeWithSelector(IBatches.NoQuorum.selector, 1, 2));
     }
 
     /// @dev A forger shows its attestation to one member only: that one finds draw 1 forged, the other finds nothing and
@@ -173,11 +187,10 @@ contract AttacksTest is World {
     function test_anAttestationShownToHalfOfTheCommitteeDoesNotDivideIt() public {
         bytes32 batchId = judged(100 ether);
         address[] memory members = batches.committee(batchId);
-        IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](2);
-        votes[0] = vote(batchId, keyOf(members[0]), FORGED);
-        votes[1] = vote(batchId, keyOf(members[1]), hex"05050505");
-        vm.prank(provider);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = new Said[](2);
+        said[0] = vote(keyOf(members[0]), FORGED);
+        said[1] = vote(keyOf(members[1]), hex"05050505");
+        settleAs(provider, batchId, said);
         requireStatus(batchId, IBatches.Status.SlashPending);
         eq(batches.batchOf(batchId).verdicts, FORGED, "the first vote's");
         uint256 supply = token.totalSupply();
@@ -190,30 +203,24 @@ contract AttacksTest is World {
     function test_onlyForgedVotesAgreeWithoutBeingEqual() public {
         bytes32 batchId = judged(100 ether);
         address[] memory members = batches.committee(batchId);
-        IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](2);
-        votes[0] = vote(batchId, keyOf(members[0]), FORGED);
-        refused(batchId, votes, members[1], VALID, abi.encodeWithSelector(IBatches.VerdictsDiffer.selector, 1));
-        refused(batchId, votes, members[1], hex"05040101", abi.encodeWithSelector(IBatches.BadVerdict.selector, 1));
-        votes[0] = vote(batchId, keyOf(members[0]), VALID);
-        refused(batchId, votes, members[1], FORGED, abi.encodeWithSelector(IBatches.VerdictsDiffer.selector, 1));
-        votes[0] = vote(batchId, keyOf(members[0]), hex"02010101");
-        refused(batchId, votes, members[1], VALID, abi.encodeWithSelector(IBatches.VerdictsDiffer.selector, 1));
-        // The same member in two words is still one member.
-        votes[0] = vote(batchId, keyOf(members[0]), FORGED);
-        bytes memory twice = abi.encodeWithSelector(IBatches.VotedTwice.selector, members[0]);
-        refused(batchId, votes, members[0], hex"05050505", twice);
+        Said[] memory said = new Said[](2);
+        said[0] = vote(keyOf(members[0]), FORGED);
+        refused(batchId, said, members[1], VALID, abi.encodeWithSelector(IVotes.VerdictsDiffer.selector, 1));
+        refused(batchId, said, members[1], hex"05040101", abi.encodeWithSelector(IBatches.BadVerdict.selector, 1));
+        said[0] = vote(keyOf(members[0]), VALID);
+        refused(batchId, said, members[1], FORGED, abi.encodeWithSelector(IVotes.VerdictsDiffer.selector, 1));
+        said[0] = vote(keyOf(members[0]), hex"02010101");
+        refused(batchId, said, members[1], VALID, abi.encodeWithSelector(IVotes.VerdictsDiffer.selector, 1));
     }
 
     function refused(
         bytes32 batchId,
-        IBatches.SignedVote[] memory votes,
+        Said[] memory said,
         address member,
         bytes32 verdicts,
         bytes memory err
     ) private {
-        votes[1] = vote(batchId, keyOf(member), verdicts);
-        vm.prank(provider);
-        vm.expectRevert(err);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        said[1] = vote(keyOf(member), verdicts);
+        settleRefused(provider, batchId, said, err);
     }
 }

@@ -56,10 +56,8 @@ contract AuditsTest is World, NaiveTree {
         bytes32 batchId = anchorFive();
         name(batchId, consumer, 0, 5 ether);
         toCommittee(batchId);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, VALID);
-        vm.prank(provider);
-        revertsWith(abi.encodeWithSelector(IBatches.BadVerdict.selector, 4));
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = quorumVotes(batchId, VALID);
+        settleRefused(provider, batchId, said, abi.encodeWithSelector(IBatches.BadVerdict.selector, 4));
     }
 
     function test_onlyTheConsumerNamesOnlyItsOwnJobsOnceEach() public {
@@ -170,10 +168,9 @@ contract AuditsTest is World, NaiveTree {
         uint256 held = escrow.balanceOf(consumer);
         IBatches.Opening[] memory openings = new IBatches.Opening[](1);
         openings[0] = openingOf(levels, 2, PRICE);
-        IBatches.SignedVote[] memory votes =
+        Said[] memory said =
             quorumVotes(batchId, 0x0101010102000000000000000000000000000000000000000000000000000000);
-        vm.prank(provider);
-        batches.settle(batchId, votes, openings);
+        settleAs(provider, batchId, said, openings);
         for (uint256 i = 0; i < 2; i++) batches.collect(batchId, i);
         eq(escrow.balanceOf(consumer) - held, PRICE, "its fee came back");
         // 50 tokens of fees, 1.5 for the voters, 2.5 to burn; one draw of four forfeits 1.5 · 50 / 4.

@@ -6,6 +6,7 @@ import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IBeacon} from "../../protocol/contracts/interfaces/IBeacon.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
 import {INodeRegistry} from "../../protocol/contracts/interfaces/INodeRegistry.sol";
+import {IVotes} from "../../protocol/contracts/interfaces/IVotes.sol";
 import {World} from "./World.sol";
 
 /// @dev The ordinary life of a batch, and what each step refuses.
@@ -139,54 +140,42 @@ contract BatchesTest is World {
 
     function test_onlyTheProviderSettlesDuringGraceThenAnyone() public {
         bytes32 batchId = judged(1 ether);
-        uint64 until = beacon.recordedAt(batches.batchOf(batchId).committeeSlot) + 10;
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, VALID);
-        vm.expectRevert(abi.encodeWithSelector(IBatches.ProvidersGrace.selector, until));
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = quorumVotes(batchId, VALID);
+        skip(5);
+        castAll(batchId, said);
+        // It runs from the last commitment: before that, nobody could have settled.
+        uint64 until = uint64(vm.getBlockTimestamp() + 10);
+        settleRefused(address(this), batchId, said, abi.encodeWithSelector(IBatches.ProvidersGrace.selector, until));
+        vm.warp(until - 1);
+        settleRefused(address(this), batchId, said, abi.encodeWithSelector(IBatches.ProvidersGrace.selector, until));
         vm.warp(until);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        IVotes.Commitment[] memory list = committedOf(batchId);
+        batches.settle(batchId, list, opened(batchId, said), new IBatches.Opening[](0));
         vm.expectRevert(wrong(batchId, IBatches.Status.Paid));
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        batches.settle(batchId, list, new IVotes.Vote[](0), new IBatches.Opening[](0));
     }
 
-    function refusedVotes(bytes32 batchId, IBatches.SignedVote[] memory votes, bytes memory err) private {
-        vm.prank(provider);
-        vm.expectRevert(err);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
-    }
-
-    function test_votesMustBeEqualDistinctAndOfTheCommittee() public {
+    function test_votesThatDifferOrAreTooFewSettleNothing() public {
         bytes32 batchId = judged(1 ether);
-        bytes32 other = judged(1 ether);
         address[] memory members = batches.committee(batchId);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, VALID);
-        IBatches.SignedVote[] memory one = new IBatches.SignedVote[](1);
-        one[0] = votes[0];
-        refusedVotes(batchId, one, abi.encodeWithSelector(IBatches.NoQuorum.selector, 1, 2));
-        votes[1] = votes[0];
-        refusedVotes(batchId, votes, abi.encodeWithSelector(IBatches.VotedTwice.selector, members[0]));
-        votes[1] = vote(batchId, keyOf(members[1]), FORGED);
-        refusedVotes(batchId, votes, abi.encodeWithSelector(IBatches.VerdictsDiffer.selector, 1));
-        votes[1] = vote(batchId, 1, VALID);
-        refusedVotes(batchId, votes, abi.encodeWithSelector(IBatches.NotInCommittee.selector, provider));
-        votes[1].signature = "";
-        refusedVotes(batchId, votes, abi.encodeWithSelector(IBatches.NotInCommittee.selector, address(0)));
-        // A vote on another batch recovers a stranger.
-        votes[1] = vote(other, keyOf(members[1]), VALID);
-        vm.prank(provider);
-        vm.expectPartialRevert(IBatches.NotInCommittee.selector);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = quorumVotes(batchId, VALID);
+        Said[] memory one = new Said[](1);
+        one[0] = said[0];
+        settleRefused(provider, batchId, one, abi.encodeWithSelector(IBatches.NoQuorum.selector, 1, 2));
+        said[1] = vote(keyOf(members[1]), FORGED);
+        settleRefused(provider, batchId, said, abi.encodeWithSelector(IVotes.VerdictsDiffer.selector, 1));
+        settleRefused(provider, batchId, new Said[](0), abi.encodeWithSelector(IVotes.NoVotes.selector));
     }
 
     function test_aVerdictIsOneOfThoseACommitteeMayGive() public {
         bytes32 batchId = judged(1 ether);
         bytes memory refusal = abi.encodeWithSelector(IBatches.BadVerdict.selector, 2);
-        refusedVotes(batchId, quorumVotes(batchId, hex"01010001"), refusal);
+        settleRefused(provider, batchId, quorumVotes(batchId, hex"01010001"), refusal);
         // `untraced` is a fact of the chain, and would be the cheaper way out of `forged`.
-        refusedVotes(batchId, quorumVotes(batchId, hex"01010401"), refusal);
-        refusedVotes(batchId, quorumVotes(batchId, hex"01010601"), refusal);
+        settleRefused(provider, batchId, quorumVotes(batchId, hex"01010401"), refusal);
+        settleRefused(provider, batchId, quorumVotes(batchId, hex"01010601"), refusal);
         refusal = abi.encodeWithSelector(IBatches.VerdictBeyondDraws.selector);
-        refusedVotes(batchId, quorumVotes(batchId, hex"0101010101"), refusal);
+        settleRefused(provider, batchId, quorumVotes(batchId, hex"0101010101"), refusal);
         settle(batchId, hex"03010301");
         requireStatus(batchId, IBatches.Status.Paid);
     }
@@ -212,7 +201,7 @@ contract BatchesTest is World {
         p.maxRanges = 29;
         refusedParams(p, "maxRanges");
         p.maxRanges = 28;
-        new Batches(registry, escrow, beacon, emissions, seats, referee, strikes, p);
+        new Batches(registry, escrow, beacon, emissions, seats, referee, strikes, votes, p);
         p = defaults();
         p.traceWindow = p.auditWindow;
         refusedParams(p, "traceWindow");
@@ -229,6 +218,6 @@ contract BatchesTest is World {
 
     function refusedParams(IBatches.Params memory p, string memory field) private {
         vm.expectRevert(abi.encodeWithSelector(IBatches.BadParams.selector, field));
-        new Batches(registry, escrow, beacon, emissions, seats, referee, strikes, p);
+        new Batches(registry, escrow, beacon, emissions, seats, referee, strikes, votes, p);
     }
 }

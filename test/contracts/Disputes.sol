@@ -35,11 +35,10 @@ contract Disputes is Market {
     }
 
     /// @dev Who condemns says in every second batch that it was shown nothing, until that is refuted.
-    function votesFor(bytes32 batchId, bytes32 verdicts) internal view override returns (IBatches.SignedVote[] memory votes) {
-        votes = super.votesFor(batchId, verdicts);
-        if (verdicts != allOf(batchId, 5) || uint256(batchId) % 4 > 1 || batches.batchOf(batchId).rebutted) return votes;
-        address[] memory members = batches.committee(batchId);
-        for (uint256 i = 0; i < votes.length; i++) votes[i] = voteWith(batchId, keyOf(members[i]), verdicts, 0);
+    function votesFor(bytes32 batchId, bytes32 verdicts) internal view override returns (Said[] memory said) {
+        said = super.votesFor(batchId, verdicts);
+        if (verdicts != allOf(batchId, 5) || uint256(batchId) % 4 > 1 || batches.batchOf(batchId).rebutted) return said;
+        for (uint256 i = 0; i < said.length; i++) said[i].digest = 0;
     }
 
     /// @dev One that is or was before a committee.

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {IVotes} from "../../protocol/contracts/interfaces/IVotes.sol";
 import {World} from "./World.sol";
 
 /// @dev Every timed exit, at the last second that is refused and the first that is not.
@@ -108,7 +109,10 @@ contract ExitsTest is World {
     function test_withoutAQuorumALargerCommitteeIsDrawn() public {
         bytes32 batchId = judged(100 ether);
         eq(batches.committee(batchId).length, 2, "first");
-        IBatches.SignedVote[] memory old = quorumVotes(batchId, VALID);
+        Said[] memory old = quorumVotes(batchId, VALID);
+        castAll(batchId, old);
+        IVotes.Commitment[] memory list = committedOf(batchId);
+        IVotes.Vote[] memory given = opened(batchId, old);
         uint64 deadline = batches.deadlineOf(batchId);
         vm.warp(deadline);
         vm.expectRevert(tooEarly(deadline));
@@ -119,13 +123,11 @@ contract ExitsTest is World {
         eq(batches.committee(batchId).length, 5, "second: all five eligible");
         // Votes bind the attempt: two of the first committee are worth nothing now.
         vm.prank(provider);
-        vm.expectPartialRevert(IBatches.NotInCommittee.selector);
-        batches.settle(batchId, old, new IBatches.Opening[](0));
+        vm.expectRevert(abi.encodeWithSelector(IVotes.NotCommitted.selector, batchId));
+        batches.settle(batchId, list, given, new IBatches.Opening[](0));
         // The quorum of these parameters is unanimous.
-        for (uint256 i = 0; i < 2; i++) old[i] = vote(batchId, 2 + i, VALID);
-        vm.prank(provider);
-        vm.expectRevert(abi.encodeWithSelector(IBatches.NoQuorum.selector, 2 * STAKE, 5 * STAKE));
-        batches.settle(batchId, old, new IBatches.Opening[](0));
+        for (uint256 i = 0; i < 2; i++) old[i] = vote(2 + i, VALID);
+        settleRefused(provider, batchId, old, abi.encodeWithSelector(IBatches.NoQuorum.selector, 2 * STAKE, 5 * STAKE));
         settle(batchId, VALID);
         requireStatus(batchId, IBatches.Status.Paid);
     }
@@ -157,6 +159,7 @@ contract ExitsTest is World {
 
     function test_aLateQuorumStillSettlesUntilAbandonment() public {
         bytes32 batchId = judged(100 ether);
+        castAll(batchId, quorumVotes(batchId, VALID));
         vm.warp(batches.deadlineOf(batchId) + 10_000);
         settle(batchId, VALID);
         requireStatus(batchId, IBatches.Status.Paid);

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IReferee} from "../../protocol/contracts/interfaces/IReferee.sol";
 import {ISeats} from "../../protocol/contracts/interfaces/ISeats.sol";
+import {IVotes} from "../../protocol/contracts/interfaces/IVotes.sol";
 import {Bn254} from "../../protocol/contracts/libraries/Bn254.sol";
 import {Groth16} from "../../protocol/contracts/libraries/Groth16.sol";
 import {Hashes} from "./Hashes.sol";
@@ -325,10 +326,8 @@ contract RefereeTest is World {
         requireStatus(batchId, IBatches.Status.Committed);
         eq(batches.appealsOf(batchId).length, 0, "for no bond");
         recordSlot(batches.batchOf(batchId).committeeSlot);
-        IBatches.SignedVote[] memory votes = silentVotes(batchId);
-        vm.prank(provider);
-        vm.expectRevert(abi.encodeWithSelector(IBatches.SilenceWasRebutted.selector, 0));
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = silentVotes(batchId);
+        settleRefused(provider, batchId, said, abi.encodeWithSelector(IVotes.SilenceWasRebutted.selector, 0));
         settle(batchId, VALID);
         requireStatus(batchId, IBatches.Status.Paid);
         eq(registry.freeStake(provider), STAKE, "lock back");
@@ -367,16 +366,15 @@ contract RefereeTest is World {
         eq(escrow.potOf(batchId), 0, "pot");
     }
 
-    function silentVotes(bytes32 batchId) private view returns (IBatches.SignedVote[] memory votes) {
+    function silentVotes(bytes32 batchId) private view returns (Said[] memory said) {
         address[] memory members = batches.committee(batchId);
-        votes = new IBatches.SignedVote[](batches.quorumOf(members.length));
-        for (uint256 i = 0; i < votes.length; i++) votes[i] = voteWith(batchId, keyOf(members[i]), FORGED, 0);
+        said = new Said[](batches.quorumOf(members.length));
+        for (uint256 i = 0; i < said.length; i++) said[i] = Said(keyOf(members[i]), FORGED, 0);
     }
 
     function settleSilently(bytes32 batchId) private {
-        IBatches.SignedVote[] memory votes = silentVotes(batchId);
-        vm.prank(provider);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = silentVotes(batchId);
+        settleAs(provider, batchId, said);
         requireStatus(batchId, IBatches.Status.SlashPending);
     }
 }

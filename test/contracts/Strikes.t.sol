@@ -36,10 +36,9 @@ contract StrikesTest is World {
         IBatches.Opening[] memory openings = new IBatches.Opening[](1);
         openings[0].price = batches.batchOf(batchId).total;
         openings[0].receiptHash = keccak256(abi.encode(RECEIPT, _count - 1));
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
-        vm.prank(provider);
-        batches.settle(batchId, votes, openings);
-        releaseOf(batchId, votes.length);
+        Said[] memory said = quorumVotes(batchId, verdicts);
+        settleAs(provider, batchId, said, openings);
+        releaseOf(batchId, said.length);
     }
 
     function off(uint128 fee) private {

@@ -72,9 +72,8 @@ contract ToleranceTest is World, NaiveTree {
     }
 
     function settleWith(bytes32 verdicts, IBatches.Opening[] memory openings) private {
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
-        vm.prank(provider);
-        batches.settle(batchId, votes, openings);
+        Said[] memory said = quorumVotes(batchId, verdicts);
+        settleAs(provider, batchId, said, openings);
     }
 
     function testFuzz_drawsOffToleranceForfeitAndTheirConsumersGetTheirFeesBack(uint256 seed, uint256 mask) public {
@@ -117,28 +116,20 @@ contract ToleranceTest is World, NaiveTree {
     function test_everyDrawOffToleranceNeedsItsOpening() public {
         prepare([uint128(5 ether), 6 ether, 7 ether, 8 ether, 9 ether]);
         (IBatches.Opening[] memory openings,,, bytes32 verdicts) = bill(15);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
-        vm.prank(provider);
-        vm.expectPartialRevert(IBatches.MissingOpening.selector);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        Said[] memory said = quorumVotes(batchId, verdicts);
+        settleRefused(provider, batchId, said, abi.encodeWithSelector(IBatches.MissingOpening.selector, 0));
 
         IBatches.Opening[] memory more = new IBatches.Opening[](openings.length + 1);
         for (uint256 i = 0; i < openings.length; i++) more[i] = openings[i];
         more[openings.length] = openings[0];
-        vm.prank(provider);
-        vm.expectRevert(abi.encodeWithSelector(IBatches.UnusedOpening.selector, openings.length));
-        batches.settle(batchId, votes, more);
+        settleRefused(provider, batchId, said, more, abi.encodeWithSelector(IBatches.UnusedOpening.selector, openings.length));
 
         openings[0].price += 1;
-        vm.prank(provider);
-        vm.expectRevert(abi.encodeWithSelector(IBatches.BadOpening.selector, 0));
-        batches.settle(batchId, votes, openings);
+        settleRefused(provider, batchId, said, openings, abi.encodeWithSelector(IBatches.BadOpening.selector, 0));
         openings[0].price -= 1;
 
         openings[0].range = 1 - openings[0].range;
-        vm.prank(provider);
-        vm.expectRevert(abi.encodeWithSelector(IBatches.OpeningOutsideRange.selector, 0));
-        batches.settle(batchId, votes, openings);
+        settleRefused(provider, batchId, said, openings, abi.encodeWithSelector(IBatches.OpeningOutsideRange.selector, 0));
         openings[0].range = 1 - openings[0].range;
 
         settleWith(verdicts, openings);

@@ -12,6 +12,7 @@ import {PriceIndex} from "../../protocol/contracts/PriceIndex.sol";
 import {Seats} from "../../protocol/contracts/Seats.sol";
 import {Strikes} from "../../protocol/contracts/Strikes.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
+import {Votes} from "../../protocol/contracts/Votes.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
 import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
@@ -20,16 +21,16 @@ import {IReferee} from "../../protocol/contracts/interfaces/IReferee.sol";
 import {IPriceIndex} from "../../protocol/contracts/interfaces/IPriceIndex.sol";
 import {IStrikes} from "../../protocol/contracts/interfaces/IStrikes.sol";
 import {ISeats} from "../../protocol/contracts/interfaces/ISeats.sol";
-import {Harness, Vm} from "./Harness.sol";
+import {IVotes} from "../../protocol/contracts/interfaces/IVotes.sol";
+import {Vm} from "./Harness.sol";
+import {Polls} from "./Polls.sol";
 
 /// @dev All contracts, six nodes (key 1 to 6, owner key + 100), two consumers (keys 21 and 22), and the steps of a batch.
-abstract contract World is Harness {
+abstract contract World is Polls {
     uint256 internal constant NODES = 6;
     uint256 internal constant STAKE = 5_000 ether;
     uint256 internal constant CONSUMER = 21;
     uint256 internal constant OTHER_CONSUMER = 22;
-    bytes32 private constant DOMAIN =
-        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
     bytes32 internal constant VALID = 0x0101010100000000000000000000000000000000000000000000000000000000;
     bytes32 internal constant FORGED = 0x0105010100000000000000000000000000000000000000000000000000000000;
 
@@ -37,7 +38,6 @@ abstract contract World is Harness {
     HeaderBeacon internal beacon;
     NodeRegistry internal registry;
     Escrow internal escrow;
-    Batches internal batches;
     PriceIndex internal index;
     Emissions internal emissions;
     Referee internal referee;
@@ -125,11 +125,12 @@ abstract contract World is Harness {
     }
 
     uint128 internal constant SEAT = 10 ether;
+    uint64 internal constant COMMIT_WINDOW = 40;
 
     /// @dev Who may slash seats.
-    function judges(address[2] memory others) private view returns (address[] memory list) {
-        list = new address[](3);
-        (list[0], list[1], list[2]) = (address(this), others[0], others[1]);
+    function judges(address[3] memory others) private view returns (address[] memory list) {
+        list = new address[](4);
+        (list[0], list[1], list[2], list[3]) = (address(this), others[0], others[1], others[2]);
     }
 
     /// @dev Of circuits that this chain knows; these tests have one of their own.
@@ -141,7 +142,7 @@ abstract contract World is Harness {
 
     /// @dev Contracts name each other, so their places are known before they are there.
     function deploy(IBatches.Params memory p) internal {
-        address[11] memory at;
+        address[12] memory at;
         uint256 nonce = vm.getNonce(address(this));
         for (uint256 i = 0; i < at.length; i++) at[i] = vm.computeCreateAddress(address(this), nonce + i);
         token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), at[6]);
@@ -149,16 +150,25 @@ abstract contract World is Harness {
         registry = new NodeRegistry(token, IEscrow(at[3]), at[4], at[7], 1_000, 1_000 ether);
         escrow = new Escrow(token, address(registry), at[4], 300, stakeParams());
         batches = new Batches(
-            registry, escrow, beacon, IEmissions(at[6]), ISeats(at[7]), IReferee(at[9]), IStrikes(at[10]), p
+            registry,
+            escrow,
+            beacon,
+            IEmissions(at[6]),
+            ISeats(at[7]),
+            IReferee(at[9]),
+            IStrikes(at[10]),
+            IVotes(at[11]),
+            p
         );
         index = new PriceIndex(at[6], emissionParams().targetPpm, 200, classes());
         emissions = new Emissions(token, registry, index, address(batches), address(this), emissionParams());
-        seats = new Seats(registry, address(batches), SEAT, 60, judges([at[8], at[9]]));
+        seats = new Seats(registry, address(batches), SEAT, 60, judges([at[8], at[9], at[11]]));
         canaries = new Canaries(token, registry, batches, seats, 600, 200, 5_000);
         referee = new Referee(batches, beacon, seats, keys());
         strikes = new Strikes(address(batches), strikeParams());
+        votes = new Votes(batches, seats, COMMIT_WINDOW);
         assert(address(seats) == at[7] && seats.isJudge(address(canaries)) && address(referee) == at[9]);
-        assert(address(strikes) == at[10]);
+        assert(address(strikes) == at[10] && address(votes) == at[11]);
         assert(address(batches) == at[4] && address(escrow) == at[3] && address(emissions) == at[6]);
     }
 
@@ -206,13 +216,6 @@ abstract contract World is Harness {
 
     // ---- signatures
 
-    function signed(uint256 key, uint256 chain, address contract_, bytes32 content) internal pure returns (bytes memory) {
-        bytes32 separator =
-            keccak256(abi.encode(DOMAIN, keccak256("Sinter"), keccak256("1"), chain, contract_));
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, keccak256(abi.encodePacked(hex"1901", separator, content)));
-        return abi.encodePacked(r, s, v);
-    }
-
     function voucherContent(bytes32 session_, uint64 seq, uint256 cumulative, bytes32 receipt)
         internal
         pure
@@ -235,36 +238,6 @@ abstract contract World is Harness {
         range.receiptHash = keccak256(abi.encode(session_, range.toSeq));
         bytes32 content = voucherContent(session_, range.toSeq, range.cumulative, range.receiptHash);
         range.signature = signed(consumerKey, block.chainid, address(escrow), content);
-    }
-
-    function vote(bytes32 batchId, uint256 key, bytes32 verdicts) internal view returns (IBatches.SignedVote memory) {
-        return voteWith(batchId, key, verdicts, bytes32(key));
-    }
-
-    function voteWith(bytes32 batchId, uint256 key, bytes32 verdicts, bytes32 digest)
-        internal
-        view
-        returns (IBatches.SignedVote memory v)
-    {
-        IBatches.Batch memory b = batches.batchOf(batchId);
-        bytes32 typeHash =
-            keccak256("Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)");
-        v.verdicts = verdicts;
-        v.digest = digest;
-        bytes32 content = keccak256(abi.encode(typeHash, batchId, b.attempt, b.attestation, verdicts, v.digest));
-        v.signature = signed(key, block.chainid, address(batches), content);
-    }
-
-    function keyOf(address operator) internal pure returns (uint256) {
-        for (uint256 key = 1; key <= 64; key++) if (vm.addr(key) == operator) return key;
-        revert("no key");
-    }
-
-    /// @dev As many equal votes of the current committee as its quorum needs.
-    function quorumVotes(bytes32 batchId, bytes32 verdicts) internal view returns (IBatches.SignedVote[] memory votes) {
-        address[] memory members = batches.committee(batchId);
-        votes = new IBatches.SignedVote[](batches.quorumOf(members.length));
-        for (uint256 i = 0; i < votes.length; i++) votes[i] = vote(batchId, keyOf(members[i]), verdicts);
     }
 
     // ---- steps of a batch
@@ -330,9 +303,7 @@ abstract contract World is Harness {
     }
 
     function settle(bytes32 batchId, bytes32 verdicts) internal {
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
-        vm.prank(provider);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        settleAs(provider, batchId, quorumVotes(batchId, verdicts));
     }
 
     function status(bytes32 batchId) internal view returns (IBatches.Status) {

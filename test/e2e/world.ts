@@ -88,6 +88,7 @@ export async function openWorld(
       traceWindow: 180,
       attestWindow: 300,
       voteWindow: 120,
+      commitWindow: 80,
       unbondingDelay: 3_600,
       ...params,
     },

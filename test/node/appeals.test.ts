@@ -2,13 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { isCommitted } from '../../node/chain/appeals.ts'
-import { signVote } from '../../node/chain/eip712.ts'
 import { postedMessage } from '../../node/stages/contest.ts'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { attestationParts, CHUNK_BYTES } from '../../protocol/claims.ts'
 import { encode } from '../../protocol/codec.ts'
 import { AttestationSchema } from '../../protocol/gen/sinter_pb.js'
-import { anchored, code, openWorld, word } from './chain-world.ts'
+import { anchored, cast, code, openWorld, word } from './chain-world.ts'
 
 const NETWORK = new Uint8Array(32).fill(7)
 const world = await openWorld(undefined, { slashPending: 60, appealWindow: 50 })
@@ -32,23 +31,14 @@ async function condemnedUnheard(): Promise<{ batchId: Hex; payload: Uint8Array }
 }
 
 async function vote(batchId: Hex, verdicts: string, digest: Hex): Promise<void> {
-  const { committeeSlot, attestation, attempt } = await chain.batch(batchId)
-  await chain.awaitSlot(committeeSlot)
-  const padded: Hex = `0x${verdicts.padEnd(64, '0')}`
-  const fields = {
-    batch: fromHex(batchId),
-    attempt,
-    attestation: fromHex(attestation),
-    verdicts: fromHex(padded),
-    digest: fromHex(digest),
-  }
+  await chain.awaitSlot((await chain.batch(batchId)).committeeSlot)
   const members = await chain.committee(batchId)
-  const votes = members.map((member) => ({
-    verdicts: padded,
-    digest,
-    signature: toHex(signVote(world.network, world.keyOf(member), fields)),
-  }))
-  await chain.settle(batchId, votes, [])
+  const { committed, votes } = await cast(
+    world,
+    batchId,
+    members.map(() => ({ verdicts, digest })),
+  )
+  await chain.settle(batchId, committed, votes, [])
 }
 
 test('silence alleged is answered by the attestation on chain, which everybody reads there', async () => {
@@ -65,8 +55,13 @@ test('silence alleged is answered by the attestation on chain, which everybody r
   assert.equal(postedMessage(payload, NETWORK, attestation).batch, fromHex(batchId))
   assert.is(postedMessage(payload.subarray(1), NETWORK, attestation).batch.length, 0)
   await chain.rebut(batchId)
-  assert.is(await code(vote(batchId, '05050505', word(0n))), 'CHAIN_SilenceWasRebutted')
-  await vote(batchId, '01010101', word(5n))
+  await chain.awaitSlot((await chain.batch(batchId)).committeeSlot)
+  const members = await chain.committee(batchId)
+  const valid = { verdicts: '01010101', digest: word(5n) }
+  const said = members.map((_, i) => (i === 0 ? { verdicts: '05050505', digest: word(0n) } : valid))
+  const { committed, votes } = await cast(world, batchId, said)
+  assert.is(await code(chain.settle(batchId, committed, votes.slice(0, 1), [])), 'CHAIN_SilenceWasRebutted')
+  await chain.settle(batchId, committed, votes.slice(1), [])
   assert.is((await chain.batch(batchId)).status, 'paid')
 })
 

@@ -5,11 +5,11 @@ import { createModelLibrary, type LoadedModel } from '../../node/model/load.ts'
 import { type BallotBox, createBallotBox } from '../../node/stages/ballot.ts'
 import { createVoter, type Panel } from '../../node/stages/vote.ts'
 import type { Store } from '../../node/store/store.ts'
-import { equalBytes } from '../../protocol/bytes.ts'
-import { recoverTyped, voteDigest } from '../../protocol/eip712.ts'
+import { toHex } from '../../protocol/bytes.ts'
+import { commitmentDigest, recoverTyped, voteCommitment } from '../../protocol/eip712.ts'
 import { type Opened, open, type Payload } from '../../protocol/envelope.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { packVerdicts, voteCommitment } from '../../protocol/vote.ts'
+import { packVerdicts } from '../../protocol/vote.ts'
 import { idealProofs } from './attestation-ideal.ts'
 import {
   attest,
@@ -18,7 +18,6 @@ import {
   committer,
   ESCROW,
   type Key,
-  keyOf,
   makeWorld,
   memoryStore,
   NETWORK,
@@ -30,10 +29,14 @@ const { pool, verifier } = await idealProofs()
 const world = makeWorld()
 const { facts, message } = await attest(world, pool)
 const VOTES = { chainId: 31_337, contract: BATCHES }
-const panel: Panel = { attempt: 1, members: 3, attestationDigest: bytes32('digest') }
+const panel = { attempt: 1, attestationDigest: bytes32('digest') }
 
 type Seat = {
   attend(attestation: Payload<'attestation'> | null): Promise<void>
+  /** What the chain says of the committee's commitments. @default none is there */
+  poll: Pick<Panel, 'recorded' | 'closed' | 'sealed'>
+  /** Everybody has committed, this member to what it has sent. */
+  close(): void
   sent: Opened<'vote'>['message'][]
   faults(): string[]
   ballots: BallotBox
@@ -53,6 +56,7 @@ function seat({ key = VOTER, model = async () => world.model, store = memoryStor
   const sent: Opened<'vote'>['message'][] = []
   const clock = { ms: 1_000 }
   const ballots = createBallotBox()
+  const poll: Seat['poll'] = { recorded: null, closed: false, sealed: false }
   const reports: string[][] = []
   const voter = createVoter({
     identity: { privateKey: key.key, address: key.address } as Identity,
@@ -85,7 +89,12 @@ function seat({ key = VOTER, model = async () => world.model, store = memoryStor
     },
   })
   return {
-    attend: (attestation) => voter.attend(facts, panel, attestation),
+    attend: (attestation) => voter.attend(facts, { ...panel, ...poll }, attestation),
+    poll,
+    close() {
+      const own = ballots.commitment(world.batch, 1, key.address)
+      Object.assign(poll, { recorded: own && toHex(own.commitment), closed: true, sealed: true })
+    },
     sent,
     faults: () => reports.at(-1)?.map((each) => each.split(' ')[0]!) ?? [],
     ballots,
@@ -104,55 +113,74 @@ const revealOf = ({ sent }: Seat) => {
   return reveal.value
 }
 
-test('a member commits, waits for the others, and reveals what it committed to', async () => {
+test('a member commits, waits until nobody can commit any more, and reveals what it committed to', async () => {
   const member = seat()
   await member.attend(message)
-  assert.equal(
-    member.sent.map(({ body }) => body.case),
-    ['commitment'],
-  )
-  member.clock.ms += 4_999
+  const own = member.ballots.commitment(world.batch, 1, VOTER.address)!
+  const steps: Partial<Seat['poll']>[] = [{}, { recorded: toHex(own.commitment) }, { closed: true }]
+  for (const step of steps) {
+    Object.assign(member.poll, step)
+    await member.attend(message)
+    assert.equal(
+      member.sent.map(({ body }) => body.case),
+      ['commitment'],
+    )
+  }
+  member.poll.sealed = true
   await member.attend(message)
-  assert.is(member.sent.length, 1)
-  member.clock.ms += 1
-  await member.attend(message)
-  const { verdicts, digest, signature, salt, attestation } = revealOf(member)
+  const { verdicts, digest, salt, attestation } = revealOf(member)
   assert.equal(verdicts, packVerdicts(['valid', 'valid']))
   const vote = { batch: world.batch, attempt: 1, attestation, verdicts, digest }
-  assert.is(recoverTyped(voteDigest(VOTES, vote), signature), VOTER.address)
+  const commitment = voteCommitment(vote, salt, VOTER.address)
   const { body } = member.sent[0]!
-  assert.ok(body.case === 'commitment' && equalBytes(body.value, voteCommitment(vote, signature, salt)))
+  if (body.case !== 'commitment') throw new Error('no commitment was sent')
+  assert.equal(body.value.commitment, commitment)
+  const signed = commitmentDigest(VOTES, { batch: world.batch, attempt: 1, commitment })
+  assert.is(recoverTyped(signed, body.value.signature), VOTER.address)
   await member.attend(message)
   assert.is(member.sent.length, 2)
-  assert.is(member.ballots.majority(world.batch, 1, 2).length, 1)
+  const recorded = [{ voter: VOTER.address, commitment: toHex(commitment) }]
+  assert.is(member.ballots.majority(world.batch, 1, 2, recorded).length, 1)
 })
 
-test('it reveals at the next look when all have committed, never in the same breath', async () => {
+test('a vote that was left out is not opened, and none is made when it is too late for one', async () => {
   const member = seat()
-  for (const name of ['b', 'c']) {
-    const commitment = bytes32(name)
-    member.ballots.record({
-      kind: 'commitment',
-      voter: keyOf(name).address,
-      batch: world.batch,
-      attempt: 1,
-      commitment,
-    })
-  }
+  await member.attend(message)
+  Object.assign(member.poll, { closed: true, sealed: true })
   await member.attend(message)
   assert.is(member.sent.length, 1)
-  await member.attend(message)
+  const late = seat()
+  Object.assign(late.poll, { closed: true, sealed: true })
+  await late.attend(message)
+  assert.is(late.sent.length, 0)
+})
+
+test('a member that has lost what it knew says the same again, or nothing', async () => {
+  const before = seat()
+  await before.attend(message)
+  before.close()
+  const after = seat()
+  Object.assign(after.poll, before.poll)
+  await after.attend(message)
+  await after.attend(message)
   assert.equal(
-    member.sent.map(({ body }) => body.case),
+    after.sent.map(({ body }) => body.case),
     ['commitment', 'reveal'],
   )
+  assert.equal(after.sent[0], before.sent[0])
+  const other = seat({ model: failing('MANIFEST_MALFORMED') })
+  Object.assign(other.poll, before.poll)
+  await other.attend(message)
+  assert.equal(other.faults(), ['MANIFEST_INVALID', 'MANIFEST_INVALID'])
+  assert.is(other.sent.length, 0)
 })
 
 test('a restart repeats the same vote, whatever it would find now', async () => {
   const before = seat()
   await before.attend(message)
+  before.close()
   const after = seat({ store: before.store, model: failing('MANIFEST_MALFORMED') })
-  after.clock.ms += 60_000
+  Object.assign(after.poll, before.poll)
   await after.attend(null)
   assert.equal(revealOf(after).verdicts, packVerdicts(['valid', 'valid']))
 })
@@ -183,7 +211,7 @@ test('ATTESTATION_UNAVAILABLE: silence counts once patience has run out', async 
   member.clock.ms += 1
   await member.attend(null)
   assert.equal(member.faults(), ['ATTESTATION_UNAVAILABLE'])
-  member.clock.ms += 5_000
+  member.close()
   await member.attend(null)
   assert.equal(revealOf(member).verdicts, packVerdicts(['forged', 'forged']))
 })
@@ -193,7 +221,7 @@ test('an attestation that comes late, but before the vote, is judged', async () 
   await member.attend(null)
   member.clock.ms += 31_000
   await member.attend(message)
-  member.clock.ms += 5_000
+  member.close()
   await member.attend(message)
   assert.equal(revealOf(member).verdicts, packVerdicts(['valid', 'valid']))
 })

@@ -5,7 +5,7 @@ import type { BatchEvent } from '../../node/chain/watch.ts'
 import { type BatchCheck, type BatchChecksComponents, createBatchChecks } from '../../node/client/batch-checks.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { samplePoints } from '../../protocol/draw.ts'
-import { signTyped, voteDigest } from '../../protocol/eip712.ts'
+import { commitmentDigest, signTyped, voteCommitment } from '../../protocol/eip712.ts'
 import { type Payload, seal } from '../../protocol/envelope.ts'
 import { attestationDigest } from '../../protocol/rules/attestation.ts'
 import { type DrawVerdict, packVerdicts } from '../../protocol/vote.ts'
@@ -41,7 +41,8 @@ const beacon = ((): Uint8Array => {
   }
 })()
 
-type Ballot = { key: Key; verdicts?: DrawVerdict[]; attempt?: number }
+/** `signer`: whose signature stands behind the commitment; `said`: what was committed to. @default the voter's own, `verdicts` */
+type Ballot = { key: Key; verdicts?: DrawVerdict[]; attempt?: number; signer?: Key; said?: DrawVerdict[] }
 type Case = {
   consumer?: string
   /** What peers hand out. @default the real one */
@@ -65,20 +66,30 @@ async function checked({
   const { bytes, envelope } = sealed(attestation)
   const digest = committed ?? attestationDigest(envelope.payload, NETWORK)
   const ballots = votes === undefined ? MEMBERS.map((key): Ballot => ({ key })) : votes
-  const signed = (ballots ?? []).map(({ key, verdicts = ['valid', 'valid'], attempt = 0 }) => {
-    const fields = {
-      batch: world.batch,
-      attempt,
-      attestation: digest,
-      verdicts: packVerdicts(verdicts),
-      digest: bytes32('d'),
-    }
-    return {
-      verdicts: toHex(fields.verdicts),
-      digest: toHex(fields.digest),
-      signature: toHex(signTyped(voteDigest(VOTES, fields), key.key)),
-    }
-  })
+  const cast = (ballots ?? []).map(
+    ({ key, verdicts = ['valid', 'valid'], attempt = 0, signer = key, said = verdicts }, i) => {
+      const fields = {
+        batch: world.batch,
+        attempt,
+        attestation: digest,
+        verdicts: packVerdicts(said),
+        digest: bytes32('d'),
+      }
+      const salt = bytes32(`salt ${i}`)
+      const commitment = voteCommitment(fields, salt, key.address)
+      const digest_ = commitmentDigest(VOTES, { batch: world.batch, attempt, commitment })
+      return {
+        committed: { voter: key.address, commitment: toHex(commitment), tx: '0x02' },
+        signature: signTyped(digest_, signer.key),
+        vote: {
+          place: BigInt(i),
+          verdicts: toHex(packVerdicts(verdicts)),
+          digest: toHex(bytes32('d')),
+          salt: toHex(salt),
+        },
+      }
+    },
+  )
   const warned: string[] = []
   const chain = {
     params: { draws: DRAWS },
@@ -95,7 +106,10 @@ async function checked({
     beaconValue: async (slot: bigint) => toHex(slot === 1n ? beacon : facts.challenge.beacon),
     committee: async () => MEMBERS.map(({ address }) => address),
     standing: async (_: string, voters: string[]) => ({ given: BigInt(voters.length), needed: 2n }),
-    settlement: async () => (ballots === null ? null : signed),
+    settlement: async () =>
+      ballots === null ? null : { committed: cast.map((each) => each.committed), votes: cast.map(({ vote }) => vote) },
+    commitments: async () => cast.map((each) => each.committed),
+    commitmentSignatures: async () => new Map(cast.map((each) => [each.committed.commitment, each.signature])),
   }
   const checks = createBatchChecks({
     address: (consumer ?? CONSUMERS[0].address) as `0x${string}`,
@@ -168,6 +182,8 @@ test('votes that are no quorum are not taken for one', async () => {
     ['a stranger', [{ key: a }, { key: b }, { key: stranger }]],
     ['two findings', [{ key: a }, { key: b }, { key: c, verdicts: ['valid', 'tolerance'] }]],
     ['a vote of another attempt', [{ key: a }, { key: b }, { key: c, attempt: 1 }]],
+    ['a commitment that its voter has not signed', [{ key: a }, { key: b }, { key: c, signer: stranger }]],
+    ['another vote than was committed', [{ key: a }, { key: b }, { key: c, said: ['valid', 'tolerance'] }]],
     [
       'verdicts for other draws',
       MEMBERS.map((key) => ({ key, verdicts: ['valid', 'valid', 'valid'] as DrawVerdict[] })),

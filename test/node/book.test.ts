@@ -1,10 +1,11 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { BatchEvent } from '../../node/chain/watch.ts'
-import { createBallotBox } from '../../node/stages/ballot.ts'
+import { createBallotBox, type Recorded } from '../../node/stages/ballot.ts'
 import { createBatchBook } from '../../node/stages/book.ts'
 import { bounded } from '../../node/stages/seen.ts'
 import { type Hex, toHex } from '../../protocol/bytes.ts'
+import { type VoteFields, voteCommitment } from '../../protocol/eip712.ts'
 import { packVerdicts } from '../../protocol/vote.ts'
 import { bytes32, keyOf, PROVIDER } from './attestation-world.ts'
 
@@ -75,33 +76,61 @@ test('a ballot box holds one commitment and one vote of each voter, by batch and
   const box = createBallotBox()
   const batch = bytes32('batch')
   const place = (name: string, attempt = 0) => ({ voter: keyOf(name).address, batch, attempt })
-  box.record({ kind: 'commitment', ...place('a'), commitment: bytes32('first') })
-  box.record({ kind: 'commitment', ...place('a'), commitment: bytes32('second') })
-  box.record({ kind: 'commitment', ...place('b'), commitment: bytes32('first') })
-  box.record({ kind: 'commitment', ...place('c', 1), commitment: bytes32('first') })
-  assert.equal(box.commitment(batch, 0, place('a').voter), bytes32('first'))
-  assert.equal([box.commitments(batch, 0), box.commitments(batch, 1), box.commitments(batch, 2)], [2, 1, 0])
+  const signature = bytes32('signature')
+  box.record({ kind: 'commitment', ...place('a'), commitment: bytes32('first'), signature })
+  box.record({ kind: 'commitment', ...place('a'), commitment: bytes32('second'), signature })
+  box.record({ kind: 'commitment', ...place('b'), commitment: bytes32('first'), signature })
+  box.record({ kind: 'commitment', ...place('c', 1), commitment: bytes32('first'), signature })
+  assert.equal(box.commitment(batch, 0, place('a').voter), { commitment: bytes32('first'), signature })
+  assert.equal(
+    [0, 1, 2].map((attempt) => box.commitments(batch, attempt).size),
+    [2, 1, 0],
+  )
   assert.is(box.commitment(bytes32('other'), 0, place('a').voter), null)
+  // What the chain has counts, and is not signed for us; where it is what we know, we keep the signature.
+  box.adopt(batch, 0, [
+    { voter: place('a').voter, commitment: toHex(bytes32('second')) },
+    { voter: place('b').voter, commitment: toHex(bytes32('first')) },
+  ])
+  assert.equal(box.commitment(batch, 0, place('a').voter), {
+    commitment: bytes32('second'),
+    signature: new Uint8Array(),
+  })
+  assert.equal(box.commitment(batch, 0, place('b').voter), { commitment: bytes32('first'), signature })
+})
+
+/** What stands on chain of a vote under the salt that bears the voter's name. */
+const committedTo = (name: string, vote: VoteFields): Recorded => ({
+  voter: keyOf(name).address,
+  commitment: toHex(voteCommitment(vote, bytes32(name), keyOf(name).address)),
 })
 
 test('the majority is of votes that settle together, whatever the digests', () => {
   const box = createBallotBox()
   const batch = bytes32('batch')
+  const recorded: Recorded[] = []
   const reveal = (name: string, verdicts: Uint8Array, of = batch, attempt = 0) => {
     const vote = { batch: of, attempt, attestation: bytes32('attestation'), verdicts, digest: bytes32(name) }
-    box.record({ kind: 'reveal', voter: keyOf(name).address, batch: of, attempt, vote, signature: bytes32(name) })
+    box.record({ kind: 'reveal', voter: keyOf(name).address, batch: of, attempt, vote, salt: bytes32(name) })
+    const known = recorded.some(({ voter }) => voter === keyOf(name).address)
+    if (of === batch && attempt === 0 && !known) recorded.push(committedTo(name, vote))
   }
   const yes = packVerdicts(['valid', 'valid'])
   const off = packVerdicts(['valid', 'tolerance'])
-  assert.equal(box.majority(batch, 0, 2), [])
+  assert.equal(box.majority(batch, 0, 2, recorded), [])
   reveal('a', off)
   reveal('b', yes)
   reveal('c', yes)
   reveal('c', yes)
   reveal('d', off, batch, 1)
   reveal('e', off, bytes32('other'))
-  const voters = () => box.majority(batch, 0, 2).map(({ voter }) => voter)
+  const voters = () => box.majority(batch, 0, 2, recorded).map(({ voter }) => voter)
   assert.equal(voters(), [keyOf('b').address, keyOf('c').address])
+  // A vote that is not what stands on chain, or nothing that stands there, settles nothing.
+  const [ofB] = recorded.splice(1, 1)
+  assert.equal(voters(), [keyOf('a').address])
+  recorded.push({ ...ofB!, commitment: toHex(bytes32('other')) })
+  assert.is(voters().length, 1)
   assert.is(box.revealed(batch, 0).length, 3)
   box.forget(batch)
   assert.equal([box.revealed(batch, 0), box.revealed(batch, 1)], [[], []])
@@ -111,9 +140,11 @@ test('the majority is of votes that settle together, whatever the digests', () =
 test('forged is forged, on whichever draw; a vote that the contract refuses spoils no quorum', () => {
   const box = createBallotBox()
   const batch = bytes32('batch')
+  const recorded: Recorded[] = []
   const reveal = (name: string, verdicts: Uint8Array) => {
     const vote = { batch, attempt: 0, attestation: bytes32('attestation'), verdicts, digest: bytes32(name) }
-    box.record({ kind: 'reveal', voter: keyOf(name).address, batch, attempt: 0, vote, signature: bytes32(name) })
+    box.record({ kind: 'reveal', voter: keyOf(name).address, batch, attempt: 0, vote, salt: bytes32(name) })
+    recorded.push(committedTo(name, vote))
   }
   reveal('a', packVerdicts(['forged', 'valid']))
   reveal('b', packVerdicts(['valid', 'valid']))
@@ -122,7 +153,7 @@ test('forged is forged, on whichever draw; a vote that the contract refuses spoi
   reveal('e', packVerdicts(['forged', 'valid', 'valid']))
   reveal('f', Uint8Array.of(5, 9, ...new Uint8Array(30)))
   assert.equal(
-    box.majority(batch, 0, 2).map(({ voter }) => voter),
+    box.majority(batch, 0, 2, recorded).map(({ voter }) => voter),
     [keyOf('a').address, keyOf('c').address],
   )
 })

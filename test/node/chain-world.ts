@@ -2,12 +2,13 @@ import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
 import { type Anvil, startAnvil } from '../../node/chain/anvil.ts'
 import { type Chain, openChain } from '../../node/chain/chain.ts'
 import { deployNetwork, deployFeed as deployPriceFeed } from '../../node/chain/deploy.ts'
-import { signPayoutConsent, signVote, signVoucher } from '../../node/chain/eip712.ts'
+import { signCommitment, signPayoutConsent, signVoucher } from '../../node/chain/eip712.ts'
 import { devnetParams, type NetworkParams } from '../../node/chain/params.ts'
 import type { RoundSource } from '../../node/chain/rounds.ts'
-import type { SignedVoteInput } from '../../node/chain/steps.ts'
+import type { CommitmentInput, VoteInput } from '../../node/chain/steps.ts'
 import { bigintToBytes, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
+import { voteCommitment } from '../../protocol/eip712.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { keccak256 } from '../../protocol/hash.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
@@ -129,29 +130,58 @@ export async function anchored(world: World, prices: bigint[]): Promise<{ batchI
   return { batchId, tree }
 }
 
-/** Takes a batch whose sample is recorded to its committee, and returns two members' votes. */
-export async function committed(world: World, batchId: Hex, verdicts: string): Promise<SignedVoteInput[]> {
+/** What a member says of a batch; `verdicts` in hex, without the zeros behind. */
+export type Said = { verdicts: string; digest: Hex }
+export type Opened = { committed: CommitmentInput[]; votes: VoteInput[] }
+
+/** Commits what the first members of the committee say, and something that nobody opens for the others, so that votes can be opened. */
+export async function cast(world: World, batchId: Hex, said: Said[]): Promise<Opened> {
+  const { chain } = world.provider
+  const { committeeSlot, attestation, attempt } = await chain.batch(batchId)
+  await chain.awaitSlot(committeeSlot)
+  const members = await chain.committee(batchId)
+  const batch = fromHex(batchId)
+  const spoken = members.map((member, seat) => {
+    const { verdicts, digest } = said[seat] ?? { verdicts: '', digest: word(0n) }
+    const vector: Hex = `0x${verdicts.padEnd(64, '0')}`
+    const salt = bigintToBytes(BigInt(seat + 1), 32)
+    const fields = {
+      batch,
+      attempt,
+      attestation: fromHex(attestation),
+      verdicts: fromHex(vector),
+      digest: fromHex(digest),
+    }
+    const commitment = voteCommitment(fields, salt, member)
+    const signature = signCommitment(world.network, world.keyOf(member), { batch, attempt, commitment })
+    const vote = { place: BigInt(seat), verdicts: vector, digest, salt: toHex(salt) }
+    return { seat, commitment, signature, vote, committed: { voter: member, commitment: toHex(commitment) } }
+  })
+  await chain.commitVotes(batchId, attempt, spoken)
+  return {
+    committed: spoken.map((each) => each.committed),
+    votes: spoken.slice(0, said.length).map(({ vote }) => vote),
+  }
+}
+
+/** Takes a batch whose sample is recorded to its committee. */
+export async function attested(world: World, batchId: Hex): Promise<void> {
   const { chain } = world.provider
   await chain.awaitTime((await chain.batch(batchId)).auditUntil)
   await chain.anchorTrace(batchId, word(11n))
   await chain.awaitSlot((await chain.batch(batchId)).challengeSlot)
   await chain.commitAttestation(batchId, word(12n))
-  const { committeeSlot, attestation, attempt } = await chain.batch(batchId)
-  await chain.awaitSlot(committeeSlot)
-  const members = await chain.committee(batchId)
-  const vector = `0x${verdicts.padEnd(64, '0')}` as Hex
-  return members.slice(0, 2).map((member, i) => {
-    const digest = bigintToBytes(BigInt(i), 32)
-    const fields = {
-      batch: fromHex(batchId),
-      attempt,
-      attestation: fromHex(attestation),
-      verdicts: fromHex(vector),
-      digest,
-    }
-    const signature = toHex(signVote(world.network, world.keyOf(member), fields))
-    return { verdicts: vector, digest: toHex(digest), signature }
-  })
+  await chain.awaitSlot((await chain.batch(batchId)).committeeSlot)
+}
+
+/** Takes a batch whose sample is recorded to its committee, and returns two members' votes. */
+export async function committed(world: World, batchId: Hex, verdicts: string): Promise<Opened> {
+  await attested(world, batchId)
+  return cast(
+    world,
+    batchId,
+    [0n, 1n].map((digest) => ({ verdicts, digest: word(digest + 1n) })),
+  )
 }
 
 /** Everything the token's supply is made of, and some of its parts. */

@@ -8,8 +8,9 @@ import * as assert from 'uvu/assert'
 import { openChain } from '../../node/chain/chain.ts'
 import type { Cursor } from '../../node/chain/cursor.ts'
 import { deployNetwork } from '../../node/chain/deploy.ts'
-import { signVote, signVoucher } from '../../node/chain/eip712.ts'
+import { signCommitment, signVoucher } from '../../node/chain/eip712.ts'
 import { devnetParams, paramsFromJson, paramsToJson } from '../../node/chain/params.ts'
+import type { VoteInput } from '../../node/chain/steps.ts'
 import type { BatchEvent } from '../../node/chain/watch.ts'
 import { createBenches } from '../../node/stages/bench.ts'
 import { openStore } from '../../node/store/store.ts'
@@ -17,6 +18,8 @@ import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { samplePoints } from '../../protocol/draw.ts'
 import {
   anchored,
+  attested,
+  cast,
   code,
   committed,
   generatePrivateKey,
@@ -50,8 +53,8 @@ test('a batch goes from anchor to collection and every unit is accounted for', a
   const points = await provider.chain.samplePoints(batchId)
   assert.equal(points, samplePoints(fromHex(batchId), fromHex(value), seen.total, world.params.draws))
 
-  const votes = await committed(world, batchId, '01010101')
-  await provider.chain.settle(batchId, votes, [])
+  const { committed: list, votes } = await committed(world, batchId, '01010101')
+  await provider.chain.settle(batchId, list, votes, [])
   await world.nodes[1]!.chain.collect(batchId, 0)
   assert.is(await code(world.nodes[1]!.chain.collect(batchId, 0)), 'CHAIN_AlreadyCollected')
   assert.is((await provider.chain.batch(batchId)).status, 'paid')
@@ -77,7 +80,8 @@ test('a voter has its seat back once the window is over, and frees those of the 
   const { provider } = world
   const { batchId } = await anchored(world, [2n, 2n])
   await provider.chain.awaitSlot((await provider.chain.batch(batchId)).sampleSlot)
-  await provider.chain.settle(batchId, await committed(world, batchId, '01010101'), [])
+  const { committed: list, votes } = await committed(world, batchId, '01010101')
+  await provider.chain.settle(batchId, list, votes, [])
   const settled: BatchEvent[] = []
   const watcher = provider.chain.watchBatches((event) => {
     if (event.name === 'BatchSettled' && event.args.batchId === batchId) settled.push(event)
@@ -121,11 +125,11 @@ test('a forged verdict slashes the lock and refunds the consumer', async () => {
   const batch = await provider.chain.batch(batchId)
   const lock = await provider.chain.lock(batchId)
   await provider.chain.awaitSlot(batch.sampleSlot)
-  const votes = await committed(world, batchId, '01050101')
+  const { committed: list, votes } = await committed(world, batchId, '01050101')
   const stranger = world.nodes[2]!.chain
-  assert.is(await code(stranger.settle(batchId, votes, [])), 'CHAIN_ProvidersGrace')
+  assert.is(await code(stranger.settle(batchId, list, votes, [])), 'CHAIN_ProvidersGrace')
   await world.anvil.skip(world.params.pokeGrace + 1)
-  await stranger.settle(batchId, votes, [])
+  await stranger.settle(batchId, list, votes, [])
   assert.is((await provider.chain.batch(batchId)).status, 'slashPending')
   assert.is(await code(stranger.collect(batchId, 0)), 'CHAIN_WrongStatus')
   assert.is(await code(stranger.finalize(batchId)), 'CHAIN_DeadlineNotReached')
@@ -229,32 +233,53 @@ test('a slot older than the chain remembers is recorded with headers', async () 
   assert.is(await consumer.chain.recordSlot(slot), null)
 })
 
-test('votes of strangers, other attempts and split committees do not settle', async () => {
+test('votes that were not committed, too few or split do not settle; a second commitment costs a seat', async () => {
   const { provider, network } = world
+  const { chain } = provider
   const { batchId } = await anchored(world, [9n])
-  const batch = await provider.chain.batch(batchId)
-  await provider.chain.awaitSlot(batch.sampleSlot)
-  const [one, two] = await committed(world, batchId, '01010101')
-  const { attestation } = await provider.chain.batch(batchId)
-  const vote = (key: Hex, attempt: number, verdicts: Hex) => {
-    const fields = { batch: fromHex(batchId), attempt, attestation: fromHex(attestation) }
-    const digest = fromHex(word(0n))
-    const signature = signVote(network, key, { ...fields, verdicts: fromHex(verdicts), digest })
-    return { verdicts, digest: word(0n), signature: toHex(signature) }
-  }
-  const key = world.keyOf((await provider.chain.committee(batchId))[1]!)
-  const valid = one!.verdicts
-  const forged = `0x05${valid.slice(4)}` as Hex
-  assert.is(await code(provider.chain.settle(batchId, [one!], [])), 'CHAIN_NoQuorum')
-  assert.is(await code(provider.chain.settle(batchId, [one!, one!], [])), 'CHAIN_VotedTwice')
-  assert.is(await code(provider.chain.settle(batchId, [one!, vote(key, 0, forged)], [])), 'CHAIN_VerdictsDiffer')
-  assert.is(await code(provider.chain.settle(batchId, [one!, vote(key, 1, valid)], [])), 'CHAIN_NotInCommittee')
-  assert.is(
-    await code(provider.chain.settle(batchId, [one!, vote(provider.key, 0, valid)], [])),
-    'CHAIN_NotInCommittee',
+  await chain.awaitSlot((await chain.batch(batchId)).sampleSlot)
+  await attested(world, batchId)
+  const before = await chain.ballot(batchId)
+  assert.is(before.members, 0)
+  const digest = word(3n)
+  const [valid, forged] = ['01010101', '05010101']
+  const { committed: list, votes } = await cast(
+    world,
+    batchId,
+    [valid, valid, forged].map((verdicts) => ({ verdicts, digest })),
   )
-  await provider.chain.settle(batchId, [one!, two!], [])
-  assert.is(await code(provider.chain.settle(batchId, [one!, two!], [])), 'CHAIN_WrongStatus')
+  const [one, two, three] = votes as [VoteInput, VoteInput, VoteInput]
+  assert.ok((await chain.ballot(batchId)).closedAt > 0)
+  const { attempt, anchorBlock } = await chain.batch(batchId)
+  const recorded = await chain.commitments(batchId, attempt, anchorBlock)
+  assert.equal(
+    recorded.map(({ voter, commitment }) => ({ voter, commitment })),
+    list,
+  )
+  const signatures = await chain.commitmentSignatures(recorded[0]!.tx)
+  assert.equal(
+    [...signatures!.keys()],
+    list.map(({ commitment }) => commitment),
+  )
+  const settle = (given: VoteInput[], of = list) => code(chain.settle(batchId, of, given, []))
+  assert.is(await settle([one]), 'CHAIN_NoQuorum')
+  assert.is(await settle([one, one]), 'CHAIN_VotesOrder')
+  assert.is(await settle([one, three]), 'CHAIN_VerdictsDiffer')
+  assert.is(await settle([one, { ...two, salt: word(99n) }]), 'CHAIN_NotWhatWasCommitted')
+  assert.is(await settle([one, two], list.slice(0, 2)), 'CHAIN_NotCommitted')
+  await chain.settle(batchId, list, [one, two], [])
+  assert.is(await settle([one, two]), 'CHAIN_WrongStatus')
+
+  const voter = list[0]!.voter
+  const signed = (name: bigint) => {
+    const commitment = fromHex(word(name))
+    const fields = { batch: fromHex(batchId), attempt, commitment }
+    return { commitment, signature: signCommitment(network, world.keyOf(voter), fields) }
+  }
+  const stake = (await chain.node(voter))!.stake
+  await world.consumer.chain.proveEquivocation(batchId, attempt, signed(1n), signed(2n))
+  assert.is((await chain.node(voter))!.stake, stake - world.params.seatStake)
+  assert.is(await code(chain.proveEquivocation(batchId, attempt, signed(1n), signed(3n))), 'CHAIN_BenchExists')
 })
 
 test('parameters survive the network file, and bad ones are named', async () => {

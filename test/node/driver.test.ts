@@ -7,6 +7,7 @@ import type { Batch } from '../../node/chain/views.ts'
 import { createBallotBox } from '../../node/stages/ballot.ts'
 import type { AnchoredBatch, BatchBook } from '../../node/stages/book.ts'
 import { createDriver, type DriverComponents } from '../../node/stages/driver.ts'
+import { createPolls } from '../../node/stages/poll.ts'
 import { type Hex, toHex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
@@ -28,7 +29,7 @@ function createWorld() {
     now: 100n,
   }
   const chain = {
-    params: { voteWindow: 60, pokeGrace: 10, abandonWindow: 30, draws: 2 },
+    params: { voteWindow: 60, commitWindow: 40, pokeGrace: 10, abandonWindow: 30, draws: 2 },
     network: { chainId: 1, contracts: {} },
     slotHeight: (slot: bigint) => slot,
     beaconPosition: ({ block }: { block: bigint }) => block,
@@ -42,6 +43,7 @@ function createWorld() {
     audits: async () => [],
     committee: async () => [],
     quorate: async () => false,
+    ballot: async () => ({ digest: '0x', attempt: 0, members: 0, closedAt: 0, missing: 0n }),
     ranges: async () => [{ collected: true }],
     beaconValue: async () => toHex(bytes32()),
     abandon: () => state.abandon(),
@@ -55,12 +57,14 @@ function createWorld() {
     oldest: () => null,
     close: (id) => void done.push(id),
   }
+  const ballots = createBallotBox()
   const driver = createDriver({
     address: provider.address,
     networkId: NETWORK,
     chain,
     book,
-    ballots: createBallotBox(),
+    ballots,
+    polls: createPolls({ address: provider.address, chain, ballots, confirmations: 0, log }),
     batcher: { record: async () => null } as unknown as DriverComponents['batcher'],
     attester: {
       trace: (id) => state.trace(id),

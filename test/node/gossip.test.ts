@@ -8,9 +8,11 @@ import type { BatchBook } from '../../node/stages/book.ts'
 import { gossipValidators } from '../../node/stages/gossip.ts'
 import { remembered } from '../../node/stages/seen.ts'
 import { bigintToBytes, type Hex, toHex } from '../../protocol/bytes.ts'
+import { commitmentDigest, recoverTyped, signTyped } from '../../protocol/eip712.ts'
 import { open, seal } from '../../protocol/envelope.ts'
 import { attestationDigest } from '../../protocol/rules/attestation.ts'
 import type { Offer } from '../../protocol/rules/offer.ts'
+import type { Equivocation } from '../../protocol/rules/vote.ts'
 import type { Verdict } from '../../protocol/verdict.ts'
 import { bytes32, consumer, ESCROW, model, NETWORK, provider } from './session-world.ts'
 
@@ -22,6 +24,7 @@ const voter = identityFromKey(bytes32())
 function createWorld() {
   const batch = bytes32()
   const offers: Offer[] = []
+  const proofs: Equivocation[] = []
   const calls = { batch: 0, committee: 0 }
   const state = { now: Date.now(), status: 'committed' as Batch['status'], attestation: ZERO as Hex, attempt: 0 }
   const ballots = createBallotBox()
@@ -43,6 +46,7 @@ function createWorld() {
     ballots,
     now: () => state.now,
     onOffer: (offer) => void offers.push(offer),
+    onEquivocation: (proof) => void proofs.push(proof),
     chain: {
       async batch() {
         calls.batch++
@@ -62,6 +66,7 @@ function createWorld() {
     ...made,
     batch,
     offers,
+    proofs,
     calls,
     state,
     ballots,
@@ -70,15 +75,19 @@ function createWorld() {
   }
 }
 
-const voteBy = (who: typeof voter, batch: Uint8Array, attempt = 0): Uint8Array =>
-  seal('vote', NETWORK, who.privateKey, { batch, attempt, body: { case: 'commitment', value: bytes32() } }).bytes
+const voteBy = (who: typeof voter, batch: Uint8Array, attempt = 0): Uint8Array => {
+  const commitment = bytes32()
+  const signature = signTyped(commitmentDigest(ESCROW, { batch, attempt, commitment }), who.privateKey)
+  const body = { case: 'commitment' as const, value: { commitment, signature } }
+  return seal('vote', NETWORK, who.privateKey, { batch, attempt, body }).bytes
+}
 
 test('a flood of votes costs a request or two a moment, and only the committee is heard', async () => {
   const { topics, batch, calls, ballots, state } = createWorld()
   const flood = Array.from({ length: 50 }, () => topics.votes(voteBy(identityFromKey(bytes32()), batch), 'peer'))
   for (const verdict of await Promise.all(flood)) assert.is(said(verdict), 'reject VOTE_NOT_ON_COMMITTEE')
   assert.is(said(await topics.votes(voteBy(voter, batch), 'peer')), 'accept')
-  assert.is(ballots.commitments(batch, 0), 1)
+  assert.is(ballots.commitments(batch, 0).size, 1)
   assert.equal(calls, { batch: 1, committee: 1 })
   state.now += 1_000
   await topics.votes(voteBy(voter, batch), 'peer')
@@ -91,6 +100,21 @@ test('a vote that comes right behind the committee is not lost to an older answe
   assert.is(said(await topics.votes(voteBy(voter, batch), 'peer')), 'ignore COMMITTEE_UNKNOWN')
   state.status = 'committed'
   assert.is(said(await topics.votes(voteBy(voter, batch), 'peer')), 'accept')
+})
+
+test('a voter that commits to a second vote is handed on with both signatures; the same vote again is not', async () => {
+  const { topics, batch, proofs, ballots } = createWorld()
+  const [one, two] = [voteBy(voter, batch), voteBy(voter, batch)]
+  assert.is(said(await topics.votes(one, 'peer')), 'accept')
+  assert.is(said(await topics.votes(one, 'peer')), 'ignore DUPLICATE')
+  assert.is(proofs.length, 0)
+  assert.is(said(await topics.votes(two, 'peer')), 'ignore VOTE_COMMITTED_BEFORE')
+  assert.is(ballots.commitments(batch, 0).size, 1)
+  const [{ voter: by, signed }] = proofs as [Equivocation]
+  assert.is(by, voter.address)
+  assert.is(new Set(signed.map(({ commitment }) => toHex(commitment))).size, 2)
+  for (const { commitment, signature } of signed)
+    assert.is(recoverTyped(commitmentDigest(ESCROW, { batch, attempt: 0, commitment }), signature), voter.address)
 })
 
 test('messages about batches that nobody anchored cost no request', async () => {

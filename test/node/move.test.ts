@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type BatchView, type Move, nextMove } from '../../node/stages/move.ts'
+import type { Poll } from '../../node/stages/poll.ts'
 
 /** A batch whose slots are recorded, seen in time by a node that has no part in it. */
 const base: BatchView = {
@@ -20,7 +21,9 @@ const base: BatchView = {
   confirmations: 0,
   deadline: 1_060n,
   voteWindowS: 60,
+  commitWindowS: 40,
   pokeGraceS: 10,
+  poll: { recorded: [], closes: 1_000n, closed: true, pending: { count: 0, own: false, all: false } },
   abandonWindowS: 30,
   seated: false,
   quorum: false,
@@ -38,6 +41,15 @@ type Row = [what: string, status: Status, change: Change, expected: Move['do'] |
 const late = { now: 1_061n }
 const turn = { now: 1_069n }
 const unrecorded = { deadline: 0n }
+
+const shut = (closes: bigint): BatchView['poll'] => ({ ...base.poll!, closes })
+/** A committee that commits until 1,040, of which this many stand on chain. */
+const open = (pending: Partial<Poll['pending']> = {}, recorded = 0): BatchView['poll'] => ({
+  recorded: new Array<Poll['recorded'][number]>(recorded).fill({ voter: '0x00', commitment: '0x00', tx: '0x00' }),
+  closes: 1_040n,
+  closed: false,
+  pending: { count: 1, own: false, all: false, ...pending },
+})
 
 const TABLE: Row[] = [
   ['nothing is known', 'none', {}, 'wait'],
@@ -87,6 +99,31 @@ const TABLE: Row[] = [
     'vote',
   ],
   ['a member votes to the last second', 'committed', { seated: true, now: 1_060n }, 'vote'],
+  ['the provider hands in all commitments at once', 'committed', { mine: true, poll: open({ all: true }) }, 'commit'],
+  ['others in turn', 'committed', { now: 1_018n, poll: open({ all: true }) }, 'wait'],
+  ['others in turn', 'committed', { now: 1_019n, poll: open({ all: true }) }, 'commit'],
+  ['some are missing: the provider waits', 'committed', { mine: true, now: 1_009n, poll: open() }, 'wait'],
+  ['and hands in what there is', 'committed', { mine: true, now: 1_010n, poll: open() }, 'commit'],
+  ['more of them: it waits again', 'committed', { mine: true, now: 1_031n, poll: open({}, 1) }, 'wait'],
+  ['for the rest', 'committed', { mine: true, now: 1_032n, poll: open({}, 1) }, 'commit'],
+  ['nothing to hand in', 'committed', { mine: true, now: 1_032n, poll: open({ count: 0 }) }, 'wait'],
+  ['whoever has no seat leaves that to them', 'committed', { now: 1_039n, poll: open() }, 'wait'],
+  [
+    'a member whose own was forgotten',
+    'committed',
+    { seated: true, now: 1_018n, poll: open({ own: true }, 1) },
+    'vote',
+  ],
+  ['hands it in', 'committed', { seated: true, now: 1_019n, poll: open({ own: true }, 1) }, 'commit'],
+  [
+    'a member of a provider that does nothing',
+    'committed',
+    { seated: true, now: 1_035n, poll: open({ own: true }) },
+    'vote',
+  ],
+  ['hands it in at the end', 'committed', { seated: true, now: 1_036n, poll: open({ own: true }) }, 'commit'],
+  ['the grace runs from the last commitment', 'committed', { quorum: true, now: 1_028n, poll: shut(1_010n) }, 'wait'],
+  ['and their turn', 'committed', { quorum: true, now: 1_029n, poll: shut(1_010n) }, 'settle'],
   ['no quorum in time: another committee', 'committed', turn, 'redraw'],
   ['the provider at once', 'committed', { ...late, mine: true }, 'redraw'],
   ['too late for a vote', 'committed', { seated: true, now: 1_061n }, 'wait'],

@@ -1,10 +1,20 @@
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { hashTypedData, recoverTypedDataAddress } from 'viem'
+import { hashStruct, hashTypedData, recoverTypedDataAddress } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { toHex } from '../../protocol/bytes.ts'
-import { recoverTyped, type SigningDomain, signTyped, voteDigest, voucherDigest } from '../../protocol/eip712.ts'
+import {
+  commitmentDigest,
+  compactSignature,
+  expandSignature,
+  recoverTyped,
+  type SigningDomain,
+  signTyped,
+  type VoteFields,
+  voteCommitment,
+  voucherDigest,
+} from '../../protocol/eip712.ts'
 import { hash } from '../../protocol/hash.ts'
 import { contract, otherForm, person } from '../../protocol/vectors/cases.ts'
 
@@ -16,14 +26,28 @@ const TYPES = {
     { name: 'cumulative', type: 'uint256' },
     { name: 'receiptHash', type: 'bytes32' },
   ],
-  Vote: [
+  VoteCommitment: [
     { name: 'batch', type: 'bytes32' },
     { name: 'attempt', type: 'uint8' },
-    { name: 'attestation', type: 'bytes32' },
-    { name: 'verdicts', type: 'bytes32' },
-    { name: 'digest', type: 'bytes32' },
+    { name: 'commitment', type: 'bytes32' },
   ],
 } as const
+const VOTE = [
+  { name: 'batch', type: 'bytes32' },
+  { name: 'attempt', type: 'uint8' },
+  { name: 'attestation', type: 'bytes32' },
+  { name: 'verdicts', type: 'bytes32' },
+  { name: 'digest', type: 'bytes32' },
+  { name: 'salt', type: 'bytes32' },
+  { name: 'voter', type: 'address' },
+] as const
+const hexOf = (fields: VoteFields) => ({
+  batch: toHex(fields.batch),
+  attempt: fields.attempt,
+  attestation: toHex(fields.attestation),
+  verdicts: toHex(fields.verdicts),
+  digest: toHex(fields.digest),
+})
 const viemDomain = ({ chainId, contract: verifyingContract }: SigningDomain) => ({
   name: 'Sinter',
   version: '1',
@@ -48,7 +72,7 @@ test('voucher digests are those of EIP-712 as viem computes them', () => {
   )
 })
 
-test('vote digests are those of EIP-712 as viem computes them', () => {
+test('what a voter signs is EIP-712 as viem computes it, of a struct hash', () => {
   const fields = fc.record({
     batch: bytes32,
     attempt: fc.nat(255),
@@ -57,17 +81,26 @@ test('vote digests are those of EIP-712 as viem computes them', () => {
     digest: bytes32,
   })
   fc.assert(
-    fc.property(domains, fields, (where, vote) => {
-      const { batch, attempt, attestation, verdicts, digest } = vote
-      const message = {
-        batch: toHex(batch),
-        attempt,
-        attestation: toHex(attestation),
-        verdicts: toHex(verdicts),
-        digest: toHex(digest),
-      }
-      const expected = hashTypedData({ domain: viemDomain(where), types: TYPES, primaryType: 'Vote', message })
-      assert.is(toHex(voteDigest(where, vote)), expected)
+    fc.property(domains, fields, bytes32, address, (where, vote, salt, voter) => {
+      const { batch, attempt } = vote
+      const data = { ...hexOf(vote), salt: toHex(salt), voter }
+      const expected = hashStruct({ types: { Vote: VOTE }, primaryType: 'Vote', data })
+      const commitment = voteCommitment(vote, salt, voter)
+      assert.is(toHex(commitment), expected)
+      const message = { batch: toHex(batch), attempt, commitment: expected }
+      const typed = { domain: viemDomain(where), types: TYPES, primaryType: 'VoteCommitment', message } as const
+      assert.is(toHex(commitmentDigest(where, { batch, attempt, commitment })), hashTypedData(typed))
+    }),
+  )
+})
+
+test('a signature in 64 bytes is the same signature', () => {
+  fc.assert(
+    fc.property(bytes32, (digest) => {
+      const signature = signTyped(digest, signer.key)
+      const { r, vs } = compactSignature(signature)
+      assert.equal([r.length, vs.length], [32, 32])
+      assert.equal(expandSignature(r, vs), signature)
     }),
   )
 })

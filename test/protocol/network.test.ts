@@ -17,6 +17,7 @@ const file = {
     batches: contract('batches'),
     prices: contract('prices'),
     seats: contract('seats'),
+    votes: contract('votes'),
     canaries: contract('canaries'),
     strikes: contract('strikes'),
     emissions: contract('emissions'),

@@ -9,7 +9,7 @@ import { judgeBid } from '../../protocol/rules/bid.ts'
 import { judgeInput } from '../../protocol/rules/input.ts'
 import { judgeOffer } from '../../protocol/rules/offer.ts'
 import { judgeReceipt, SESSION_START } from '../../protocol/rules/receipt.ts'
-import { judgeVote } from '../../protocol/rules/vote.ts'
+import { judgeVote, type SignedCommitment } from '../../protocol/rules/vote.ts'
 import { judgeVoucher } from '../../protocol/rules/voucher.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { Bytes, Case } from '../../protocol/vectors/cases.ts'
@@ -161,7 +161,7 @@ function attestations(networkId: Uint8Array): Receiver {
 
 function votes(networkId: Uint8Array): Receiver {
   const { seen, keep } = memory()
-  const commitments = new Map<string, Uint8Array>()
+  const commitments = new Map<string, SignedCommitment>()
   const place = (batch: Uint8Array, attempt: number, voter: Address): string => `${toHex(batch)}/${attempt}/${voter}`
   return async (bytes, { domain, panels }) => {
     const judged = await judgeVote(bytes, {
@@ -177,7 +177,7 @@ function votes(networkId: Uint8Array): Receiver {
     if (judged.action !== 'accept') return judged
     const vote = judged.value
     keep(vote.id)
-    if (vote.kind === 'commitment') commitments.set(place(vote.batch, vote.attempt, vote.voter), vote.commitment)
+    if (vote.kind === 'commitment') commitments.set(place(vote.batch, vote.attempt, vote.voter), vote)
     return judged
   }
 }

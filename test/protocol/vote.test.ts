@@ -1,17 +1,11 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { toHex } from '../../protocol/bytes.ts'
-import type { VoteFields } from '../../protocol/eip712.ts'
+import { type VoteFields, voteCommitment } from '../../protocol/eip712.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
-import {
-  consequence,
-  type DrawVerdict,
-  MAX_DRAWS,
-  packVerdicts,
-  voteCommitment,
-  voterSeed,
-} from '../../protocol/vote.ts'
+import { person } from '../../protocol/vectors/cases.ts'
+import { consequence, type DrawVerdict, MAX_DRAWS, packVerdicts, voterSeed, voteSalt } from '../../protocol/vote.ts'
 
 test('verdicts are one byte per draw, then zeros', () => {
   const all: DrawVerdict[] = ['valid', 'tolerance', 'input', 'untraced', 'forged']
@@ -29,7 +23,7 @@ test('more draws than a word has bytes are refused', () => {
   }
 })
 
-test('a commitment binds the whole vote, its signature and its salt', () => {
+test('a commitment binds the whole vote, its salt and its voter', () => {
   const vote: VoteFields = {
     batch: hash('batch'),
     attempt: 0,
@@ -37,19 +31,31 @@ test('a commitment binds the whole vote, its signature and its salt', () => {
     verdicts: packVerdicts(['valid']),
     digest: hash('digest'),
   }
-  const signature = new Uint8Array(65).fill(1)
   const salt = hash('salt')
+  const [a, b] = [person('a').address, person('b').address]
   const commitments = [
-    voteCommitment(vote, signature, salt),
-    voteCommitment({ ...vote, batch: hash('other') }, signature, salt),
-    voteCommitment({ ...vote, attempt: 1 }, signature, salt),
-    voteCommitment({ ...vote, attestation: hash('other') }, signature, salt),
-    voteCommitment({ ...vote, verdicts: packVerdicts(['forged']) }, signature, salt),
-    voteCommitment({ ...vote, digest: hash('other') }, signature, salt),
-    voteCommitment(vote, new Uint8Array(65).fill(2), salt),
-    voteCommitment(vote, signature, hash('other')),
+    voteCommitment(vote, salt, a),
+    voteCommitment({ ...vote, batch: hash('other') }, salt, a),
+    voteCommitment({ ...vote, attempt: 1 }, salt, a),
+    voteCommitment({ ...vote, attestation: hash('other') }, salt, a),
+    voteCommitment({ ...vote, verdicts: packVerdicts(['forged']) }, salt, a),
+    voteCommitment({ ...vote, digest: hash('other') }, salt, a),
+    voteCommitment(vote, hash('other'), a),
+    voteCommitment(vote, salt, b),
   ].map(toHex)
   assert.is(new Set(commitments).size, commitments.length)
+})
+
+test('a salt is the same again for the same vote, and another for any other or anybody else', () => {
+  const [one, two] = [person('a').key, person('b').key]
+  const salts = [
+    voteSalt(one, hash('batch'), 0),
+    voteSalt(one, hash('batch'), 1),
+    voteSalt(one, hash('other'), 0),
+    voteSalt(two, hash('batch'), 0),
+  ].map(toHex)
+  assert.is(new Set(salts).size, salts.length)
+  assert.is(toHex(voteSalt(one, hash('batch'), 0)), salts[0])
 })
 
 test('votes settle together when they are equal, or when each finds a draw forged', () => {

@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IEscrow} from "./IEscrow.sol";
 import {IStrikes} from "./IStrikes.sol";
+import {IVotes} from "./IVotes.sol";
 
 /// @title The life of a batch, from anchor to collection
 /// @notice Who fixes what, when: receipts before the sample, traces before the challenge, the attestation before the
@@ -26,7 +27,7 @@ interface IBatches {
     /// @param traceWindow time to anchor the trace, from the record of the sample slot.
     /// @param attestWindow time to commit the attestation, from the record of the challenge slot.
     /// @param voteWindow time for the committee, from the record of its slot; then a larger one can be drawn.
-    /// @param pokeGrace first part of the vote window, in which only the provider may settle.
+    /// @param pokeGrace time from the last commitment of a vote in which only the provider may settle.
     /// @param slashPending time from a `forged` verdict to the slash.
     /// @param abandonWindow time from the end of the last possible vote window to abandonment.
     /// @param appealWindow first part of `slashPending`, in which the verdict can be appealed. Shorter than it.
@@ -76,7 +77,7 @@ interface IBatches {
     /// @param betaBps share of the fees that burns, as of the anchor.
     /// @param discountPart what all discounts take off the burn.
     /// @param auditUntil last second in which audits are named.
-    /// @param silent some vote of the verdict `forged` says that its voter was shown no attestation.
+    /// @param silent the verdict `forged` has its quorum only with votes that say that their voters were shown no attestation, and none before it had one without.
     /// @param rebutted the attestation was posted after such a verdict: votes without a digest are refused.
     /// @param verdicts one byte per draw, then one per audit, set by the settling quorum.
     struct Batch {
@@ -125,15 +126,6 @@ interface IBatches {
     struct Appeal {
         address appellant;
         uint96 bond;
-    }
-
-    /// @notice A committee member's vote; batch, attempt and attestation are the chain's own.
-    /// @param digest the voter's own digest of the coefficients (not judged here); zero says that it was shown no attestation.
-    /// @param signature EIP-712 over Vote(batch, attempt, attestation, verdicts, digest).
-    struct SignedVote {
-        bytes32 verdicts;
-        bytes32 digest;
-        bytes signature;
     }
 
     /// @notice A node of the sum tree.
@@ -206,14 +198,10 @@ interface IBatches {
     error ProvidersGrace(uint64 until);
     /// @notice Votes, or from the second committee on the base units of their stake.
     error NoQuorum(uint256 given, uint256 needed);
-    error VerdictsDiffer(uint256 vote);
     /// @notice There is no verdict, or for `rebut` none that says of silence.
     error NotAppealable(bytes32 batchId);
     error NotPosted(bytes32 batchId);
     error NotReferee(address caller);
-    error SilenceWasRebutted(uint256 vote);
-    error NotInCommittee(address signer);
-    error VotedTwice(address signer);
     error BadVerdict(uint256 draw);
     error VerdictBeyondDraws();
     error BadOpening(uint256 opening);
@@ -243,11 +231,17 @@ interface IBatches {
     /// @notice Fixes the attestation before its committee is known; once, by the provider, after the challenge and in time.
     function commitAttestation(bytes32 batchId, bytes32 digest) external;
 
-    /// @notice Applies the verdict of a quorum. The provider's alone to call during `pokeGrace`, then anyone's.
-    /// @param votes of distinct members of the current committee, at least `quorumOf`: equal verdicts, or any that say of some draw
-    /// that it is forged (the first is then the one that is kept).
+    /// @notice Applies the verdict of a quorum (`IVotes.tally`). The provider's alone to call until `pokeGrace` after the last commitment.
+    /// @param committed all commitments of the present committee, in the order in which they came.
+    /// @param votes of distinct members, at least `quorumOf`: equal verdicts, or any that say of some draw that it is forged (the first is then
+    /// the one that is kept).
     /// @param openings one per distinct receipt whose draw has the verdict `tolerance`; otherwise empty.
-    function settle(bytes32 batchId, SignedVote[] calldata votes, Opening[] calldata openings) external;
+    function settle(
+        bytes32 batchId,
+        IVotes.Commitment[] calldata committed,
+        IVotes.Vote[] calldata votes,
+        Opening[] calldata openings
+    ) external;
 
     /// @notice Draws a larger committee after a vote window without settlement.
     function redraw(bytes32 batchId) external;
@@ -283,6 +277,9 @@ interface IBatches {
     /// @notice Says which providers may not serve or anchor.
     function strikes() external view returns (IStrikes);
 
+    /// @notice Counts the votes.
+    function votes() external view returns (IVotes);
+
     function params() external view returns (Params memory);
 
     /// @notice keccak256(abi.encode("sinter/batch/1", chain id, this, provider, root)).
@@ -308,6 +305,9 @@ interface IBatches {
 
     /// @notice Base units that the next appeal lays down.
     function appealBond(bytes32 batchId) external view returns (uint256);
+
+    /// @notice Who is asked, in which attempt and since when (timestamp, seconds). Reverts unless a committee is at work.
+    function panel(bytes32 batchId) external view returns (uint8 attempt, uint64 since, address[] memory members);
 
     /// @notice Members of the current committee. Reverts until its slot is recorded.
     function committee(bytes32 batchId) external view returns (address[] memory members);

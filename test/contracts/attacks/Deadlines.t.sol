@@ -2,16 +2,17 @@
 pragma solidity ^0.8.28;
 
 import {IBatches} from "../../../protocol/contracts/interfaces/IBatches.sol";
-import {World} from "../World.sol";
+import {IVotes} from "../../../protocol/contracts/interfaces/IVotes.sol";
+import {Settling} from "./Settling.sol";
 
 /// @dev Blocks are stuffed, or a transaction is held back, up to a deadline. Every second of every window is tried: in each exactly one side may
 /// act, the last second of a window is as good as its first, and no two ends of a state are open at once.
-contract DeadlinesTest is World {
+contract DeadlinesTest is Settling {
     function setUp() public override {
         super.setUp();
         IBatches.Params memory p = defaults();
         p.auditWindow = 20;
-        (p.traceWindow, p.attestWindow, p.voteWindow) = (30, 30, 30);
+        (p.traceWindow, p.attestWindow) = (30, 30);
         rebuild(p);
     }
 
@@ -24,10 +25,6 @@ contract DeadlinesTest is World {
 
     function anyone(bytes memory data) private returns (bool) {
         return can(address(0xbeef), data);
-    }
-
-    function verdict(bytes32 batchId) private view returns (bytes memory) {
-        return abi.encodeCall(batches.settle, (batchId, quorumVotes(batchId, FORGED), new IBatches.Opening[](0)));
     }
 
     function test_aTraceIsTakenOrTheBatchExpiresNeverBothNorNeither() public {
@@ -68,33 +65,57 @@ contract DeadlinesTest is World {
         }
     }
 
+    /// @dev Nobody opens a vote while another can still be committed to.
+    function test_aVoteIsCommittedOrOpenedNeverBothNorNeither() public {
+        IBatches.Params memory p = defaults();
+        (p.committeeSize, p.quorum) = (3, 2);
+        rebuild(p);
+        bytes32 batchId = judged(10 ether);
+        uint256 start = vm.getBlockTimestamp();
+        Said[] memory said = quorumVotes(batchId, FORGED);
+        cast(batchId, said);
+        bytes memory found =
+            abi.encodeCall(batches.settle, (batchId, committedOf(batchId), opened(batchId, said), new IBatches.Opening[](0)));
+        address last = batches.committee(batchId)[2];
+        IVotes.Signed[] memory late = new IVotes.Signed[](1);
+        late[0] = entry(batchId, 2, keyOf(last), commitmentOf(batchId, vote(keyOf(last), FORGED)));
+        for (uint256 wait = 0; wait <= COMMIT_WINDOW + 3; wait++) {
+            vm.warp(start + wait);
+            uint256 snapshot = vm.snapshotState();
+            (bool taken,) = address(votes).call(abi.encodeCall(votes.commitVotes, (batchId, 0, late)));
+            vm.revertToState(snapshot);
+            assert(taken == (wait <= COMMIT_WINDOW));
+            assert(taken != can(provider, found));
+        }
+    }
+
     /// @dev A forged batch that its committee has found: whatever second it is, somebody can bring the verdict in, and until the window's end
     /// nobody can ask for another committee.
     function test_aQuorumCanAlwaysBeBroughtIn() public {
         bytes32 batchId = judged(10 ether);
         uint256 start = vm.getBlockTimestamp();
-        bytes memory found = verdict(batchId);
-        for (uint256 wait = 0; wait <= 33; wait++) {
+        bytes memory found = settling(batchId, FORGED);
+        for (uint256 wait = 0; wait <= 63; wait++) {
             vm.warp(start + wait);
             assert(can(provider, found));
             assert(anyone(found) == (wait >= 10));
-            assert(anyone(abi.encodeCall(batches.redraw, (batchId))) == (wait > 30));
+            assert(anyone(abi.encodeCall(batches.redraw, (batchId))) == (wait > 60));
             assert(!anyone(abi.encodeCall(batches.abandon, (batchId))));
         }
     }
 
     function test_whereAllSitABatchIsRedrawnNoMoreAndAbandonedOnlyAfterItsWindows() public {
         bytes32 batchId = judged(10 ether);
-        skip(31);
+        skip(61);
         batches.redraw(batchId);
         recordSlot(batches.batchOf(batchId).committeeSlot);
         uint256 start = vm.getBlockTimestamp();
-        bytes memory found = verdict(batchId);
-        for (uint256 wait = 25; wait <= 73; wait++) {
+        bytes memory found = settling(batchId, FORGED);
+        for (uint256 wait = 55; wait <= 103; wait++) {
             vm.warp(start + wait);
             assert(!anyone(abi.encodeCall(batches.redraw, (batchId))));
             assert(can(provider, found));
-            assert(anyone(abi.encodeCall(batches.abandon, (batchId))) == (wait > 70));
+            assert(anyone(abi.encodeCall(batches.abandon, (batchId))) == (wait > 100));
         }
     }
 

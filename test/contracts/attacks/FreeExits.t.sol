@@ -56,9 +56,7 @@ contract FreeExitsTest is World, NaiveTree {
         IBatches.Opening[] memory openings = new IBatches.Opening[](count);
         IBatches.Sibling[][] memory levels = tree();
         for (uint256 leaf = 0; leaf < RECEIPTS; leaf++) if (off[leaf]) openings[--count] = openingOf(levels, leaf, _price);
-        IBatches.SignedVote[] memory votes = quorumVotes(_batchId, verdicts);
-        vm.prank(provider);
-        batches.settle(_batchId, votes, openings);
+        settleAs(provider, _batchId, quorumVotes(_batchId, verdicts), openings);
         return ended();
     }
 
@@ -99,7 +97,9 @@ contract FreeExitsTest is World, NaiveTree {
         return wealth();
     }
 
-    /// @dev `exit` instead of an answer. From one base unit a receipt, where shares round away, to as much as the stake covers.
+    /// @dev `exit` instead of an answer. From one base unit a receipt, where shares round away, to as much as the stake covers. Each run lives a
+    /// batch twice.
+    /// forge-config: default.fuzz.runs = 250
     function testFuzz_noExitIsBetterThanToAnswer(uint256 price, uint256 mask, uint256 exit) public {
         uint256 before = wealth();
         prepare(uint128(1 + (bound(price, 0, 200 ether) >> bound(exit / 8, 0, 67))));

@@ -7,11 +7,11 @@ import {IConsumerStakes} from "../../../protocol/contracts/interfaces/IConsumerS
 import {IEscrow} from "../../../protocol/contracts/interfaces/IEscrow.sol";
 import {INodeRegistry} from "../../../protocol/contracts/interfaces/INodeRegistry.sol";
 import {ISeats} from "../../../protocol/contracts/interfaces/ISeats.sol";
-import {World} from "../World.sol";
+import {Settling} from "./Settling.sol";
 
 /// @dev Whoever sees a transaction before it is mined copies it, or puts one of its own in front. One test for each row of
 /// protocol/spec/attacks.md that no other file has.
-contract FrontRunningTest is World {
+contract FrontRunningTest is Settling {
     address private runner = vm.addr(66);
 
     function setUp() public override {
@@ -148,16 +148,15 @@ contract FrontRunningTest is World {
     /// @dev Every step that anybody may take pays the same people whoever takes it.
     function test_whoPokesGainsNothing() public {
         bytes32 batchId = judged(100 ether);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, VALID);
+        bytes memory verdict = settling(batchId, VALID);
         skip(10);
         uint256 held = has(runner);
         uint256 start = vm.snapshotState();
-        settle(batchId, VALID);
+        call(provider, verdict);
         batches.collect(batchId, 0);
         uint256 owner = has(ownerOf(1));
         vm.revertToState(start);
-        vm.prank(runner);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        call(runner, verdict);
         vm.prank(runner);
         batches.collect(batchId, 0);
         vm.prank(runner);
@@ -169,14 +168,13 @@ contract FrontRunningTest is World {
 
     function test_aQuorumHasTheWholeWindowBeforeItsCommitteeCanBeRedrawn() public {
         bytes32 batchId = judged(100 ether);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, FORGED);
+        bytes memory verdict = settling(batchId, FORGED);
         uint64 end = batches.deadlineOf(batchId);
         vm.warp(end);
         vm.prank(provider);
         vm.expectRevert(abi.encodeWithSelector(IBatches.DeadlineNotReached.selector, end));
         batches.redraw(batchId);
-        vm.prank(runner);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
+        call(runner, verdict);
         requireStatus(batchId, IBatches.Status.SlashPending);
     }
 

@@ -3,12 +3,13 @@ pragma solidity ^0.8.28;
 
 import {IBatches} from "../../../protocol/contracts/interfaces/IBatches.sol";
 import {IEscrow} from "../../../protocol/contracts/interfaces/IEscrow.sol";
+import {IVotes} from "../../../protocol/contracts/interfaces/IVotes.sol";
 import {NaiveTree} from "../NaiveTree.sol";
-import {World} from "../World.sol";
+import {Settling} from "./Settling.sol";
 
 /// @dev Every loop of the contracts at its largest, with cold storage, in the gas of one transaction; and what dust does to them. The
 /// largest committees are in Attacks.t.sol, the end of an epoch in Emissions.t.sol.
-contract LoopsTest is World, NaiveTree {
+contract LoopsTest is Settling, NaiveTree {
     /// @dev EIP-7825.
     uint256 private constant TRANSACTION_GAS = 1 << 24;
     uint256 private constant RANGES = 24;
@@ -33,6 +34,7 @@ contract LoopsTest is World, NaiveTree {
         for (uint256 i = 0; i < all.length; i++) vm.cool(all[i]);
         vm.cool(address(seats));
         vm.cool(address(strikes));
+        vm.cool(address(votes));
     }
 
     function atMost(uint256 used, uint256 limit, string memory what) private {
@@ -78,8 +80,8 @@ contract LoopsTest is World, NaiveTree {
         atMost(callGas(provider, abi.encodeCall(batches.anchorBatch, (root, list))), 2_600_000, "anchor");
         bytes32 batchId = batches.batchIdOf(provider, root);
         for (uint256 i = 0; i < RANGES; i++) {
-            bytes memory data = abi.encodeCall(batches.audit, (batchId, i, uint128(i) * price));
-            atMost(callGas(vm.addr(2_000 + i), data), 230_000, "audit");
+            bytes memory naming = abi.encodeCall(batches.audit, (batchId, i, uint128(i) * price));
+            atMost(callGas(vm.addr(2_000 + i), naming), 230_000, "audit");
         }
         toCommittee(batchId);
         bytes32 verdicts;
@@ -89,9 +91,8 @@ contract LoopsTest is World, NaiveTree {
             openings[i] = openingOf(levels, i, price);
             openings[i].range = uint32(i);
         }
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, verdicts);
-        bytes memory settling = abi.encodeCall(batches.settle, (batchId, votes, openings));
-        atMost(callGas(provider, settling), 2_600_000, "settle");
+        bytes memory data = settling(batchId, quorumVotes(batchId, verdicts), openings);
+        atMost(callGas(provider, data), 2_600_000, "settle");
         for (uint256 i = 0; i < RANGES; i++) {
             atMost(callGas(address(this), abi.encodeCall(batches.collect, (batchId, i))), 120_000, "collect");
         }
@@ -161,18 +162,36 @@ contract LoopsTest is World, NaiveTree {
         bytes32 batchId = judged(100 ether);
         uint256 all = registry.MAX_PLACES() - 1;
         while (true) {
-            address[] memory members = batches.committee(batchId);
-            IBatches.SignedVote[] memory votes = new IBatches.SignedVote[](members.length);
-            bytes32 verdicts = 0x0505050505050505000000000000000000000000000000000000000000000000;
-            for (uint256 i = 0; i < votes.length; i++) votes[i] = vote(batchId, _keys[members[i]], verdicts);
-            bytes memory settling = abi.encodeCall(batches.settle, (batchId, votes, new IBatches.Opening[](0)));
-            atMost(callGas(provider, settling), 13_000_000, "settle");
-            if (members.length == all) break;
+            uint256 sitting = everyMemberCondemns(batchId);
+            if (sitting == all) break;
             vm.prank(appellant);
             batches.appeal(batchId);
             recordSlot(batches.batchOf(batchId).committeeSlot);
         }
         skip(30);
         atMost(callGas(address(this), abi.encodeCall(batches.finalize, (batchId))), 16_000_000, "finalize");
+    }
+
+    /// @dev Commits and opens the votes of all members. Returns how many they are.
+    function everyMemberCondemns(bytes32 batchId) private returns (uint256) {
+        address[] memory members = batches.committee(batchId);
+        bytes32 verdicts = 0x0505050505050505000000000000000000000000000000000000000000000000;
+        IVotes.Signed[] memory list = new IVotes.Signed[](members.length);
+        IVotes.Commitment[] memory committed = new IVotes.Commitment[](members.length);
+        IVotes.Vote[] memory given = new IVotes.Vote[](members.length);
+        for (uint256 i = 0; i < members.length; i++) {
+            uint256 key = _keys[members[i]];
+            list[i] = entry(batchId, i, key, commitmentOf(batchId, vote(key, verdicts)));
+            committed[i] = IVotes.Commitment(members[i], list[i].commitment);
+            given[i] = IVotes.Vote(i, verdicts, bytes32(key), saltOf(key));
+        }
+        uint8 attempt = batches.batchOf(batchId).attempt;
+        chill();
+        uint256 before = gasleft();
+        votes.commitVotes(batchId, attempt, list);
+        atMost(before - gasleft(), 6_000_000, "commit");
+        bytes memory data = abi.encodeCall(batches.settle, (batchId, committed, given, new IBatches.Opening[](0)));
+        atMost(callGas(provider, data), 13_000_000, "settle");
+        return members.length;
     }
 }

@@ -80,6 +80,7 @@ contract RandomnessTest is World {
 
     /// @dev Whatever stake moves from the anchor's block on, in any order, before or after the seed is known: the same people sit, in every
     /// attempt. And what was moved in the anchor's own block counts for none.
+    /// forge-config: default.fuzz.runs = 250
     function testFuzz_noStakeThatMovesAfterTheAnchorSteersACommittee(uint256 seed) public {
         bytes32 batchId = anchor(10 ether);
         uint256 start = vm.snapshotState();

@@ -4,12 +4,12 @@ pragma solidity ^0.8.28;
 import {IBatches} from "../../../protocol/contracts/interfaces/IBatches.sol";
 import {IConsumerStakes} from "../../../protocol/contracts/interfaces/IConsumerStakes.sol";
 import {INodeRegistry} from "../../../protocol/contracts/interfaces/INodeRegistry.sol";
-import {World} from "../World.sol";
 import {HookToken, Intruder} from "./HookToken.sol";
+import {Settling} from "./Settling.sol";
 
 /// @dev The token of a deployment has no hooks. These tests put one in its place that calls an attacker before and after each movement:
 /// whatever it does from within, everybody ends with what they would have if it had done the same right afterwards.
-contract ReentrancyTest is World {
+contract ReentrancyTest is Settling {
     bytes32 private constant SALT = "salt";
     uint256 private constant NEWCOMER = 9;
     Intruder private intruder;
@@ -182,15 +182,11 @@ contract ReentrancyTest is World {
 
     // ---- batches
 
-    function settleData(bytes32 batchId, bytes32 verdicts) private view returns (bytes memory) {
-        return abi.encodeCall(batches.settle, (batchId, quorumVotes(batchId, verdicts), new IBatches.Opening[](0)));
-    }
-
     /// @dev 3% of the fees and the floor do not divide by two voters: the rest burns, first of all, and the hook is called.
     function test_aBatchIsNotCollectedBeforeItsPartsAreKnown() public {
         bytes32 batchId = judged(100 ether + 50);
         planEverything(batchId);
-        sameAgain(provider, address(batches), settleData(batchId, VALID));
+        sameAgain(provider, address(batches), settling(batchId, VALID));
         assert(intruder.succeeded() > 0);
         eq(escrow.potOf(batchId), 0, "pot");
     }

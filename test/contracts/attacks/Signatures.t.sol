@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
-import {IBatches} from "../../../protocol/contracts/interfaces/IBatches.sol";
 import {ICanaries} from "../../../protocol/contracts/interfaces/ICanaries.sol";
 import {IEscrow} from "../../../protocol/contracts/interfaces/IEscrow.sol";
 import {INodeRegistry} from "../../../protocol/contracts/interfaces/INodeRegistry.sol";
+import {IVotes} from "../../../protocol/contracts/interfaces/IVotes.sol";
 import {World} from "../World.sol";
 
 /// @dev A signature counts for one thing in one spelling: no other chain, contract, session, batch, attempt or attestation, and none of the
@@ -78,74 +78,19 @@ contract SignaturesTest is World {
         consume(range, abi.encodeWithSelector(IEscrow.BadVoucher.selector, session));
     }
 
-    // ---- votes
-
-    function refused(bytes32 batchId, IBatches.SignedVote[] memory votes) private {
-        vm.prank(provider);
-        vm.expectPartialRevert(IBatches.NotInCommittee.selector);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
-    }
-
-    function test_aVoteHasOneSpelling() public {
-        bytes32 batchId = judged(10 ether);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, VALID);
-        bytes memory good = votes[1].signature;
-        bytes[] memory others = variants(good);
-        for (uint256 i = 0; i < others.length; i++) {
-            votes[1].signature = others[i];
-            refused(batchId, votes);
-        }
-        // Two spellings would be two votes of one member.
-        votes[1].signature = good;
-        votes[0] = votes[1];
-        vm.prank(provider);
-        vm.expectPartialRevert(IBatches.VotedTwice.selector);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
-    }
-
-    function voteIn(uint256 key, uint256 chain, address contract_, bytes32 batchId, uint8 attempt, bytes32 attestation)
-        private
-        pure
-        returns (IBatches.SignedVote memory v)
-    {
-        bytes32 typeHash =
-            keccak256("Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest)");
-        (v.verdicts, v.digest) = (VALID, bytes32(key));
-        bytes32 content = keccak256(abi.encode(typeHash, batchId, attempt, attestation, v.verdicts, v.digest));
-        v.signature = signed(key, chain, contract_, content);
-    }
-
-    function test_aVoteIsOfOneChainContractBatchAttemptAndAttestation() public {
-        bytes32 batchId = judged(10 ether);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, VALID);
-        uint256 key = keyOf(batches.committee(batchId)[1]);
-        bytes32 said = keccak256("attestation");
-        uint256 chain = block.chainid;
-        IBatches.SignedVote[6] memory wrong = [
-            voteIn(key, chain + 1, address(batches), batchId, 0, said),
-            voteIn(key, chain, address(escrow), batchId, 0, said),
-            voteIn(key, chain, address(batches), keccak256("other batch"), 0, said),
-            voteIn(key, chain, address(batches), batchId, 1, said),
-            voteIn(key, chain, address(batches), batchId, 0, "other attestation"),
-            voteIn(key, chain, address(batches), batchId, 0, said)
-        ];
-        // Said of other verdicts, or with another digest.
-        wrong[5].digest = 0;
-        for (uint256 i = 0; i < wrong.length; i++) {
-            votes[1] = wrong[i];
-            refused(batchId, votes);
-        }
-        votes[1] = voteIn(key, chain, address(batches), batchId, 0, said);
-        vm.prank(provider);
-        batches.settle(batchId, votes, new IBatches.Opening[](0));
-        requireStatus(batchId, IBatches.Status.Paid);
-    }
+    // ---- votes (their spelling and what they are bound to: Votes.t.sol)
 
     function test_aForkedChainTakesNoOldVotes() public {
         bytes32 batchId = judged(10 ether);
-        IBatches.SignedVote[] memory votes = quorumVotes(batchId, VALID);
+        uint256 key = keyOf(batches.committee(batchId)[0]);
+        IVotes.Signed[] memory list = new IVotes.Signed[](1);
+        list[0] = entry(batchId, 0, key, commitmentOf(batchId, vote(key, VALID)));
+        uint256 chain = block.chainid;
         vm.chainId(999);
-        refused(batchId, votes);
+        vm.expectRevert(abi.encodeWithSelector(IVotes.NotTheMembers.selector, 0));
+        votes.commitVotes(batchId, 0, list);
+        vm.chainId(chain);
+        votes.commitVotes(batchId, 0, list);
     }
 
     // ---- consents of payout addresses
