@@ -336,7 +336,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
           return /^0x0+$/.test(found.consumer)
             ? null
             : {
-                consumer: found.consumer,
+                signer: found.signer,
                 provider: found.provider,
                 ceiling: found.ceiling,
                 spent: found.anchored,

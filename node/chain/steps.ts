@@ -24,6 +24,7 @@ import type { Address } from '../../protocol/signature.ts'
 import type { BeaconClock } from './beacon.ts'
 import { chainError } from './errors.ts'
 import { fetchHeaders } from './headers.ts'
+import type { Opening } from './opening.ts'
 import type { RoundSource } from './rounds.ts'
 import type { Call, Transactor } from './transact.ts'
 import type { Views } from './views.ts'
@@ -58,8 +59,13 @@ export type Steps = {
   /** Approves what is missing, then deposits. */
   deposit(amount: bigint): Promise<Done>
   withdraw(amount: bigint): Promise<Done>
-  /** @param expiry timestamp in seconds */
-  openSession(provider: Address, ceiling: bigint, expiry: bigint): Promise<Done & { session: Hex }>
+  /**
+   * @param expiry timestamp in seconds
+   * @param signer the voucher key. @default this account's
+   */
+  openSession(provider: Address, ceiling: bigint, expiry: bigint, signer?: Address): Promise<Done & { session: Hex }>
+  /** Opens a session that its consumer has signed for (see opening.ts), out of that account's balance. */
+  openSessionFor(opening: Opening, signature: Hex): Promise<Done & { session: Hex }>
   topUp(session: Hex, amount: bigint): Promise<Done>
   requestClose(session: Hex): Promise<Done>
   closeSession(session: Hex): Promise<Done>
@@ -142,6 +148,11 @@ export function openSteps(
     if (allowed < amount) await onToken('approve', spender, 2n ** 256n - 1n)
   }
 
+  function opened(receipt: TransactionReceipt): Done & { session: Hex } {
+    const [event] = parseEventLogs({ abi: escrowAbi, logs: receipt.logs, eventName: 'SessionOpened' })
+    return { ...done(receipt), session: event!.args.session }
+  }
+
   async function recordSlot(slot: bigint): Promise<Done | null> {
     if ((await views.beaconValue(slot)) !== null) return null
     if (clock.drand !== null) return recordRound(slot)
@@ -188,11 +199,9 @@ export function openSteps(
       return done(await onEscrow('deposit', amount))
     },
     withdraw: async (amount) => done(await onEscrow('withdraw', amount)),
-    async openSession(provider, ceiling, expiry) {
-      const receipt = await onEscrow('openSession', provider, ceiling, expiry)
-      const [event] = parseEventLogs({ abi: escrowAbi, logs: receipt.logs, eventName: 'SessionOpened' })
-      return { ...done(receipt), session: event!.args.session }
-    },
+    openSession: async (provider, ceiling, expiry, signer = writer().address) =>
+      opened(await onEscrow('openSession', provider, ceiling, expiry, signer)),
+    openSessionFor: async (opening, signature) => opened(await onEscrow('openSessionFor', opening, signature)),
     topUp: async (session, amount) => done(await onEscrow('topUp', session, amount)),
     requestClose: async (session) => done(await onEscrow('requestClose', session)),
     closeSession: async (session) => done(await onEscrow('closeSession', session)),

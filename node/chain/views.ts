@@ -66,10 +66,11 @@ export type Batch = {
 /** `IBatches.RangeRecord`: its receipts own the points [start, start + fee) of the sum tree. */
 export type RangeRecord = { consumer: Address; collected: boolean; start: bigint; fee: bigint; refund: bigint }
 
-/** `IEscrow.Session`; the reserve is ceiling − anchored. `expiry` and `closesAt` in seconds. */
+/** `IEscrow.Session`; the reserve is ceiling − anchored, `signer` the voucher key. `expiry` and `closesAt` in seconds. */
 export type Session = {
   consumer: Address
   provider: Address
+  signer: Address
   ceiling: bigint
   anchored: bigint
   cursor: bigint
