@@ -47,12 +47,29 @@ export async function code(action: Promise<unknown>): Promise<string> {
   )
 }
 
+/**
+ * An anvil that mines what comes at once, and a block of a second of its clock every `blockMs`: tests that only wait for the chain are
+ * done in a fraction of the time.
+ */
+export async function fastAnvil(blockMs: number): Promise<Anvil> {
+  const anvil = await startAnvil({ blockTime: 0 })
+  const timer = setInterval(() => void anvil.mine(1).catch(() => {}), blockMs)
+  return {
+    ...anvil,
+    async stop() {
+      clearInterval(timer)
+      await anvil.stop()
+    },
+  }
+}
+
 /** Anvil with the contracts, five staked nodes, a consumer and its session with the first node. */
 export async function openWorld(
   drand?: { network: DrandNetwork; rounds: RoundSource },
   change: Partial<NetworkParams> = {},
+  start: () => Promise<Anvil> = startAnvil,
 ): Promise<World> {
-  const anvil = await startAnvil()
+  const anvil = await start()
   try {
     // Nobody names audits here but where a test says so.
     const params = { ...devnetParams, auditWindow: 1, ...change }
