@@ -51,11 +51,17 @@ export async function code(action: Promise<unknown>): Promise<string> {
  * An anvil that mines what comes at once, and a block of a second of its clock every `blockMs`: tests that only wait for the chain are
  * done in a fraction of the time.
  */
-export async function fastAnvil(blockMs: number): Promise<Anvil> {
+export async function fastAnvil(blockMs: number): Promise<Anvil & { pause(paused: boolean): Promise<void> }> {
   const anvil = await startAnvil({ blockTime: 0 })
-  const timer = setInterval(() => void anvil.mine(1).catch(() => {}), blockMs)
+  let mining = true
+  const timer = setInterval(() => mining && void anvil.mine(1).catch(() => {}), blockMs)
   return {
     ...anvil,
+    /** What comes while it is paused waits. */
+    async pause(paused) {
+      mining = !paused
+      await anvil.request('evm_setAutomine', [mining])
+    },
     async stop() {
       clearInterval(timer)
       await anvil.stop()
