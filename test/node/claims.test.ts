@@ -1,8 +1,10 @@
-/** What a node has minted for itself, on a real chain: it arrives at the payout address, once, whoever is killed in between. */
+/** A node's money on a real chain: what is minted arrives at the payout address, once, whoever is killed in between; and what is pending is said. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Chain, openChain } from '../../node/chain/chain.ts'
 import type { Entry, JournalOf } from '../../node/chain/journal.ts'
+import { describeBatch, describeSeats, openBatches } from '../../node/commands/batch-status.ts'
+import { formatAmount } from '../../node/commands/options.ts'
 import type { Log } from '../../node/net/log.ts'
 import { createUpkeep } from '../../node/stages/upkeep.ts'
 import type { Address } from '../../protocol/signature.ts'
@@ -24,7 +26,8 @@ const journal: JournalOf = () => ({
 
 test.before(async () => {
   anvil = await fastAnvil(200)
-  const change = { traceWindow: 600, voteWindow: 600, unbondingDelay: 10_000, canaryWindow: 10_000 }
+  const windows = { traceWindow: 600, voteWindow: 600, slashPending: 600, appealWindow: 500 }
+  const change = { ...windows, unbondingDelay: 10_000, canaryWindow: 10_000 }
   world = await openWorld(undefined, change, async () => anvil)
   payout = world.payouts[0]!.toLowerCase() as Address
 })
@@ -41,7 +44,7 @@ async function work(prices: bigint[]): Promise<bigint> {
   return (await chain.claimable(chain.address!))!.amount
 }
 /** As a node that starts: with the provider's key, and with what the last one has written. */
-const start = (): Promise<Chain> =>
+const start = (receiptMs = 60_000): Promise<Chain> =>
   openChain({
     network: world.network,
     rpcUrl: anvil.rpcUrl,
@@ -49,7 +52,7 @@ const start = (): Promise<Chain> =>
     journal,
     pollMs: 50,
     resumeMs: 0,
-    receiptMs: 1_000,
+    receiptMs,
   })
 
 test('a node has what is minted for its work sent to its payout address, and nothing twice', async () => {
@@ -76,7 +79,7 @@ test('a claim that was on its way when the node was killed is taken over by the 
   const credit = await work([700n])
   // Users of one key in one process share what is on its way.
   world.provider.chain.close()
-  const killed = await start()
+  const killed = await start(1_000)
   await anvil.pause(true)
   const sent = async () => Number(await anvil.request('eth_getTransactionCount', [killed.address, 'pending']))
   const count = await sent()
@@ -93,7 +96,45 @@ test('a claim that was on its way when the node was killed is taken over by the 
   await upkeepOf(next, 1n).tick()
   assert.is(await next.tokensOf(payout), before + credit)
   assert.is(await sent(), count + 1)
-  next.close()
+  world.provider = { ...world.provider, chain: next }
+})
+
+test('a node reads what is pending against its batches: verdict, voters and seats, appeals and bonds, and until when', async () => {
+  const { provider, reader, params } = world
+  const { chain } = provider
+  const operator = chain.address!
+  const { batchId } = await anchored(world, [900n])
+  const lines = async () =>
+    (await openBatches(reader, operator)).map(describeBatch).find(([first]) => first!.startsWith(batchId))!
+  assert.match((await lines())[0]!, /SNTR locked; anchored; its trace is to be anchored (by 2|once the beacon)/)
+  await chain.awaitSlot((await chain.batch(batchId)).sampleSlot)
+  const votes = await committed(world, batchId, '01050105')
+  assert.match((await lines())[0]!, /; its committee votes by 2\d{3}-/)
+  await chain.settle(batchId, votes, [])
+
+  const { slashAt } = await chain.batch(batchId)
+  const utc = (at: bigint): string => new Date(Number(at) * 1000).toISOString()
+  const bond = await chain.appealBond(batchId)
+  // One of these votes has no digest.
+  const [first, silence, second, ...rest] = await lines()
+  assert.match(first!, /condemned: 2 of 4 draws found forged by 2 voters, whose seats answer for it until 2/)
+  assert.ok(first!.endsWith(`SNTR is slashed at ${utc(slashAt)}`), first)
+  assert.match(silence!, /^a voter says that there was no attestation/)
+  const until = utc(slashAt - BigInt(params.slashPending - params.appealWindow))
+  assert.is(second, `an appeal, for a bond of ${formatAmount(bond)} SNTR, is taken until ${until}`)
+  assert.equal(rest, [])
+  const voter = (await chain.committee(batchId))[0]!
+  assert.match(
+    (await describeSeats(reader, voter))!,
+    /^[1-9]\d* seats? answer for votes of this node, \d+ SNTR of its stake, the last until 2/,
+  )
+  assert.is(await describeSeats(reader, operator), null)
+
+  await chain.appeal(batchId)
+  const appealed = await lines()
+  assert.match(appealed[0]!, /; committee 2, a larger one, votes (by 2|once the beacon)/)
+  assert.equal(appealed.slice(1), [`1 appeal so far; bonds that lie there: ${formatAmount(bond)} SNTR of ${operator}`])
+  assert.equal(await openBatches(reader, world.nodes[1]!.chain.address!), [])
 })
 
 test.run()
