@@ -4,6 +4,7 @@ import { runForge } from './run.ts'
 const TIMES = 10
 process.env.FOUNDRY_FUZZ_RUNS = String(1_000 * TIMES)
 process.env.FOUNDRY_INVARIANT_RUNS = String(256 * TIMES)
+process.env.STAKE_TREE_LEAVES = '50000'
 
 const started = Date.now()
 const results = await runForge(process.argv[2])
