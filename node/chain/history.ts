@@ -1,4 +1,4 @@
-import type { Hex, PublicClient } from 'viem'
+import { type Hex, type PublicClient, parseEventLogs } from 'viem'
 import { batchesAbi, seatsAbi } from '../../protocol/contracts/abi.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
@@ -13,7 +13,16 @@ export type History = {
   batchesOf(provider: Address, since: bigint): Promise<Hex[]>
   /** Benches on which it has sat, oldest first, released ones too. */
   benchesOf(voter: Address, since: bigint): Promise<Bench[]>
+  /** Benches that a transaction has made: one for each verdict. */
+  benchesIn(transaction: Hex): Promise<Bench[]>
 }
+
+type SeatsTaken = { args: { bench: Hex; voters: readonly Hex[]; until: bigint } }
+const benchOf = ({ args: { bench, voters, until } }: SeatsTaken): Bench => ({
+  id: bench,
+  voters: voters.map((each) => each.toLowerCase() as Address),
+  until,
+})
 
 /** Widest range asked for at once; public endpoints refuse more. */
 const CHUNK = 2_000n
@@ -66,13 +75,12 @@ export function openHistory(client: PublicClient, { contracts, deployBlock }: Ne
       gather('benchesOf', since, async (range) => {
         const filter = { address: contracts.seats, abi: seatsAbi, eventName: 'SeatsTaken', strict: true } as const
         const events = await client.getContractEvents({ ...filter, ...range })
-        return events
-          .map(({ args }) => ({
-            id: args.bench,
-            voters: args.voters.map((each) => each.toLowerCase() as Address),
-            until: args.until,
-          }))
-          .filter(({ voters }) => voters.includes(voter))
+        return events.map(benchOf).filter(({ voters }) => voters.includes(voter))
       }),
+    async benchesIn(hash) {
+      const { logs } = await ask('benchesIn', client.getTransactionReceipt({ hash }))
+      const ours = logs.filter(({ address }) => address.toLowerCase() === contracts.seats.toLowerCase())
+      return parseEventLogs({ abi: seatsAbi, logs: ours, eventName: 'SeatsTaken' }).map(benchOf)
+    },
   }
 }

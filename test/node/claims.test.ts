@@ -1,14 +1,20 @@
 /** A node's money on a real chain: what is minted arrives at the payout address, once, whoever is killed in between; and what is pending is said. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Chain, openChain } from '../../node/chain/chain.ts'
 import type { Entry, JournalOf } from '../../node/chain/journal.ts'
+import type { BatchEvent } from '../../node/chain/watch.ts'
 import { describeBatch, describeSeats, openBatches } from '../../node/commands/batch-status.ts'
 import { formatAmount } from '../../node/commands/options.ts'
 import type { Log } from '../../node/net/log.ts'
+import { createBenches } from '../../node/stages/bench.ts'
 import { createUpkeep } from '../../node/stages/upkeep.ts'
+import { openStore } from '../../node/store/store.ts'
 import type { Address } from '../../protocol/signature.ts'
-import { anchored, code, committed, fastAnvil, openWorld, type World } from './chain-world.ts'
+import { anchored, attested, code, committed, fastAnvil, openWorld, voteAll, type World, word } from './chain-world.ts'
 
 let world: World
 let anvil: Awaited<ReturnType<typeof fastAnvil>>
@@ -33,6 +39,7 @@ test.before(async () => {
 })
 test.after(() => world?.anvil.stop())
 
+const reader = (): Chain => world.reader
 const upkeepOf = (chain: Chain, claimFrom: bigint | null) =>
   createUpkeep({ address: world.provider.chain.address!, chain, quoter: null, log }, { keep: 0n, claimFrom })
 /** Settles a batch of the provider's. Base units that it is credited with. */
@@ -135,6 +142,38 @@ test('a node reads what is pending against its batches: verdict, voters and seat
   assert.match(appealed[0]!, /; committee 2, a larger one, votes (by 2|once the beacon)/)
   assert.equal(appealed.slice(1), [`1 appeal so far; bonds that lie there: ${formatAmount(bond)} SNTR of ${operator}`])
   assert.equal(await openBatches(reader, world.nodes[1]!.chain.address!), [])
+})
+
+test('a voter has back the seats of a verdict on appeal too, which are not those of the first', async () => {
+  const { chain } = world.provider
+  const { batchId } = await attested(world, new Uint8Array(32), new Uint8Array(8))
+  await voteAll(world, batchId, '05050505', word(5n))
+  await chain.appeal(batchId)
+  await voteAll(world, batchId, '01010101', word(5n))
+  const settled: BatchEvent[] = []
+  const watcher = chain.watchBatches((event) => {
+    if (event.name === 'BatchSettled' && event.args.batchId === batchId) settled.push(event)
+  })
+  while (settled.length < 2) await new Promise((resolve) => setTimeout(resolve, 50))
+  await watcher.stop()
+  const [first, second] = await Promise.all(settled.map(async ({ tx }) => (await reader().benchesIn(tx))[0]!))
+  assert.equal([first!.id, second!.id === batchId], [batchId, false])
+  const both = first!.voters.find((voter) => second!.voters.includes(voter))!
+  const voter = world.nodes.find(({ chain: own }) => own.address === both)!.chain
+  const folder = mkdtempSync(join(tmpdir(), 'sinter-claims-'))
+  const store = await openStore(folder)
+  try {
+    const benches = createBenches({ address: both, chain: voter, store, log })
+    for (const event of settled) await benches.apply(event)
+    const free = await voter.freeStake(both)
+    await anvil.skip(Math.max(world.params.seatWindow, world.params.slashPending) + 60)
+    await benches.tick()
+    assert.is(await voter.freeStake(both), free + 2n * world.params.seatStake)
+    assert.equal([(await voter.bench(first!.id)).held, (await voter.bench(second!.id)).held], [false, false])
+  } finally {
+    await store.close()
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test.run()
