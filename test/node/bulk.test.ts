@@ -9,7 +9,7 @@ import { identityFromKey } from '../../node/identity/identity.ts'
 import { linksOf } from '../../node/net/dag.ts'
 import { keyOf } from '../../node/net/disk.ts'
 import type { FrameStream } from '../../node/net/frame-stream.ts'
-import type { StreamHandler } from '../../node/net/streams.ts'
+import { QUOTAS, type StreamHandler } from '../../node/net/streams.ts'
 import { BLOCK_LIMITS, decodeBlocksQuery } from '../../protocol/blocks.ts'
 import { encode } from '../../protocol/codec.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
@@ -199,21 +199,22 @@ test('queries that are none end the stream, and one peer has so many streams', a
     await stream.write(query)
     assert.is(await stream.read(3_000).then(() => 'answered', errorCode), 'STREAM_CLOSED')
   }
-  const four = await Promise.all([1, 2, 3, 4].map(() => fetcher.streams.open(peerId(1), 'blocks')))
+  const most = Array.from({ length: QUOTAS.blocks.maxStreamsPerPeer })
+  const all = await Promise.all(most.map(() => fetcher.streams.open(peerId(1), 'blocks')))
   const absent = encode(BlocksQuerySchema, { hashes: [new Uint8Array(32)] })
-  for (const stream of four) {
+  for (const stream of all) {
     await stream.write(absent)
     assert.is((await stream.read(3_000)).length, 0, 'a block that is not here is an empty frame')
   }
-  const fifth = await fetcher.streams.open(peerId(1), 'blocks')
+  const further = await fetcher.streams.open(peerId(1), 'blocks')
   assert.is(
-    await fifth
+    await further
       .write(absent)
-      .then(() => fifth.read(3_000))
+      .then(() => further.read(3_000))
       .then(() => 'answered', errorCode),
     'STREAM_CLOSED',
   )
-  for (const stream of four) await stream.close()
+  for (const stream of all) await stream.close()
 })
 
 test('a query has one encoding and bounds; no bytes break its decoder or that of nodes', () => {
