@@ -342,7 +342,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
           warmth.served(manifest)
           return runtimes.get(manifest, policy)
         },
-        sealed: createSealedJobs({ identity, networkId: id, content, findProviders: network.findProviders, now }),
+        sealed: createSealedJobs({ identity, networkId: id, content }),
         bid: bids.made,
         chainSession: sessionOnChain(chain),
         now,

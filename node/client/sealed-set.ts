@@ -27,6 +27,8 @@ type Random = (bytes: number) => Uint8Array
 export type InputItem = { name: string; cid: string; seq: bigint; ephemeral: Uint8Array }
 export type OutputItem = { name: string; cid: string; session: Uint8Array; seq: bigint }
 type SetOf<Item> = {
+  /** CID of the set, under which its files are found. */
+  cid: string
   /** Id of the set, 32 bytes: what its inputs are sealed to. */
   job: Uint8Array
   /** Public key of the reader of the inputs, or the sender of the outputs. */
@@ -57,7 +59,7 @@ function seal(
   return encode(SealedSetSchema, { items: entries.map(({ cid }) => cidBytes(cid)), index })
 }
 
-function open(bytes: Uint8Array, owner: Owner, purpose: 'input' | 'output'): SetOf<Entry> {
+function open(cid: string, bytes: Uint8Array, owner: Owner, purpose: 'input' | 'output'): SetOf<Entry> {
   const set = decode(SealedSetSchema, bytes)
   if (set === null) throw new SinterError('DATASET_FILES', 'the file is no sealed set')
   const { identity, networkId } = owner
@@ -68,7 +70,7 @@ function open(bytes: Uint8Array, owner: Owner, purpose: 'input' | 'output'): Set
     throw new SinterError('DATASET_FILES', 'the sealed index is not that of the files')
   checkNames(index.items)
   return {
-    job,
+    ...{ cid, job },
     provider: index.provider,
     items: index.items.map((item, i) => ({ ...item, cid: cidOfBytes(set.items[i]!) })),
   }
@@ -92,7 +94,7 @@ export async function keepSet(
   from: string[],
 ): Promise<{ files: number; bytes: number }> {
   const keep = async (file: string, maxBytes: number): Promise<Uint8Array> => {
-    const bytes = await content.get(file, { maxBytes, timeoutMs: 60_000, from })
+    const bytes = await content.get(file, { maxBytes, timeoutMs: 60_000, from, within: cid })
     await content.add(bytes, { keep: true })
     return bytes
   }
@@ -129,8 +131,8 @@ export async function sealInputs(
 }
 
 /** The set of inputs that we sealed. Throws `DATASET_FILES`, and the codes of `openFile`. */
-export function openInputSet(bytes: Uint8Array, owner: Owner): SetOf<InputItem> {
-  const { items, ...set } = open(bytes, owner, 'input')
+export function openInputSet(cid: string, bytes: Uint8Array, owner: Owner): SetOf<InputItem> {
+  const { items, ...set } = open(cid, bytes, owner, 'input')
   return {
     ...set,
     items: items.map(({ name, cid, ephemeral }, i) => ({ name, cid, ephemeral: ephemeral!, seq: BigInt(i + 1) })),
@@ -143,7 +145,7 @@ export function openInputSet(bytes: Uint8Array, owner: Owner): SetOf<InputItem> 
  */
 export async function readInput(
   item: InputItem,
-  set: Pick<SetOf<InputItem>, 'job' | 'provider'>,
+  set: Omit<SetOf<InputItem>, 'items'>,
   init: Owner & {
     inputs: readonly { name: string; shape: readonly number[] }[]
     content: Pick<Content, 'get'>
@@ -151,7 +153,7 @@ export async function readInput(
   },
 ): Promise<WireTensor[]> {
   const { identity, networkId, inputs, content, from } = init
-  const file = await content.get(item.cid, { maxBytes: sealedBound(inputs), timeoutMs: 20_000, from })
+  const file = await content.get(item.cid, { maxBytes: sealedBound(inputs), timeoutMs: 20_000, from, within: set.cid })
   return reopenTensors(file, {
     networkId,
     sender: identity.privateKey,
@@ -170,19 +172,19 @@ export function sealOutputs(
 }
 
 /** The set of outputs that we put together. Throws `DATASET_FILES`, and the codes of `openFile`. */
-export function openOutputSet(bytes: Uint8Array, owner: Owner): SetOf<OutputItem> {
-  const { items, ...set } = open(bytes, owner, 'output')
+export function openOutputSet(cid: string, bytes: Uint8Array, owner: Owner): SetOf<OutputItem> {
+  const { items, ...set } = open(cid, bytes, owner, 'output')
   return { ...set, items: items.map(({ name, cid, session, seq }) => ({ name, cid, session: session!, seq: seq! })) }
 }
 
 /** One job's outputs. Throws the codes of `Content.get` and `openFile`, `SEALED_TENSORS`. */
 export async function readOutput(
   item: OutputItem,
-  set: Pick<SetOf<OutputItem>, 'provider'>,
+  set: Omit<SetOf<OutputItem>, 'items'>,
   init: Owner & { content: Pick<Content, 'get'>; from: string[] },
 ): Promise<WireTensor[]> {
   const { identity, networkId, content, from } = init
-  const file = await content.get(item.cid, { maxBytes: MAX_HELD_BYTES, timeoutMs: 30_000, from })
+  const file = await content.get(item.cid, { maxBytes: MAX_HELD_BYTES, timeoutMs: 30_000, from, within: set.cid })
   const expected = { purpose: 'output' as const, job: item.session, seq: item.seq, sender: set.provider }
   return openTensors(file, { networkId, recipient: identity.privateKey, expected })
 }

@@ -318,7 +318,7 @@ export async function openConsumerSession(
       await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, ...given } })
       const answered = await job.result.promise
       const { executionUs } = answered
-      const left = Math.max(1, timeoutMs - (performance.now() - started))
+      const left = Math.max(1, Math.ceil(timeoutMs - (performance.now() - started)))
       const byContent = sealed && (await fetched(seq, answered.sealed, left))
       const outputs = byContent?.outputs ?? answered.outputs
       const latencyMs = performance.now() - started

@@ -80,7 +80,7 @@ async function setSource(
   { content, ...consumer }: Consumer,
   options: BatchCommandOptions,
 ): Promise<Source> {
-  const set = openInputSet(bytes, owner)
+  const set = openInputSet(cid, bytes, owner)
   // Large enough for an input of the model, which is checked against it before it is used.
   const { inputs } = await consumer.model(options.model)
   const from = options.sender === undefined ? [] : [options.sender]

@@ -25,7 +25,8 @@ export async function results(cid: string, options: ResultsOptions): Promise<voi
     await client.network.waitForPeers(1, 20_000)
     const { content } = client
     const from = options.from === undefined ? [] : [options.from]
-    const set = openOutputSet(await content.get(cid, { maxBytes: MAX_SET_BYTES, timeoutMs: 60_000, from }), owner)
+    const file = await content.get(cid, { maxBytes: MAX_SET_BYTES, timeoutMs: 60_000, from })
+    const set = openOutputSet(cid, file, owner)
     from.push(peerOfKey(set.provider).toString())
     mkdirSync(out, { recursive: true })
     for (const item of set.items) {

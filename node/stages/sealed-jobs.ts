@@ -20,41 +20,14 @@ export type SealedJobs = {
   output(place: { session: Uint8Array; seq: bigint }, reader: Uint8Array, outputs: WireTensor[]): Promise<Uint8Array>
 }
 
-export type SealedJobsInit = {
-  /** Milliseconds that an input may take to arrive. @default 20_000 */
-  fetchMs?: number
-  /** Milliseconds for which the holders of a set are taken to be the same. @default 30_000 */
-  holdersMs?: number
-}
-
-/** Sets whose holders are remembered. */
-const MAX_SETS = 256
-
 export function createSealedJobs(
-  components: {
-    identity: Pick<Identity, 'privateKey'>
-    networkId: Uint8Array
-    content: Pick<Content, 'get' | 'add'>
-    /** Peers that announced a CID. */
-    findProviders(cid: string, options: { timeoutMs: number; limit: number }): Promise<string[]>
-    now(): number
-  },
-  { fetchMs = 20_000, holdersMs = 30_000 }: SealedJobsInit = {},
+  components: { identity: Pick<Identity, 'privateKey'>; networkId: Uint8Array; content: Pick<Content, 'get' | 'add'> },
+  init: {
+    /** Milliseconds that an input may take to arrive. @default 20_000 */
+    fetchMs?: number
+  } = {},
 ): SealedJobs {
-  const { identity, networkId, content, findProviders, now } = components
-  const sets = new Map<string, { at: number; holders: Promise<string[]> }>()
-
-  /** The set is announced, not each of its files: who has the one is asked for the others. */
-  function holdersOf(set: string): Promise<string[]> {
-    const known = sets.get(set)
-    if (known !== undefined && now() - known.at < holdersMs) return known.holders
-    sets.delete(set)
-    const holders = findProviders(set, { timeoutMs: 3_000, limit: 4 }).catch(() => [])
-    sets.set(set, { at: now(), holders })
-    if (sets.size > MAX_SETS) sets.delete(sets.keys().next().value!)
-    return holders
-  }
-
+  const { identity, networkId, content } = components
   return {
     async input(ref, consumer, manifest) {
       if (ref.job.length !== 32 || ref.digest.length !== 32 || ref.seq === 0n)
@@ -62,9 +35,10 @@ export function createSealedJobs(
       const [cid, set] = [cidOfBytes(ref.cid), cidOfBytes(ref.set)]
       const bytes = await content.get(cid, {
         maxBytes: sealedBound(manifest.inputs),
-        timeoutMs: fetchMs,
-        // The consumer is at hand, but need not have it.
-        from: [...new Set([...(await holdersOf(set)), consumer.peer])],
+        timeoutMs: init.fetchMs ?? 20_000,
+        // The set is announced, not each of its files. The consumer is at hand, but need not have it.
+        from: [consumer.peer],
+        within: set,
       })
       const tensors = openTensors(bytes, {
         networkId,
