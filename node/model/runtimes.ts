@@ -41,7 +41,7 @@ export type RuntimesInit = {
   maxModels?: number
   /** Models being fetched and loaded at once. @default 2 */
   maxLoading?: number
-  /** A loaded model gives way to another when no job came for this long (ms). @default 60_000 */
+  /** A loaded model gives way to another when no job came for this long (ms), a twelfth for one that is worth more. @default 60_000 */
   keepMs?: number
   /** Memory that all loaded models may take together, by their estimates (MiB). @default no limit but `maxModels` */
   totalMib?: number
@@ -149,7 +149,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     // Parsed before it is loaded: what the allow-list does not have never reaches the runtime.
     const { graph, shapes } = admitModel(onnx, manifest)
     checkModel(manifest, onnx)
-    await reserve(entry, resources)
+    await reserve(cid, entry, resources)
     const group = await createGroup({
       ...{ model: onnx, executionProvider, timeoutMs, memoryMb: memoryMib, placements: places, log },
     })
@@ -185,11 +185,13 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
       )
   }
 
-  /** Unloads the model that is worth least among those that nobody uses; false when there is none. */
-  async function unloadLeast(): Promise<boolean> {
+  /** Unloads the model that is worth least among those that may give way to another; false when there is none. */
+  async function unloadLeast(other: string): Promise<boolean> {
+    const wanted = worth(other)
     const [least] = [...entries.entries()]
-      .filter(([, each]) => each.ready !== null && each.running === 0 && now() - each.usedAt >= keepMs)
+      .filter(([, { ready, running }]) => ready !== null && running === 0)
       .map(([cid, entry]) => [cid, entry, worth(cid)] as const)
+      .filter(([, { usedAt }, value]) => now() - usedAt >= (wanted > value ? keepMs / 12 : keepMs))
       .sort(([, a, x], [, b, y]) => x - y || a.usedAt - b.usedAt)
     if (least === undefined) return false
     const [cid, entry] = least
@@ -200,15 +202,15 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
   }
 
   /** Makes room for one more, or says that there is none. */
-  async function makeRoom(): Promise<void> {
+  async function makeRoom(cid: string): Promise<void> {
     if ([...entries.values()].filter(({ ready }) => ready === null).length >= maxLoading)
       throw new SinterError('MODELS_BUSY', `${maxLoading} models are already loading`)
-    if (entries.size >= maxModels && !(await unloadLeast()))
+    if (entries.size >= maxModels && !(await unloadLeast(cid)))
       throw new SinterError('MODELS_BUSY', `${maxModels} models are loaded and in use`)
   }
 
   /** Memory for the model, taken from those that nobody uses. Throws `MODEL_TOO_LARGE` or `MODELS_BUSY`. */
-  async function reserve(entry: Entry, { bytes, deviceBytes }: Resources): Promise<void> {
+  async function reserve(cid: string, entry: Entry, { bytes, deviceBytes }: Resources): Promise<void> {
     const needs = { memory: bytes * places.length, device: (deviceBytes * places.length) / devices }
     const limits = { memory: totalMib * MIB, device: deviceMib * MIB }
     for (const kind of ['memory', 'device'] as const) {
@@ -217,7 +219,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
         throw new SinterError('MODEL_TOO_LARGE', `the model needs more ${what} than all models may take`)
       const held = (): number => [...entries.values()].reduce((sum, each) => sum + each.held[kind], 0)
       while (held() + needs[kind] > limits[kind])
-        if (!(await unloadLeast()))
+        if (!(await unloadLeast(cid)))
           throw new SinterError('MODELS_BUSY', `the ${what} for models is taken by others that are in use`)
       entry.held[kind] = needs[kind]
     }
@@ -242,7 +244,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
   })
 
   function start(cid: string, policy: Policy): Promise<Runtime> {
-    const room = makeRoom()
+    const room = makeRoom(cid)
     const entry: Entry = {
       ...{ loading: Promise.resolve(null as never), ready: null, running: 0, usedAt: now() },
       held: { memory: 0, device: 0 },

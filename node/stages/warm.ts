@@ -58,8 +58,9 @@ function mixed(bits: number): number {
 }
 
 /**
- * Which models each of `nodes` keeps, of those that are asked for. Every model has a place before any has a second; further places go to
- * those with the most demand a place. Which nodes: those that the model's name puts first (rendezvous hashing) and that have room left.
+ * Which models each of `nodes` keeps, of those that are asked for. Every model has a place before any has a second, at the node that its name
+ * puts first of those with room (rendezvous hashing): who asks for what moves none of these while the models stay the same, so none is unloaded
+ * here before it is loaded there. Further places go to those with the most demand a place.
  * @param demand models by what they are asked for, above 0
  */
 export function divide(
@@ -67,25 +68,32 @@ export function divide(
   nodes: readonly string[],
   slots: number,
 ): Map<string, string[]> {
-  const models = [...demand].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, slots * nodes.length)
-  const places = new Map(models.map(([model]) => [model, 1]))
-  for (let left = slots * nodes.length - models.length; left > 0; left--) {
-    const open = models.filter(([model]) => places.get(model)! < nodes.length)
-    if (open.length === 0) break
-    const [most] = open.reduce((best, each) =>
-      each[1] / (places.get(each[0])! + 1) > best[1] / (places.get(best[0])! + 1) ? each : best,
-    )
-    places.set(most, places.get(most)! + 1)
-  }
   const parts = new Map<string, string[]>(nodes.map((node) => [node, []]))
   const marks = nodes.map((node) => ({ node, mark: markOf(node) }))
-  for (const [model] of models) {
+  /** The first node with room that does not keep the model yet. */
+  function place(model: string): boolean {
     const own = markOf(model)
-    const first = marks
-      .filter(({ node }) => parts.get(node)!.length < slots)
-      .map(({ node, mark }) => ({ node, rank: mixed(own ^ mark) }))
-      .sort((a, b) => a.rank - b.rank || (a.node < b.node ? -1 : 1))
-    for (const { node } of first.slice(0, places.get(model)!)) parts.get(node)!.push(model)
+    let first: { node: string; rank: number } | null = null
+    for (const { node, mark } of marks) {
+      const part = parts.get(node)!
+      if (part.length >= slots || part.includes(model)) continue
+      const rank = mixed(own ^ mark)
+      if (first === null || rank < first.rank) first = { node, rank }
+    }
+    if (first !== null) parts.get(first.node)!.push(model)
+    return first !== null
+  }
+  const wanted = [...demand].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, slots * nodes.length)
+  for (const model of wanted.map(([name]) => name).sort()) place(model)
+  const open = new Map(wanted.map(([model, weight]) => [model, { weight, places: 1 }]))
+  for (let left = slots * nodes.length - wanted.length; left > 0 && open.size > 0; ) {
+    const [model, most] = [...open].reduce((best, each) =>
+      each[1].weight / (each[1].places + 1) > best[1].weight / (best[1].places + 1) ? each : best,
+    )
+    if (place(model)) {
+      most.places++
+      left--
+    } else open.delete(model)
   }
   return parts
 }
