@@ -132,6 +132,9 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
   const writes = new Set<Promise<void>>()
   /** Streams to each source, those that are being opened included. */
   const active = new Map<string, number>()
+  /** When each source was first asked for a block it has not given; those that gave one are not in it. */
+  const waitedFor = new Map<string, number>()
+  const gave = new Set<string>()
   let listing = 0
   let bytes = 0
   let failure: SinterError | null = null
@@ -201,6 +204,7 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
         if (taken.length < BATCH && each.takers.size === 1 && each.since < before)
           if (!each.takers.has(peer) && !each.lacking.has(peer)) taken.push(each)
     }
+    if (taken.length > 0 && !gave.has(peer) && !waitedFor.has(peer)) waitedFor.set(peer, performance.now())
     for (const each of taken) {
       asked.add(each)
       each.takers.add(peer)
@@ -269,6 +273,8 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
           continue
         }
         scores.delivered(peer, block.length)
+        gave.add(peer)
+        waitedFor.delete(peer)
         // On a slow line each of several streams would take too long over a block.
         const quick = !isNode(each.cid) && performance.now() - each.since < stallMs / 10
         try {
@@ -347,6 +353,10 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
     while (!over() && !(known && active.size === 0)) await change(250)
     const whole = complete()
     ending = true
+    // One that gave nothing for so long, where another gave all, would keep the next fetch waiting as well.
+    for (const peer of new Set(open.values()))
+      if (whole && performance.now() - (waitedFor.get(peer) ?? Number.POSITIVE_INFINITY) > STEAL_MS)
+        scores.failed(peer, 'STREAM_TIMEOUT')
     // A source that is slow with what another delivered is not waited for.
     for (const stream of open.keys()) stream.abort(new SinterError('STREAM_CLOSED', 'the fetch ended'))
     changed()
