@@ -23,6 +23,8 @@ const WINDOW = 4 * BATCH
  * several together carry more, and sooner.
  */
 const STREAMS = 3
+/** What a source must deliver in the time it has for one block to get a further stream: each of several takes longer over a block. */
+const WIDE_BYTES = 10 * 2 ** 20
 /** Blocks that arrived and are being written. */
 const WRITES = 16
 /** A block that one source has had for this long is asked of an idle one as well. */
@@ -132,9 +134,8 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
   const writes = new Set<Promise<void>>()
   /** Streams to each source, those that are being opened included. */
   const active = new Map<string, number>()
-  /** When each source was first asked for a block it has not given; those that gave one are not in it. */
-  const waitedFor = new Map<string, number>()
-  const gave = new Set<string>()
+  /** When each source was first asked for a block, and what it has given since. */
+  const met = new Map<string, { since: number; bytes: number }>()
   let listing = 0
   let bytes = 0
   let failure: SinterError | null = null
@@ -204,7 +205,7 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
         if (taken.length < BATCH && each.takers.size === 1 && each.since < before)
           if (!each.takers.has(peer) && !each.lacking.has(peer)) taken.push(each)
     }
-    if (taken.length > 0 && !gave.has(peer) && !waitedFor.has(peer)) waitedFor.set(peer, performance.now())
+    if (taken.length > 0 && !met.has(peer)) met.set(peer, { since: performance.now(), bytes: 0 })
     for (const each of taken) {
       asked.add(each)
       each.takers.add(peer)
@@ -273,10 +274,9 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
           continue
         }
         scores.delivered(peer, block.length)
-        gave.add(peer)
-        waitedFor.delete(peer)
-        // On a slow line each of several streams would take too long over a block.
-        const quick = !isNode(each.cid) && performance.now() - each.since < stallMs / 10
+        const source = met.get(peer)!
+        source.bytes += block.length
+        const quick = source.bytes / (performance.now() - source.since) > WIDE_BYTES / stallMs
         try {
           keep(each, block)
         } catch (error) {
@@ -354,9 +354,10 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
     const whole = complete()
     ending = true
     // One that gave nothing for so long, where another gave all, would keep the next fetch waiting as well.
-    for (const peer of new Set(open.values()))
-      if (whole && performance.now() - (waitedFor.get(peer) ?? Number.POSITIVE_INFINITY) > STEAL_MS)
-        scores.failed(peer, 'STREAM_TIMEOUT')
+    for (const peer of new Set(open.values())) {
+      const { since, bytes: given } = met.get(peer) ?? { since: Number.POSITIVE_INFINITY, bytes: 0 }
+      if (whole && given === 0 && performance.now() - since > STEAL_MS) scores.failed(peer, 'STREAM_TIMEOUT')
+    }
     // A source that is slow with what another delivered is not waited for.
     for (const stream of open.keys()) stream.abort(new SinterError('STREAM_CLOSED', 'the fetch ended'))
     changed()
