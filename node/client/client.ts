@@ -140,7 +140,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     const session = await payment.open(bid.provider, ceiling, lifeS)
     try {
       return await openConsumerSession(
-        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, roots: roots.root, log },
+        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, roots: roots.root, content, log },
         { model, bid, offer: offer.id, session: fromHex(session), ceiling, policy, canonical },
       )
     } catch (error) {

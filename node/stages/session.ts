@@ -25,6 +25,7 @@ import type { Runtime, Served } from '../model/runtime.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { StreamHandler } from '../net/streams.ts'
+import type { SealedJobs } from './sealed-jobs.ts'
 import { watchSession } from './session-watch.ts'
 
 export type SessionComponents = {
@@ -38,6 +39,8 @@ export type SessionComponents = {
   roots?: Roots
   /** The loaded model of a manifest CID, whose jobs can be attested under the policy. */
   runtime(manifest: string, policy: Policy): Promise<Runtime>
+  /** Inputs and outputs by content. @default a request that names one is refused */
+  sealed?: SealedJobs
   bid: AssignmentContext['bid']
   chainSession: AssignmentContext['session']
   now(): number
@@ -81,6 +84,17 @@ function createSession(
   /** Outputs of the last result on this stream, which the next request may take as inputs without sending them back. */
   let last: WireTensor[] | null = null
 
+  /** What the consumer is to its files: whom it sealed them for, and who opens what we seal. */
+  const reader = { peer: stream.remotePeer.toString(), publicKey: publicKeyOfPeer(stream.remotePeer) }
+
+  /** The input as its digest has it: what was sent, then what is carried; or all of it by content. */
+  async function received({ inputs, carry, sealed }: Request): Promise<WireTensor[]> {
+    if (sealed === undefined) return [...inputs, ...carriedTensors(manifest, last, carry)]
+    if (components.sealed === undefined || inputs.length + carry.length > 0)
+      throw new SinterError('INPUT_SEALED', 'an input goes by content as a whole, with a provider that takes it so')
+    return components.sealed.input(sealed, reader, manifest)
+  }
+
   async function onRequest(request: Request): Promise<void> {
     const { seq } = request
     if (seq !== served + 1n) throw new SinterError('REQUEST_SEQUENCE', `job ${served + 1n} expected, not ${seq}`)
@@ -92,14 +106,17 @@ function createSession(
     if (issued.cumulative + BigInt(awaiting.size + 1) * record.price > ceiling)
       return writeFailure(stream, seq, 'SESSION_CEILING', 'the session cannot pay for another job')
     try {
-      const tensors = [...request.inputs, ...carriedTensors(manifest, last, request.carry)]
+      const tensors = await received(request)
       const inputs = quantisedInputs(manifest, tensors)
       const runtime = await components.runtime(record.manifest, record.policy)
       const result = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
       // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
       if (!record.canonical && !runtime.accepts(inputs, result.quantised))
         throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
-      const frame = { seq, outputs: result.outputs, executionUs: result.executionUs }
+      const place = { session: record.session, seq }
+      const sealed = request.sealed && (await components.sealed!.output(place, reader.publicKey, result.outputs))
+      const answer = sealed === undefined ? { outputs: result.outputs } : { sealed }
+      const frame = { seq, ...answer, executionUs: result.executionUs }
       const inputDigest = tensorsDigest(tensors)
       last = result.outputs
       // Before the answer leaves: what the consumer says to it may be here before the transport takes more.
