@@ -253,6 +253,9 @@ function checkParams(p: NetworkParams): void {
     throw new SinterError('NETWORK_PARAMS', `committeeSize is at most ${MAX_DRAWN}, what one draw takes`)
   }
   if (p.cap >= p.minStake << 20n) {
-    throw new SinterError('NETWORK_PARAMS', 'cap must be below 2^20 times minStake: the tree of stakes counts no further')
+    throw new SinterError(
+      'NETWORK_PARAMS',
+      'cap must be below 2^20 times minStake: the tree of stakes counts no further',
+    )
   }
 }

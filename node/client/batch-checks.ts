@@ -33,10 +33,7 @@ export type AttestationCheck = {
   seconds: number
 }
 
-/**
- * The votes by which a batch was settled, against the commitments that stood on chain before, whose signatures are checked here. `members` of the
- * committee is what the chain says.
- */
+/** The votes by which a batch was settled: signed commitments that stood on chain before, opened. `members` of the committee is what the chain says. */
 export type QuorumCheck = { votes: number; members: number; ok: boolean }
 
 /** What a client checked of a batch by itself; null what it has not, or could not. */
@@ -208,7 +205,7 @@ export function createBatchChecks(components: BatchChecksComponents): BatchCheck
         const book = books.get(id) ?? createBatchBook()
         books.set(id, book)
         book.apply(event)
-        if (event.name === 'RangeAnchored' && event.args.consumer === address) mine.add(id)
+        if (event.name === 'RangeAnchored' && event.args.signer === address) mine.add(id)
         // All ranges of a batch come before it; those of others are no concern of ours.
         if (event.name === 'BatchAnchored' && !mine.has(id)) books.delete(id)
         return

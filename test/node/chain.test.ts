@@ -18,7 +18,6 @@ import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { samplePoints } from '../../protocol/draw.ts'
 import {
   anchored,
-  attested,
   cast,
   code,
   committed,
@@ -26,6 +25,7 @@ import {
   type Hex,
   holdings,
   openWorld,
+  toCommittee,
   type World,
   word,
 } from './chain-world.ts'
@@ -238,7 +238,7 @@ test('votes that were not committed, too few or split do not settle; a second co
   const { chain } = provider
   const { batchId } = await anchored(world, [9n])
   await chain.awaitSlot((await chain.batch(batchId)).sampleSlot)
-  await attested(world, batchId)
+  await toCommittee(world, batchId)
   const before = await chain.ballot(batchId)
   assert.is(before.members, 0)
   const digest = word(3n)

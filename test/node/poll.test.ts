@@ -15,7 +15,7 @@ import { fromHex, toHex } from '../../protocol/bytes.ts'
 import { commitmentDigest, signTyped } from '../../protocol/eip712.ts'
 import { open, seal } from '../../protocol/envelope.ts'
 import { memoryStore } from './attestation-world.ts'
-import { type Actor, anchored, attested, type Hex, openWorld, word } from './chain-world.ts'
+import { type Actor, anchored, type Hex, openWorld, toCommittee, word } from './chain-world.ts'
 import { log } from './session-world.ts'
 
 const NETWORK = new Uint8Array(32).fill(7)
@@ -101,7 +101,7 @@ async function judged(): Promise<{ batchId: Hex; members: Hex[] }> {
   try {
     const { batchId } = await anchored(world, [9n])
     await chain.awaitSlot((await chain.batch(batchId)).sampleSlot)
-    await attested(world, batchId)
+    await toCommittee(world, batchId)
     return { batchId, members: await chain.committee(batchId) }
   } finally {
     hurry.abort()

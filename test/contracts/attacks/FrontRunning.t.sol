@@ -68,7 +68,7 @@ contract FrontRunningTest is Settling {
         eq(escrow.balanceOf(consumer), before + 1, "gift");
         // Sessions count their consumer's own: nobody moves another's id.
         vm.prank(runner);
-        escrow.openSession(provider, 1 ether, type(uint64).max);
+        escrow.openSession(provider, 1 ether, type(uint64).max, runner);
         assert(open(CONSUMER, provider, 1 ether) == next);
     }
 
