@@ -90,7 +90,7 @@ export type NodeConfig = {
   drandUrls?: readonly string[]
   /** Prices of ether and the token, so that batches and claims are worth their gas. @default none */
   prices?: { ether: UsdFeed; token: UsdFeed } | null
-  /** Pay is withdrawn from the escrow from this amount on, base units; null never. @default null */
+  /** Pay is withdrawn from the escrow, and what is minted claimed, from this amount on, base units; null never. @default null */
   claimFrom?: bigint | null
   /** Path of a rapidsnark program that makes the proofs. @default the built-in prover */
   rapidsnark?: string

@@ -6,7 +6,6 @@ import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Content } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
-import { type Auditor, createAuditor } from './audit.ts'
 import { type BatchCheck, checksOf } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
@@ -171,10 +170,9 @@ export async function createConsumer(components: Components, options: ConsumerOp
   const budget = createBudget(options.spendingLimit ?? null)
   const book = createReceiptBook(address)
   const receipts = new Map<string, Receipt>()
-  let auditor: Promise<Auditor> | null = null
+  let auditor: ReturnType<LightClient['openAuditor']> | null = null
   const inTurn = turns()
-  const openAuditor = (): Promise<Auditor> =>
-    (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log }))
+  const openAuditor = (): ReturnType<LightClient['openAuditor']> => (auditor ??= client.openAuditor())
   const checks = createSpotChecks({ budget, auditor: openAuditor, log }, options.audit ?? 0.01)
   const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()
   const { block } = await client.chain.head()

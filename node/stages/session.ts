@@ -148,7 +148,7 @@ function createSession(
     ])
     const judged = judgeInput(envelope, {
       networkId,
-      consumer: record.consumer,
+      signer: record.signer,
       session: record.session,
       seq,
       received: { inputDigest, jobKeyDigest: jobKeyDigest(jobKey), inputRoot },
@@ -194,7 +194,7 @@ function createSession(
     const job: JobRecord | null = await ledger.job(record.session, acknowledged.seq + 1n)
     if (job === null) throw new SinterError('VOUCHER_UNEXPECTED', 'no receipt awaits a voucher')
     const receipt = { session: job.session, seq: job.seq, cumulative: job.cumulative, hash: job.receiptHash }
-    const judged = judgeVoucher(voucher, { domain: vouchers, consumer: record.consumer, receipt })
+    const judged = judgeVoucher(voucher, { domain: vouchers, signer: record.signer, receipt })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the voucher does not acknowledge the receipt')
     acknowledged = await ledger.acknowledge(job, judged.value.signature)
     log.debug(
@@ -300,7 +300,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
   }
 
   /** Only with the session marked as active: what another stream of it was writing is then on disk. */
-  async function open({ session, bid, consumer, ceiling, onChain }: Assignment & { onChain: ChainSession }) {
+  async function open({ session, bid, signer, ceiling, onChain }: Assignment & { onChain: ChainSession }) {
     const record = await ledger.session(session)
     if (record !== null) {
       if (!equalBytes(record.bid, bid.id))
@@ -311,7 +311,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
     // Receipts that we have lost cannot be followed by new ones: the contract would refuse them.
     if (onChain.spent > 0n) throw new SinterError('SESSION_LOST', 'this node has no memory of the session')
     const { id, manifest, price, policy, canonical } = bid
-    return ledger.openSession({ session, consumer, bid: id, manifest, price, ceiling, policy, canonical })
+    return ledger.openSession({ session, signer, bid: id, manifest, price, ceiling, policy, canonical })
   }
 
   async function serve(stream: FrameStream, assignment: Assignment & { onChain: ChainSession }): Promise<void> {
@@ -327,7 +327,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
       limits.window,
     )
     await writeFrame(stream, { case: 'accepted', value: { seq, cumulative: bigintToBytes(cumulative, 16), head } })
-    log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.consumer }, 'session opened')
+    log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.signer }, 'session opened')
     const lanes = createLanes(onFrame)
     try {
       for (;;) await lanes.push(await lanes.orFailure(readFrame(stream, limits.idleMs)))

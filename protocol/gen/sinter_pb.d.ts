@@ -893,7 +893,7 @@ export declare type JobAttestation = Message<"sinter.v1.JobAttestation"> & {
   receipt?: Envelope | undefined;
 
   /**
-   * the consumer's signature for this receipt
+   * the voucher key's signature for this receipt
    *
    * @generated from field: bytes voucher = 2;
    */
