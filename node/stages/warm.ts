@@ -16,7 +16,7 @@ export type Warmth = {
   served(manifest: string): void
   /** What a loaded model is worth keeping: the higher the later it goes. */
   worth(manifest: string): number
-  /** Loads one model of this node's part, if one is missing. Never throws. */
+  /** Loads what is missing of this node's part, one model after the other. Never throws. */
   tick(): Promise<void>
 }
 
@@ -25,8 +25,8 @@ export type WarmthInit = {
   slots: number
   /** Milliseconds after which what was asked for counts half. @default 1_800_000 */
   halfLifeMs?: number
-  /** A consumer that asks again within this time found nobody (ms). @default 120_000 */
-  againMs?: number
+  /** Of offers of a model that others keep, one in so many is taken nevertheless: they may not be able to. @default 8 */
+  passes?: number
 }
 
 /** What is remembered at most: models, and consumers of one. The one heard of longest ago goes first. */
@@ -36,6 +36,8 @@ const MAX_CONSUMERS = 256
 const AVOID_MS = 60_000
 /** The models are divided anew when this has passed (ms). */
 const DIVIDE_MS = 1_000
+/** More than any demand. */
+const OWN = 1e9
 /** Under which consumer the jobs served here count. */
 const OURS = 'served'
 
@@ -107,11 +109,13 @@ export function createWarmth(
     now(): number
     log: Log
   },
-  { slots, halfLifeMs = 1_800_000, againMs = 120_000 }: WarmthInit,
+  { slots, halfLifeMs = 1_800_000, passes = 8 }: WarmthInit,
 ): Warmth {
   const { self, others, runtimes, now, log } = components
   const asked = new Map<string, Map<string, Count>>()
   const avoided = new Map<string, number>()
+  /** Offers that were left to others, by model. */
+  const passed = new Map<string, number>()
 
   function count(manifest: string, consumer: string): void {
     const consumers = asked.get(manifest) ?? new Map<string, Count>()
@@ -144,31 +148,39 @@ export function createWarmth(
   return {
     served: (manifest) => count(manifest, OURS),
     offered(manifest, consumer) {
-      const before = asked.get(manifest)?.get(consumer)?.at ?? Number.NEGATIVE_INFINITY
       count(manifest, consumer)
-      if (runtimes.isWarm(manifest) || runtimes.hasRoom() || now() - before < againMs) return true
+      if (runtimes.isWarm(manifest) || runtimes.hasRoom()) return true
       const known = parts()
-      return known.get(self)!.includes(manifest) || ![...known.values()].some((models) => models.includes(manifest))
+      if (known.get(self)!.includes(manifest) || ![...known.values()].some((models) => models.includes(manifest)))
+        return true
+      const before = passed.get(manifest) ?? 0
+      passed.delete(manifest)
+      passed.set(manifest, before + 1)
+      if (passed.size > MAX_MODELS) passed.delete(passed.keys().next().value!)
+      return before % passes === passes - 1
     },
     worth(manifest) {
-      const own = parts().get(self)!.includes(manifest)
-      // What is ours goes after everything that is not.
-      return demandOf(manifest) + (own ? 1e9 : 0)
+      const known = parts()
+      if (!known.get(self)!.includes(manifest)) return demandOf(manifest)
+      // What is ours goes after everything that is not, and what others keep too before what they do not.
+      const alone = [...known.values()].filter((models) => models.includes(manifest)).length === 1
+      return demandOf(manifest) + (alone ? 2 : 1) * OWN
     },
     async tick() {
       const mine = parts().get(self)!
-      const missing = mine.find((manifest) => !runtimes.isWarm(manifest) && (avoided.get(manifest) ?? 0) <= now())
-      if (missing === undefined) return
-      if (!runtimes.hasRoom() && runtimes.loaded().every((manifest) => mine.includes(manifest))) return
-      try {
-        await runtimes.get(missing)
-        log.info({ event: 'model.preloaded', manifest: missing }, 'a model that is asked for is loaded')
-      } catch (error) {
-        const code = errorCode(error)
-        // Others are in use: there may be room soon.
-        if (code !== 'MODELS_BUSY') avoided.set(missing, now() + AVOID_MS)
-        if (avoided.size > MAX_MODELS) avoided.delete(avoided.keys().next().value!)
-        log.debug({ event: 'model.not-preloaded', manifest: missing, code, error: describeError(error) }, 'not loaded')
+      for (const manifest of mine) {
+        if (runtimes.isWarm(manifest) || (avoided.get(manifest) ?? 0) > now()) continue
+        if (!runtimes.hasRoom() && runtimes.loaded().every((each) => mine.includes(each))) return
+        try {
+          await runtimes.get(manifest)
+          log.info({ event: 'model.preloaded', manifest }, 'a model that is asked for is loaded')
+        } catch (error) {
+          const code = errorCode(error)
+          // Others are in use: there may be room soon.
+          if (code !== 'MODELS_BUSY') avoided.set(manifest, now() + AVOID_MS)
+          if (avoided.size > MAX_MODELS) avoided.delete(avoided.keys().next().value!)
+          log.debug({ event: 'model.not-preloaded', manifest, code, error: describeError(error) }, 'not loaded')
+        }
       }
     },
   }

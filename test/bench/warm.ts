@@ -85,11 +85,10 @@ try {
 
   /** One request with an offer of its own; whether its provider had the model. */
   async function request(client: LightClient, place: number): Promise<'warm' | 'cold' | 'unanswered'> {
-    const loaded = await client.library.load(models[place]!)
     for (let attempt = 0; attempt < 3; attempt++) {
       try {
         const session = await client.openSession({
-          ...{ model: loaded, jobs: 1n, priceCeiling: 10n ** 17n, windowMs: 15_000 },
+          ...{ model: await client.library.load(models[place]!), jobs: 1n, priceCeiling: 10n ** 17n, windowMs: 15_000 },
           enough: (bids) => bids.length >= 1,
         })
         await (await session.infer([images[place]!])).acknowledged

@@ -148,7 +148,11 @@ test('a source that answers nothing holds nobody up', async () => {
   assert.ok(performance.now() - from < 12_000)
 })
 
+/** One that gives sources so long that stealing, not the limit, is what helps it. */
+let patient: Peer
+
 test('a source that trickles bytes is dropped for another', async () => {
+  patient = await world.start(sources[1]!.network.addresses(), { content: { sourceStallMs: 8_000 } })
   const loris = await world.start(sources[1]!.network.addresses(), { bitswapOnly: true })
   let trickled = 0
   const drips: NodeJS.Timeout[] = []
@@ -160,25 +164,23 @@ test('a source that trickles bytes is dropped for another', async () => {
     drips.push(setInterval(() => trickled > 0 && stream.status === 'open' && stream.send(new Uint8Array(1)), 40))
   })
   const { bytes, cid } = await shared(24, [sources[1]!])
-  await fetcher.network.dial(loris.network.addresses())
+  await patient.network.dial(loris.network.addresses())
   manners[1] = slow(40)
-  const from = performance.now()
-  const got = await ask(cid, { from: [loris.network.peerId, peerId(1)] })
+  const from = [loris.network.peerId, peerId(1)]
+  const got = await patient.content.get(cid, { maxBytes: 64 * MIB, timeoutMs: 30_000, from })
   for (const drip of drips) clearInterval(drip)
   assert.is(Buffer.compare(got, bytes), 0)
   assert.ok(trickled > 0, 'it was asked')
-  assert.not.ok(fetcher.scores.usable(loris.network.peerId), 'it is not asked again soon')
-  assert.ok(performance.now() - from < 10_000, `${performance.now() - from} ms`)
+  assert.not.ok(patient.scores.usable(loris.network.peerId), 'it is not asked again soon')
 })
 
 test('a source that completes a block just in time holds up no block that another has', async () => {
-  const { bytes, cid } = await shared(12)
-  manners[0] = slow(1_200)
-  const from = performance.now()
-  assert.is(Buffer.compare(await ask(cid), bytes), 0)
-  // It had most of the file to itself at first: alone it would need a quarter of a minute.
-  assert.ok(performance.now() - from < 7_000, `${performance.now() - from} ms`)
-  assert.ok(sent[1]! > 6, `${sent[1]} blocks from the other`)
+  const { bytes, cid } = await shared(24)
+  // A third of the file at least is asked of it at first: alone it would need longer for that than there is.
+  manners[0] = slow(6_000)
+  const got = await patient.content.get(cid, { maxBytes: 64 * MIB, timeoutMs: 30_000, from: [peerId(0), peerId(1)] })
+  assert.is(Buffer.compare(got, bytes), 0)
+  assert.ok(sent[1]! > 18, `${sent[1]} blocks from the other`)
 })
 
 test('a source whose process is killed midway is replaced by another', async () => {

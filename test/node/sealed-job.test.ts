@@ -59,10 +59,10 @@ async function leave({ content, streams, network }: Peer): Promise<void> {
 }
 
 /** A session over a real stream with a provider that really fetches; what the chain says is the test world's. */
-async function open(at: Peer, adapt = (real: SealedJobs): SealedJobs => real) {
+async function open(at: Peer, adapt = (real: SealedJobs): SealedJobs => real, fetchMs = 20_000) {
   const { bid, session: id, chain, components, ledger } = createWorld()
   const { content, network, streams } = providerPeer
-  const sealed = createSealedJobs({ identity: provider, networkId: NETWORK, content }, { fetchMs: 1_000 })
+  const sealed = createSealedJobs({ identity: provider, networkId: NETWORK, content }, { fetchMs })
   await network.libp2p.unhandle('/sinter/job/1')
   await streams.handle('job', jobHandler({ ...components, sealed: adapt(sealed) }))
   const session = await openConsumerSession(
@@ -180,7 +180,7 @@ test('a consumer that is gone after the upload has its jobs done from elsewhere,
 
 test('an input that cannot be had, or is not for this job, fails that job with its code, and the session goes on', async () => {
   const at = await arrive()
-  const { session, close } = await open(at)
+  const { session, close } = await open(at, undefined, 1_000)
   const stranger = identityFromKey(bytes32())
   const [{ tensors }] = jobs as [(typeof jobs)[number]]
   const job = bytes32()
