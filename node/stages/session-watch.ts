@@ -8,7 +8,9 @@ import type { Log } from '../net/log.ts'
 export const sessionOnChain =
   (chain: Pick<Chain, 'session'>) =>
   async (session: Uint8Array): Promise<ChainSession | null> => {
-    const { consumer, signer, provider, ceiling, anchored, expiry, closed, closesAt } = await chain.session(toHex(session))
+    const { consumer, signer, provider, ceiling, anchored, expiry, closed, closesAt } = await chain.session(
+      toHex(session),
+    )
     if (/^0x0+$/.test(consumer)) return null
     return { signer, provider, ceiling, spent: anchored, expiry: Number(expiry), closing: closed || closesAt !== 0n }
   }
