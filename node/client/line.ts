@@ -8,8 +8,8 @@ export type Turn = {
 }
 
 export type Line = {
-  /** Starts it now or when it may. */
-  enter(turn: Turn): void
+  /** Starts them now or when they may. */
+  enter(...turns: Turn[]): void
   /** It does not wait any more. */
   leave(turn: Turn): void
   /** Starts what may start: called whenever `free` may say something else. */
@@ -23,9 +23,9 @@ export function createLine(free: (turn: Turn) => boolean): Line {
     while (waiting.length > 0 && free(waiting[0]!)) waiting.shift()!.start()
   }
   return {
-    enter(turn) {
-      const after = waiting.findIndex(({ ticket }) => ticket > turn.ticket)
-      waiting.splice(after < 0 ? waiting.length : after, 0, turn)
+    enter(...turns) {
+      waiting.push(...turns)
+      waiting.sort((a, b) => a.ticket - b.ticket)
       advance()
     },
     leave(turn) {

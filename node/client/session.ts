@@ -32,7 +32,7 @@ import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
 import { unref } from '../timers.ts'
 import { assign } from './assign.ts'
-import { createLine } from './line.ts'
+import { createLine, type Turn } from './line.ts'
 import type { ReceivedBid } from './offer.ts'
 import { createStatements } from './statements.ts'
 
@@ -101,10 +101,10 @@ function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject }
 }
 
-/** Sent again: a job before it failed, and took its number. */
-const AGAIN = Symbol('again')
+type Answer = { outputs: WireTensor[]; executionUs: number }
 
 type PendingJob = {
+  turn: Turn
   jobKey: Uint8Array
   inputs: Int16Array[]
   /** Inputs as the provider has them. */
@@ -112,7 +112,7 @@ type PendingJob = {
   inputRoot: Uint8Array | null
   outputRoot: Uint8Array | null
   answered: boolean
-  result: Deferred<{ outputs: WireTensor[]; executionUs: number } | typeof AGAIN>
+  result: Deferred<Answer>
   receipt: Deferred<Receipt>
 }
 
@@ -187,18 +187,14 @@ export async function openConsumerSession(
     if (failed === undefined || failed.answered)
       throw new SinterError('ANSWER_SEQUENCE', `the provider failed job ${seq}, which is not under way`)
     next = seq
-    for (const [number, job] of [...pending]) {
-      if (number < seq) continue
-      pending.delete(number)
-      underWay--
-      if (job !== failed) job.result.resolve(AGAIN)
-    }
+    const back = [...pending].filter(([number]) => number >= seq)
+    for (const [number] of back) pending.delete(number)
+    underWay -= back.length
     // Our window is wider than the provider's: what is open now is what it allows.
-    if (error.code === 'WINDOW_FULL' && pending.size > 0) {
-      most = pending.size
-      failed.result.resolve(AGAIN)
-    } else failed.result.reject(error)
-    line.advance()
+    const waits = error.code === 'WINDOW_FULL' && pending.size > 0
+    if (waits) most = pending.size
+    else failed.result.reject(error)
+    line.enter(...back.flatMap(([, job]) => (waits || job !== failed ? [job.turn] : [])))
     statements.look()
   }
 
@@ -301,30 +297,36 @@ export async function openConsumerSession(
     await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
   }
 
-  /** A job on the wire. */
-  type Sent = { seq: bigint; job: PendingJob; at: number }
-
-  function send(whole: WireTensor[], inputs: Int16Array[], links: Readonly<Record<string, string>>): Sent {
+  /** Puts a job on the wire and returns its number. */
+  function send(
+    {
+      turn,
+      whole,
+      inputs,
+      result,
+      receipt,
+    }: Pick<PendingJob, 'turn' | 'inputs' | 'result' | 'receipt'> & { whole: WireTensor[] },
+    links: Readonly<Record<string, string>>,
+  ): bigint {
     const carry = heldBy(whole, links)
     const sent = whole.filter(({ name }) => !carry.some(({ input }) => input === name))
     // As the provider sees them: what was sent, then what it took from its last result.
     const wire = [...sent, ...carry.map(({ input }) => whole.find(({ name }) => name === input)!)]
-    const job: PendingJob = {
-      ...{ jobKey: randomBytes(32), inputs, wire, inputRoot: null, outputRoot: null, answered: false },
-      ...{ result: deferred(), receipt: deferred() },
-    }
+    const jobKey = randomBytes(32)
     const seq = next
-    const frame = encodeFrame({ case: 'request', value: { seq, jobKey: job.jobKey, inputs: sent, carry } })
+    const frame = encodeFrame({ case: 'request', value: { seq, jobKey, inputs: sent, carry } })
     // Before it has a number: one that cannot be sent must not leave a gap.
     if (frame.length > MAX_JOB_FRAME_BYTES)
       throw new SinterError('STREAM_FRAME_TOO_LARGE', `a request has at most ${MAX_JOB_FRAME_BYTES} bytes`)
     next++
     underWay++
-    pending.set(seq, job)
+    pending.set(seq, {
+      ...{ turn, jobKey, inputs, wire, inputRoot: null, outputRoot: null, answered: false, result, receipt },
+    })
     // Frames leave in the order of their numbers, whenever the transport takes them.
     sending = sending.then(() => stream.write(frame))
-    sending.catch((error: unknown) => job.result.reject(error))
-    return { seq, job, at: performance.now() }
+    sending.catch((error: unknown) => result.reject(error))
+    return seq
   }
 
   async function run(
@@ -333,42 +335,44 @@ export async function openConsumerSession(
   ): Promise<InferResult> {
     const whole = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
     const inputs = quantisedInputs(manifest, whole)
-    const late = deferred<never>()
-    const turn = { ticket: tickets++, alone: Object.keys(links).length > 0, start: () => {} }
+    const result = deferred<Answer>()
+    const receipt = deferred<Receipt>()
+    let seq = 0n
+    let at = 0
     let timer: ReturnType<typeof setTimeout> | undefined
     /** While it waits for its turn, and anew once it is on the wire. */
-    const limit = (onLate?: (error: SinterError) => void): void => {
+    const limit = (): void => {
       clearTimeout(timer)
       timer = setTimeout(() => {
         const error = new SinterError('JOB_TIMEOUT', `no answer within ${timeoutMs} ms`)
-        late.reject(error)
-        onLate?.(error)
+        if (pending.get(seq)?.turn !== turn) return result.reject(error)
+        // Whether the provider serves the job is unknown, so the two sides no longer agree on what comes next.
+        end(error)
+        stream.abort(error)
       }, timeoutMs)
     }
-    try {
-      for (;;) {
-        const starting = deferred<Sent>()
-        turn.start = () => {
-          try {
-            if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
-            before()
-            starting.resolve(send(whole, inputs, links))
-          } catch (error) {
-            starting.reject(error)
-          }
+    const turn: Turn = {
+      ticket: tickets++,
+      alone: Object.keys(links).length > 0,
+      start() {
+        try {
+          if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
+          before()
+          seq = send({ turn, whole, inputs, result, receipt }, links)
+          at = performance.now()
+          limit()
+        } catch (error) {
+          result.reject(error)
         }
-        limit()
-        line.enter(turn)
-        const { seq, job, at } = await Promise.race([starting.promise, late.promise])
-        // Whether the provider serves the job is unknown then, so the two sides no longer agree on what comes next.
-        limit((error) => stream.abort(error))
-        const answer = await Promise.race([job.result.promise, late.promise])
-        if (answer === AGAIN) continue
-        const latencyMs = performance.now() - at
-        const { outputs, executionUs } = answer
-        const named = outputValues(manifest, outputs)
-        return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: job.receipt.promise }
-      }
+      },
+    }
+    try {
+      limit()
+      line.enter(turn)
+      const { outputs, executionUs } = await result.promise
+      const latencyMs = performance.now() - at
+      const named = outputValues(manifest, outputs)
+      return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: receipt.promise }
     } finally {
       clearTimeout(timer)
       line.leave(turn)
