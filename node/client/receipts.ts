@@ -41,7 +41,7 @@ export type ReceiptBook = {
 
 const FAILED: ReadonlySet<BatchStatus> = new Set(['untraced', 'slashed', 'abandoned'])
 
-export function createReceiptBook(consumer: Address): ReceiptBook {
+export function createReceiptBook(signer: Address): ReceiptBook {
   const ranges = new Map<Hex, Range[]>()
   const byBatch = new Map<Hex, Range[]>()
   const statuses = new Map<Hex, BatchStatus>()
@@ -61,7 +61,7 @@ export function createReceiptBook(consumer: Address): ReceiptBook {
       switch (event.name) {
         case 'RangeAnchored': {
           const { batchId: batch, index, session, fromSeq: from, toSeq: to } = event.args
-          if (event.args.consumer !== consumer) return
+          if (event.args.signer !== signer) return
           // The same event may come twice.
           if (byBatch.get(batch)?.some((each) => each.index === index)) return
           const range = { batch, index, from, to, collected: false }

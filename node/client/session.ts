@@ -18,6 +18,7 @@ import { commitSide } from '../attestation/commit.ts'
 import type { Roots } from '../attestation/root-pool.ts'
 import type { Identity } from '../identity/identity.ts'
 import { encodeFrame, type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
+import type { SealedRef } from '../jobs/sealed.ts'
 import {
   type Carry,
   jobShapes,
@@ -28,12 +29,15 @@ import {
   type WireTensor,
 } from '../jobs/tensors.ts'
 import type { LoadedModel } from '../model/load.ts'
+import type { Content } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
 import { unref } from '../timers.ts'
 import { assign } from './assign.ts'
 import { createLine, type Turn } from './line.ts'
 import type { ReceivedBid } from './offer.ts'
+import { type Answer, deferred, type PendingJob } from './pending-job.ts'
+import { sealedAnswer } from './sealed-answer.ts'
 import { createStatements } from './statements.ts'
 
 export type ConsumerComponents = {
@@ -45,6 +49,8 @@ export type ConsumerComponents = {
   committer: Committer
   /** Roots of inputs and outputs. @default by the committer, in this thread */
   roots?: Roots
+  /** Fetches answers that go by content. @default there are none */
+  content?: Pick<Content, 'get'>
   log: Log
 }
 
@@ -67,6 +73,8 @@ export type InferResult = {
   latencyMs: number
   /** What the provider says the model took (ms). */
   executionMs: number
+  /** CID of the outputs, sealed for us, when the input went by content. */
+  sealed?: string
   /** Settles when the receipt is judged and acknowledged; rejects with the reason for which it was refused. */
   acknowledged: Promise<Receipt>
 }
@@ -78,6 +86,8 @@ export type JobOptions = {
   carry?: Readonly<Record<string, string>>
   /** Called when its turn comes to be sent; what it throws is what the job ends with, and nothing is sent. */
   before?(): void
+  /** Where the provider has the inputs from, sealed for it: none are sent, and the answer comes by content too. */
+  sealed?: SealedRef
 }
 
 /** A session with one provider. Some jobs are under way on the stream at once, answered in their order; receipts follow off the latency path. */
@@ -90,30 +100,6 @@ export type ConsumerSession = {
   infer(inputs: Float32Array[], options?: JobOptions): Promise<InferResult>
   /** Waits for open receipts, then closes the stream. */
   close(): Promise<void>
-}
-
-type Deferred<T> = { promise: Promise<T>; resolve(value: T): void; reject(error: unknown): void }
-
-function deferred<T>(): Deferred<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>()
-  // A caller may look at the result long after it failed, or never.
-  promise.catch(() => {})
-  return { promise, resolve, reject }
-}
-
-type Answer = { outputs: WireTensor[]; executionUs: number }
-
-type PendingJob = {
-  turn: Turn
-  jobKey: Uint8Array
-  inputs: Int16Array[]
-  /** Inputs as the provider has them. */
-  wire: WireTensor[]
-  inputRoot: Uint8Array | null
-  outputRoot: Uint8Array | null
-  answered: boolean
-  result: Deferred<Answer>
-  receipt: Deferred<Receipt>
 }
 
 /** Milliseconds a receipt may take after its result. */
@@ -163,6 +149,7 @@ export async function openConsumerSession(
     ended ??= error
     for (const job of pending.values()) {
       job.result.reject(ended)
+      job.outputs.reject(ended)
       job.receipt.reject(ended)
     }
     pending.clear()
@@ -246,7 +233,7 @@ export async function openConsumerSession(
         job.result.resolve(frame.value)
         line.advance()
         return statements.add(
-          () => state(seq, job, outputs),
+          () => state(seq, job),
           (error) => {
             pending.delete(seq)
             job.receipt.reject(error)
@@ -280,7 +267,8 @@ export async function openConsumerSession(
   })()
 
   /** Says what was sent, and works out what the receipt must say. */
-  async function state(seq: bigint, job: PendingJob, outputs: WireTensor[]): Promise<void> {
+  async function state(seq: bigint, job: PendingJob): Promise<void> {
+    const outputs = await job.outputs.promise
     const [inputRoot, outputRoot] = await Promise.all([
       roots(model, 'input', job.jobKey, job.inputs),
       roots(model, 'output', job.jobKey, quantisedOutputs(manifest, outputs)),
@@ -297,45 +285,50 @@ export async function openConsumerSession(
     await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
   }
 
+  async function fetched(seq: bigint, bytes: Uint8Array, timeoutMs: number) {
+    const context = { content: components.content!, networkId, manifest, session, provider: bid }
+    try {
+      return await sealedAnswer({ ...context, recipient: identity.privateKey }, seq, bytes, timeoutMs)
+    } catch (error) {
+      // The provider counts the job as answered; we cannot sign for what we do not have.
+      end(error as SinterError)
+      stream.abort(error as SinterError)
+      throw error
+    }
+  }
+
   /** Puts a job on the wire and returns its number. */
   function send(
-    {
-      turn,
-      whole,
-      inputs,
-      result,
-      receipt,
-    }: Pick<PendingJob, 'turn' | 'inputs' | 'result' | 'receipt'> & { whole: WireTensor[] },
-    links: Readonly<Record<string, string>>,
+    job: Pick<PendingJob, 'turn' | 'inputs' | 'result' | 'outputs' | 'receipt'>,
+    whole: WireTensor[],
+    { carry: links = {}, sealed }: JobOptions,
   ): bigint {
-    const carry = heldBy(whole, links)
+    const carry = sealed ? [] : heldBy(whole, links)
     const sent = whole.filter(({ name }) => !carry.some(({ input }) => input === name))
     // As the provider sees them: what was sent, then what it took from its last result.
     const wire = [...sent, ...carry.map(({ input }) => whole.find(({ name }) => name === input)!)]
     const jobKey = randomBytes(32)
     const seq = next
-    const frame = encodeFrame({ case: 'request', value: { seq, jobKey, inputs: sent, carry } })
+    const given = sealed ? { sealed: { ...sealed, digest: tensorsDigest(wire) } } : { inputs: sent, carry }
+    const frame = encodeFrame({ case: 'request', value: { seq, jobKey, ...given } })
     // Before it has a number: one that cannot be sent must not leave a gap.
     if (frame.length > MAX_JOB_FRAME_BYTES)
       throw new SinterError('STREAM_FRAME_TOO_LARGE', `a request has at most ${MAX_JOB_FRAME_BYTES} bytes`)
     next++
     underWay++
-    pending.set(seq, {
-      ...{ turn, jobKey, inputs, wire, inputRoot: null, outputRoot: null, answered: false, result, receipt },
-    })
+    pending.set(seq, { ...job, jobKey, wire, inputRoot: null, outputRoot: null, answered: false })
     // Frames leave in the order of their numbers, whenever the transport takes them.
     sending = sending.then(() => stream.write(frame))
-    sending.catch((error: unknown) => result.reject(error))
+    sending.catch((error: unknown) => job.result.reject(error))
     return seq
   }
 
-  async function run(
-    values: Float32Array[],
-    { timeoutMs = 30_000, carry: links = {}, before = () => {} }: JobOptions,
-  ): Promise<InferResult> {
+  async function run(values: Float32Array[], options: JobOptions): Promise<InferResult> {
+    const { timeoutMs = 30_000, carry = {}, sealed, before = () => {} } = options
     const whole = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
     const inputs = quantisedInputs(manifest, whole)
     const result = deferred<Answer>()
+    const outputs = deferred<WireTensor[]>()
     const receipt = deferred<Receipt>()
     let seq = 0n
     let at = 0
@@ -353,12 +346,12 @@ export async function openConsumerSession(
     }
     const turn: Turn = {
       ticket: tickets++,
-      alone: Object.keys(links).length > 0,
+      alone: Object.keys(carry).length > 0 || sealed !== undefined,
       start() {
         try {
           if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
           before()
-          seq = send({ turn, whole, inputs, result, receipt }, links)
+          seq = send({ turn, inputs, result, outputs, receipt }, whole, options)
           at = performance.now()
           limit()
         } catch (error) {
@@ -369,10 +362,14 @@ export async function openConsumerSession(
     try {
       limit()
       line.enter(turn)
-      const { outputs, executionUs } = await result.promise
+      const answer = await result.promise
+      const left = Math.max(1, Math.ceil(timeoutMs - (performance.now() - at)))
+      const byContent = sealed && (await fetched(seq, answer.sealed, left))
+      outputs.resolve(byContent?.outputs ?? answer.outputs)
       const latencyMs = performance.now() - at
-      const named = outputValues(manifest, outputs)
-      return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: receipt.promise }
+      const named = outputValues(manifest, await outputs.promise)
+      const common = { seq, outputs: named, latencyMs, executionMs: answer.executionUs / 1000 }
+      return { ...common, ...(byContent && { sealed: byContent.cid }), acknowledged: receipt.promise }
     } finally {
       clearTimeout(timer)
       line.leave(turn)

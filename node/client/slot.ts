@@ -1,15 +1,19 @@
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Scores } from './score.ts'
-import type { ConsumerSession, InferResult } from './session.ts'
+import type { ConsumerSession, InferResult, JobOptions } from './session.ts'
 
 const PATIENCE = { paces: 4, leastMs: 250, mostMs: 2_000 }
 
 /** Failures after which the session goes on: the job was refused, and the provider is where it was. */
 const JOB_CODES = new Set(['WINDOW_FULL', 'OUTPUT_OFF_TOLERANCE'])
+/** The same of an input by content, which the provider could not have or not open. */
+const SEALED_CODES = /^(CONTENT|SEALED)_|^INPUT_(SEALED|DIGEST)$/
 
 /** What an answer brought, with who gave it and what it costs once its receipt is acknowledged (base units). */
 export type Answer = InferResult & { provider: ConsumerSession['provider']; session: Uint8Array; price: bigint }
+
+export type RunOptions = Pick<JobOptions, 'sealed'> & { timeoutMs: number; cancelled(): boolean }
 
 /** One open session as the scheduler uses it. */
 export type Slot = {
@@ -33,7 +37,7 @@ export type Slot = {
    * Runs one job in turn. `cancelled` is asked before it is sent. Throws the session's codes, `ANSWER_MALFORMED` for an answer that
    * is none, `CANCELLED`.
    */
-  run(values: Float32Array[], options: { timeoutMs: number; cancelled(): boolean }): Promise<Answer>
+  run(values: Float32Array[], options: RunOptions): Promise<Answer>
   /** Takes no more jobs, waits for those it has and their receipts, and closes. */
   close(): Promise<void>
 }
@@ -83,7 +87,7 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
   /** Since when the provider has worked on nothing but this request and those before it (ms). */
   const alone = (at: number): number => Math.max(at, answeredAt)
 
-  async function execute(values: Float32Array[], timeoutMs: number, cancelled: () => boolean): Promise<Answer> {
+  async function execute(values: Float32Array[], { timeoutMs, cancelled, sealed }: RunOptions): Promise<Answer> {
     const started = { at: 0 }
     const before = (): void => {
       if (cancelled()) throw new SinterError('CANCELLED', 'the job was not needed any more')
@@ -92,7 +96,7 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
       begun.add(started)
     }
     try {
-      const result = await session.infer(values, { timeoutMs, before })
+      const result = await session.infer(values, { timeoutMs, before, ...(sealed && { sealed }) })
       const paceMs = now() - alone(started.at)
       answeredAt = now()
       follow(result.acknowledged)
@@ -111,7 +115,7 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
           : new SinterError('UNEXPECTED', describeError(cause), { cause })
       // One that was never sent says nothing about the provider.
       if (code === 'CANCELLED' || (code === 'JOB_TIMEOUT' && !begun.has(started))) left++
-      else if (!JOB_CODES.has(code)) die(error, malformed ? 'invalid' : 'failed')
+      else if (!JOB_CODES.has(code) && !SEALED_CODES.test(code)) die(error, malformed ? 'invalid' : 'failed')
       throw error
     } finally {
       begun.delete(started)
@@ -137,10 +141,10 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
     patienceMs: () => Math.min(PATIENCE.mostMs, Math.max(PATIENCE.leastMs, PATIENCE.paces * slot.paceMs())),
     stalled: () => oldest() > slot.patienceMs(),
     expectedMs: () => Math.max(slot.paceMs(), oldest()) * (load + 1),
-    run(values, { timeoutMs, cancelled }) {
+    run(values, options) {
       load++
       left--
-      const mine = execute(values, timeoutMs, cancelled).finally(() => {
+      const mine = execute(values, options).finally(() => {
         load--
         running.delete(mine)
       })

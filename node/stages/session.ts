@@ -26,6 +26,7 @@ import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { StreamHandler } from '../net/streams.ts'
 import { createLanes } from './lanes.ts'
+import type { SealedJobs } from './sealed-jobs.ts'
 import { watchSession } from './session-watch.ts'
 
 export type SessionComponents = {
@@ -39,6 +40,8 @@ export type SessionComponents = {
   roots?: Roots
   /** The loaded model of a manifest CID, whose jobs can be attested under the policy. */
   runtime(manifest: string, policy: Policy): Promise<Runtime>
+  /** Inputs and outputs by content. @default a request that names one is refused */
+  sealed?: SealedJobs
   bid: AssignmentContext['bid']
   chainSession: AssignmentContext['session']
   now(): number
@@ -62,9 +65,16 @@ export type SessionInit = {
 /** A job that has been served and awaits the consumer's statement of its input. The request's own bytes are not kept. */
 type Unreceipted = { jobKey: Uint8Array; inputDigest: Uint8Array; inputs: Int16Array[]; quantised: Served['quantised'] }
 
+/** What working on a job came to: its input, its outputs, and what goes back, themselves or where they are. */
+type Done = Pick<Unreceipted, 'inputs' | 'inputDigest'> & {
+  served: Served
+  answer: { outputs: WireTensor[] } | { sealed: Uint8Array }
+}
+
 /** A job that is being worked on. */
-type Job = Omit<Unreceipted, 'quantised'> & {
-  result: Promise<Served>
+type Job = {
+  jobKey: Uint8Array
+  done: Promise<Done>
   /** Settles when it has its answer or was dropped. */
   answered: Promise<void>
 }
@@ -94,6 +104,17 @@ function createSession(
   let last: WireTensor[] | null = null
   const next = (): bigint => served + BigInt(underWay.size) + 1n
 
+  /** What the consumer is to its files: whom it sealed them for, and who opens what we seal. */
+  const reader = { peer: stream.remotePeer.toString(), publicKey: publicKeyOfPeer(stream.remotePeer) }
+
+  /** The input as its digest has it: what was sent, then what is carried; or all of it by content. */
+  async function received({ inputs, carry, sealed }: Request): Promise<WireTensor[]> {
+    if (sealed === undefined) return [...inputs, ...carriedTensors(manifest, last, carry)]
+    if (components.sealed === undefined || inputs.length + carry.length > 0)
+      throw new SinterError('INPUT_SEALED', 'an input goes by content as a whole, with a provider that takes it so')
+    return components.sealed.input(sealed, reader, manifest)
+  }
+
   /** One job fails; those after it, which were sent before anybody knew, fail with it and without a word. The session goes on. */
   function fail(seq: bigint, code: string, message: string): Promise<void> {
     for (const number of underWay.keys()) if (number >= seq) underWay.delete(number)
@@ -112,34 +133,39 @@ function createSession(
     return null
   }
 
-  async function execute(inputs: Int16Array[]): Promise<Served> {
+  async function work(request: Request): Promise<Done> {
+    const tensors = await received(request)
+    const inputs = quantisedInputs(manifest, tensors)
     const runtime = await components.runtime(record.manifest, record.policy)
-    const result = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
+    const served = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
     // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
-    if (!record.canonical && !runtime.accepts(inputs, result.quantised))
+    if (!record.canonical && !runtime.accepts(inputs, served.quantised))
       throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
-    return result
+    const place = { session: record.session, seq: request.seq }
+    const sealed = request.sealed && (await components.sealed!.output(place, reader.publicKey, served.outputs))
+    const answer = sealed === undefined ? { outputs: served.outputs } : { sealed }
+    return { inputs, inputDigest: tensorsDigest(tensors), served, answer }
   }
 
   /** Answers a job once the one before it is answered, unless it was dropped by then. */
   async function answer(seq: bigint, job: Job, before: Promise<void> | undefined): Promise<void> {
     await before
-    let result: Served
+    let done: Done
     try {
-      result = await job.result
+      done = await job.done
     } catch (error) {
       if (underWay.get(seq) === job) await failed(seq, error)
       return
     }
     if (underWay.get(seq) !== job) return
+    const { inputs, inputDigest, served: result } = done
     last = result.outputs
     // Before the answer leaves: what the consumer says to it may be here before the transport takes more.
-    const { jobKey, inputDigest, inputs } = job
-    awaiting.set(seq, { jobKey, inputDigest, inputs, quantised: result.quantised })
+    awaiting.set(seq, { jobKey: job.jobKey, inputDigest, inputs, quantised: result.quantised })
     // Also when the stream breaks here: the answer may have arrived.
     served = seq
     underWay.delete(seq)
-    const value = { seq, outputs: result.outputs, executionUs: result.executionUs }
+    const value = { seq, ...done.answer, executionUs: result.executionUs }
     try {
       await writeFrame(stream, { case: 'result', value })
     } catch (error) {
@@ -169,22 +195,13 @@ function createSession(
     if (request.jobKey.length !== 32) throw new SinterError('REQUEST_JOB_KEY', 'a job key has 32 bytes')
     const refused = refusal(seq)
     if (refused !== null) return { answered: fail(seq, ...refused) }
-    try {
-      const tensors = [...request.inputs, ...carriedTensors(manifest, last, request.carry)]
-      const inputs = quantisedInputs(manifest, tensors)
-      const previous = underWay.get(seq - 1n)?.answered
-      const job: Job = {
-        ...{ jobKey: request.jobKey, inputs, inputDigest: tensorsDigest(tensors) },
-        ...{ result: execute(inputs), answered: Promise.resolve() },
-      }
-      // Whoever waits for it later hears of it.
-      job.result.catch(() => {})
-      underWay.set(seq, job)
-      job.answered = answer(seq, job, previous)
-      return job
-    } catch (error) {
-      return { answered: failed(seq, error) }
-    }
+    const previous = underWay.get(seq - 1n)?.answered
+    const job: Job = { jobKey: request.jobKey, done: work(request), answered: Promise.resolve() }
+    // Whoever waits for it later hears of it.
+    job.done.catch(() => {})
+    underWay.set(seq, job)
+    job.answered = answer(seq, job, previous)
+    return job
   }
 
   /** The consumer has said what it sent: the job gets its receipt, on disk before it is sent. */
@@ -199,7 +216,7 @@ function createSession(
     ])
     const judged = judgeInput(envelope, {
       networkId,
-      consumer: record.consumer,
+      signer: record.signer,
       session: record.session,
       seq,
       received: { inputDigest, jobKeyDigest: jobKeyDigest(jobKey), inputRoot },
@@ -245,7 +262,7 @@ function createSession(
     const job: JobRecord | null = await ledger.job(record.session, acknowledged.seq + 1n)
     if (job === null) throw new SinterError('VOUCHER_UNEXPECTED', 'no receipt awaits a voucher')
     const receipt = { session: job.session, seq: job.seq, cumulative: job.cumulative, hash: job.receiptHash }
-    const judged = judgeVoucher(voucher, { domain: vouchers, consumer: record.consumer, receipt })
+    const judged = judgeVoucher(voucher, { domain: vouchers, signer: record.signer, receipt })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the voucher does not acknowledge the receipt')
     acknowledged = await ledger.acknowledge(job, judged.value.signature)
     log.debug(
@@ -308,7 +325,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
   }
 
   /** Only with the session marked as active: what another stream of it was writing is then on disk. */
-  async function open({ session, bid, consumer, ceiling, onChain }: Assignment & { onChain: ChainSession }) {
+  async function open({ session, bid, signer, ceiling, onChain }: Assignment & { onChain: ChainSession }) {
     const record = await ledger.session(session)
     if (record !== null) {
       if (!equalBytes(record.bid, bid.id))
@@ -319,7 +336,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
     // Receipts that we have lost cannot be followed by new ones: the contract would refuse them.
     if (onChain.spent > 0n) throw new SinterError('SESSION_LOST', 'this node has no memory of the session')
     const { id, manifest, price, policy, canonical } = bid
-    return ledger.openSession({ session, consumer, bid: id, manifest, price, ceiling, policy, canonical })
+    return ledger.openSession({ session, signer, bid: id, manifest, price, ceiling, policy, canonical })
   }
 
   async function serve(stream: FrameStream, assignment: Assignment & { onChain: ChainSession }): Promise<void> {
@@ -335,7 +352,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
       limits.window,
     )
     await writeFrame(stream, { case: 'accepted', value: { seq, cumulative: bigintToBytes(cumulative, 16), head } })
-    log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.consumer }, 'session opened')
+    log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.signer }, 'session opened')
     const lanes = createLanes(handler)
     try {
       for (;;) await lanes.push(await lanes.orFailure(readFrame(stream, limits.idleMs)))

@@ -28,6 +28,9 @@ import {
 const { images } = loadHeldOut()
 const [input] = model.manifest.inputs
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+async function until(holds: () => boolean): Promise<void> {
+  for (const end = Date.now() + 10_000; !holds(); await sleep(1)) assert.ok(Date.now() < end, 'it did not come to pass')
+}
 const requestOf = (seq: bigint): FrameInit => ({
   case: 'request',
   value: { seq, jobKey: bytes32(), inputs: [toWire(input!.name, input!.shape, images[0]!)] },
@@ -259,24 +262,22 @@ test('statements wait for answers to come, but only so many of them', async () =
   await sleep(20)
   assert.equal(made, [])
   add(4)
-  await sleep(20)
+  await until(() => made.length === 4)
   assert.equal(made, [1, 2, 3, 4])
   add(5)
   await sleep(20)
   assert.equal(made.length, 4)
   answering = false
   statements.look()
-  await sleep(20)
-  assert.equal(made.length, 5)
+  await until(() => made.length === 5)
   answering = true
   pressed = true
   add(6)
-  await sleep(10)
-  assert.equal(made.length, 6)
+  await until(() => made.length === 6)
   pressed = false
   add(7)
   statements.hurry()
-  await sleep(10)
+  await until(() => made.length === 7)
   assert.equal(made, [1, 2, 3, 4, 5, 6, 7])
 })
 
