@@ -124,7 +124,8 @@ async function create(runtime: typeof ort, model: Uint8Array, options: SessionOp
       executionProviders: providersOf(executionProvider, deviceId),
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
       // ONNX Runtime would run what the GPU cannot on the CPU; with this it fails instead.
-      ...(gpu ? { extra: { session: { disable_cpu_ep_fallback: '1' } } } : {}),
+      // On the CPU its threads would spin for milliseconds after each run, and take from everybody else half of what the model takes.
+      extra: { session: gpu ? { disable_cpu_ep_fallback: '1' } : { intra_op: { allow_spinning: '0' } } },
     })
   } catch (cause) {
     if (gpu) throw unavailable(`${executionProvider} cannot run this model here: ${REMEDY[executionProvider]}`, cause)

@@ -1,10 +1,11 @@
 import { randomBytes } from '@noble/hashes/utils.js'
 import type { Committer } from '../../circuits/commit.ts'
-import { bigintToBytes, bytesToBigint, equalBytes } from '../../protocol/bytes.ts'
+import { bigintToBytes, equalBytes } from '../../protocol/bytes.ts'
 import { type SigningDomain, signTyped, voucherDigest } from '../../protocol/eip712.ts'
 import { seal } from '../../protocol/envelope.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Envelope } from '../../protocol/gen/sinter_pb.js'
+import { MAX_JOB_FRAME_BYTES } from '../../protocol/limits.ts'
 import { jobKeyDigest, tensorsDigest } from '../../protocol/rules/input.ts'
 import {
   judgeReceipt,
@@ -16,8 +17,8 @@ import {
 import { commitSide } from '../attestation/commit.ts'
 import type { Roots } from '../attestation/root-pool.ts'
 import type { Identity } from '../identity/identity.ts'
-import { type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
-import { cidOfBytes, openTensors, type SealedRef, sealedBound } from '../jobs/sealed.ts'
+import { encodeFrame, type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
+import type { SealedRef } from '../jobs/sealed.ts'
 import {
   type Carry,
   jobShapes,
@@ -29,11 +30,15 @@ import {
 } from '../jobs/tensors.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Content } from '../net/content.ts'
-import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
 import { unref } from '../timers.ts'
+import { assign } from './assign.ts'
+import { createLine, type Turn } from './line.ts'
 import type { ReceivedBid } from './offer.ts'
+import { type Answer, deferred, type PendingJob } from './pending-job.ts'
+import { sealedAnswer } from './sealed-answer.ts'
+import { createStatements } from './statements.ts'
 
 export type ConsumerComponents = {
   identity: Identity
@@ -75,72 +80,34 @@ export type InferResult = {
 }
 
 export type JobOptions = {
-  /** @default 30_000 */
+  /** Milliseconds until it is sent, and from then until its answer. @default 30_000 */
   timeoutMs?: number
   /** Inputs, by name, that are an output of the last answer: where they are so to the bit, the provider's own are named and none sent. */
   carry?: Readonly<Record<string, string>>
+  /** Called when its turn comes to be sent; what it throws is what the job ends with, and nothing is sent. */
+  before?(): void
   /** Where the provider has the inputs from, sealed for it: none are sent, and the answer comes by content too. */
   sealed?: SealedRef
 }
 
-/** A session with one provider. Jobs go down the same stream one after the other; receipts follow off the latency path. */
+/** A session with one provider. Some jobs are under way on the stream at once, answered in their order; receipts follow off the latency path. */
 export type ConsumerSession = {
   readonly session: Uint8Array
   readonly provider: ReceivedBid
   readonly model: LoadedModel
   readonly canonical: boolean
-  /** One job. `inputs` in the manifest's order. Throws the provider's code, `JOB_TIMEOUT`, `TENSOR_*`, `INPUT_NAN`, `SESSION_ENDED`. */
+  /** One job. `inputs` in the manifest's order. Throws the provider's code, `JOB_TIMEOUT`, `TENSOR_*`, `INPUT_NAN`, `SESSION_ENDED`, `STREAM_FRAME_TOO_LARGE`. */
   infer(inputs: Float32Array[], options?: JobOptions): Promise<InferResult>
   /** Waits for open receipts, then closes the stream. */
   close(): Promise<void>
 }
 
-type Deferred<T> = { promise: Promise<T>; resolve(value: T): void; reject(error: unknown): void }
-
-function deferred<T>(): Deferred<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>()
-  // A caller may look at the result long after it failed, or never.
-  promise.catch(() => {})
-  return { promise, resolve, reject }
-}
-
-type Answered = { outputs: WireTensor[]; sealed: Uint8Array; executionUs: number }
-
-type PendingJob = {
-  jobKey: Uint8Array
-  inputRoot: Uint8Array | null
-  outputRoot: Uint8Array | null
-  result: Deferred<Answered>
-  receipt: Deferred<Receipt>
-}
-
-/** After what is ready to run has run: the next request leaves before the commitments of the last one are made. */
-const afterwards = (): Promise<void> =>
-  new Promise((resolve) => (typeof setImmediate === 'function' ? setImmediate(resolve) : setTimeout(resolve)))
-
 /** Milliseconds a receipt may take after its result. */
 const RECEIPT_TIMEOUT_MS = 60_000
-
-async function assign(components: ConsumerComponents, terms: SessionTerms): Promise<FrameStream> {
-  const { identity, networkId, streams } = components
-  const stream = await streams.open(terms.bid.peerId, 'job')
-  const assignment = seal('assignment', networkId, identity.privateKey, {
-    offer: terms.offer,
-    bid: terms.bid.id,
-    session: terms.session,
-  })
-  await writeFrame(stream, { case: 'assignment', value: assignment.envelope })
-  const reply = await readFrame(stream, 30_000)
-  if (reply.case === 'failure')
-    throw new SinterError(reply.value.code, `the provider refused the session: ${reply.value.message}`)
-  if (reply.case !== 'accepted')
-    throw new SinterError('FRAME_UNEXPECTED', `the provider answered with a ${reply.case} frame`)
-  const { seq, cumulative, head } = reply.value
-  const start = seq === SESSION_START.seq && equalBytes(head, SESSION_START.head) && bytesToBigint(cumulative) === 0n
-  if (!start)
-    throw new SinterError('SESSION_OUT_OF_STEP', 'the provider has receipts of this session that we do not know')
-  return stream
-}
+/** Jobs under way at once: one is computed while the next are on the wire or wait to be computed with it. */
+const DEPTH = 4
+/** Jobs that were sent and have no receipt, at most: below the window of 8 that providers allow. */
+const MOST_OPEN = 7
 
 /** Assigns the bid's provider and starts the session. Throws the provider's refusal code, or the stream's. */
 export async function openConsumerSession(
@@ -152,13 +119,22 @@ export async function openConsumerSession(
   const { model, bid, session, ceiling, policy, canonical } = terms
   const { manifest } = model
   const stream = await assign(components, terms)
+  /** Jobs without a receipt, by number. Those that are not answered come last. */
   const pending = new Map<bigint, PendingJob>()
-  /** Statements on their way, by the number of their job. */
-  const stated = new Map<bigint, Promise<void>>()
   let head: SessionHead = SESSION_START
   let next = 1n
+  let underWay = 0
+  /** Jobs that the provider lets go without a receipt. */
+  let most = MOST_OPEN
+  let tickets = 0
+  let sending: Promise<void> = Promise.resolve()
   let ended: SinterError | null = null
   let last: WireTensor[] = []
+  const line = createLine(({ alone }) => ended !== null || (underWay < (alone ? 1 : DEPTH) && pending.size < most))
+  const statements = createStatements({
+    answering: () => underWay > 0,
+    pressed: () => pending.size >= most,
+  })
 
   /** Which inputs the provider holds already, as outputs of its last result. */
   function heldBy(wire: WireTensor[], links: Readonly<Record<string, string>>): Carry[] {
@@ -173,9 +149,40 @@ export async function openConsumerSession(
     ended ??= error
     for (const job of pending.values()) {
       job.result.reject(ended)
+      job.outputs.reject(ended)
       job.receipt.reject(ended)
     }
     pending.clear()
+    underWay = 0
+    line.advance()
+    statements.look()
+  }
+
+  /** The job that is to be answered next: answers come in the order of the requests. Throws `ANSWER_SEQUENCE` for any other. */
+  function answering(seq: bigint): PendingJob {
+    for (const [number, job] of pending)
+      if (!job.answered) {
+        if (number === seq) return job
+        break
+      }
+    throw new SinterError('ANSWER_SEQUENCE', `the provider answered job ${seq} out of turn`)
+  }
+
+  /** A job failed. Those sent after it are not answered either: they go again, under the numbers that are now free. */
+  function fail(seq: bigint, error: SinterError): void {
+    const failed = pending.get(seq)
+    if (failed === undefined || failed.answered)
+      throw new SinterError('ANSWER_SEQUENCE', `the provider failed job ${seq}, which is not under way`)
+    next = seq
+    const back = [...pending].filter(([number]) => number >= seq)
+    for (const [number] of back) pending.delete(number)
+    underWay -= back.length
+    // Our window is wider than the provider's: what is open now is what it allows.
+    const waits = error.code === 'WINDOW_FULL' && pending.size > 0
+    if (waits) most = pending.size
+    else failed.result.reject(error)
+    line.enter(...back.flatMap(([, job]) => (waits || job !== failed ? [job.turn] : [])))
+    statements.look()
   }
 
   /** Checks the receipt against what was really sent and received, then signs the voucher for it. */
@@ -212,19 +219,33 @@ export async function openConsumerSession(
     })
     pending.delete(seq)
     job.receipt.resolve(receipt)
+    line.advance()
   }
 
   async function onFrame(frame: Frame): Promise<void> {
     switch (frame.case) {
-      case 'result':
-        return pending.get(frame.value.seq)?.result.resolve(frame.value)
+      case 'result': {
+        const { seq, outputs } = frame.value
+        const job = answering(seq)
+        job.answered = true
+        underWay--
+        last = outputs
+        job.result.resolve(frame.value)
+        line.advance()
+        return statements.add(
+          () => state(seq, job),
+          (error) => {
+            pending.delete(seq)
+            job.receipt.reject(error)
+            line.advance()
+          },
+        )
+      }
       case 'receipt':
         return acknowledge(frame.value)
       case 'failure': {
         const error = new SinterError(frame.value.code, `the provider says: ${frame.value.message}`)
-        if (frame.value.seq === 0n) return end(error)
-        pending.get(frame.value.seq)?.result.reject(error)
-        return
+        return frame.value.seq === 0n ? end(error) : fail(frame.value.seq, error)
       }
       default:
         throw new SinterError('FRAME_UNEXPECTED', `a consumer does not take ${frame.case} frames`)
@@ -245,117 +266,126 @@ export async function openConsumerSession(
     }
   })()
 
-  /** After the answer is in hand: say what was sent, and work out what the receipt must say. */
-  async function finish(
-    seq: bigint,
-    job: PendingJob,
-    inputs: Int16Array[],
-    wire: WireTensor[],
-    outputs: WireTensor[],
-  ): Promise<void> {
-    await afterwards()
+  /** Says what was sent, and works out what the receipt must say. */
+  async function state(seq: bigint, job: PendingJob): Promise<void> {
+    const outputs = await job.outputs.promise
     const [inputRoot, outputRoot] = await Promise.all([
-      roots(model, 'input', job.jobKey, inputs),
+      roots(model, 'input', job.jobKey, job.inputs),
       roots(model, 'output', job.jobKey, quantisedOutputs(manifest, outputs)),
     ])
     job.inputRoot = inputRoot
     job.outputRoot = outputRoot
-    // Statements go in the order of the answers, whichever roots are ready first.
-    await stated.get(seq - 1n)
     const statement = seal('input', networkId, identity.privateKey, {
       session,
       seq,
-      inputDigest: tensorsDigest(wire),
+      inputDigest: tensorsDigest(job.wire),
       jobKeyDigest: jobKeyDigest(job.jobKey),
       inputRoot,
     })
     await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
   }
 
-  /** The outputs of an answer by content: only this provider can have sealed them, for us, this session and this job. */
   async function fetched(seq: bigint, bytes: Uint8Array, timeoutMs: number) {
+    const context = { content: components.content!, networkId, manifest, session, provider: bid }
     try {
-      const cid = cidOfBytes(bytes)
-      const limits = { maxBytes: sealedBound(manifest.outputs), timeoutMs, from: [bid.peerId] }
-      const file = await components.content!.get(cid, limits)
-      const expected = { purpose: 'output' as const, job: session, seq, sender: bid.providerKey }
-      return { cid, outputs: openTensors(file, { networkId, recipient: identity.privateKey, expected }) }
-    } catch (cause) {
+      return await sealedAnswer({ ...context, recipient: identity.privateKey }, seq, bytes, timeoutMs)
+    } catch (error) {
       // The provider counts the job as answered; we cannot sign for what we do not have.
-      const error = new SinterError('ANSWER_UNREADABLE', 'the sealed answer could not be had', { cause })
-      stream.abort(error)
+      end(error as SinterError)
+      stream.abort(error as SinterError)
       throw error
     }
   }
 
-  async function run(
-    values: Float32Array[],
-    { timeoutMs = 30_000, carry: links = {}, sealed }: JobOptions,
-  ): Promise<InferResult> {
-    if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
-    const whole = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
-    const inputs = quantisedInputs(manifest, whole)
+  /** Puts a job on the wire and returns its number. */
+  function send(
+    job: Pick<PendingJob, 'turn' | 'inputs' | 'result' | 'outputs' | 'receipt'>,
+    whole: WireTensor[],
+    { carry: links = {}, sealed }: JobOptions,
+  ): bigint {
     const carry = sealed ? [] : heldBy(whole, links)
     const sent = whole.filter(({ name }) => !carry.some(({ input }) => input === name))
     // As the provider sees them: what was sent, then what it took from its last result.
     const wire = [...sent, ...carry.map(({ input }) => whole.find(({ name }) => name === input)!)]
+    const jobKey = randomBytes(32)
     const seq = next
-    const job: PendingJob = {
-      jobKey: randomBytes(32),
-      inputRoot: null,
-      outputRoot: null,
-      result: deferred(),
-      receipt: deferred(),
-    }
-    pending.set(seq, job)
-    const started = performance.now()
-    const timer = setTimeout(
-      () => job.result.reject(new SinterError('JOB_TIMEOUT', `no answer within ${timeoutMs} ms`)),
-      timeoutMs,
-    )
-    try {
-      const given = sealed ? { sealed: { ...sealed, digest: tensorsDigest(wire) } } : { inputs: sent, carry }
-      await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, ...given } })
-      const answered = await job.result.promise
-      const { executionUs } = answered
-      const left = Math.max(1, Math.ceil(timeoutMs - (performance.now() - started)))
-      const byContent = sealed && (await fetched(seq, answered.sealed, left))
-      const outputs = byContent?.outputs ?? answered.outputs
-      const latencyMs = performance.now() - started
-      next = seq + 1n
-      last = outputs
-      const named = outputValues(manifest, outputs)
-      const stating = finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
-      stated.set(seq, stating)
-      void stating.then(() => stated.delete(seq))
-      const common = { seq, outputs: named, latencyMs, executionMs: executionUs / 1000 }
-      return { ...common, ...(byContent && { sealed: byContent.cid }), acknowledged: job.receipt.promise }
-    } catch (error) {
-      pending.delete(seq)
-      // Whether the provider has served the job is unknown, so the two sides no longer agree on what comes next.
-      if (errorCode(error) === 'JOB_TIMEOUT') stream.abort(error as SinterError)
-      throw error
-    } finally {
-      clearTimeout(timer)
-    }
+    const given = sealed ? { sealed: { ...sealed, digest: tensorsDigest(wire) } } : { inputs: sent, carry }
+    const frame = encodeFrame({ case: 'request', value: { seq, jobKey, ...given } })
+    // Before it has a number: one that cannot be sent must not leave a gap.
+    if (frame.length > MAX_JOB_FRAME_BYTES)
+      throw new SinterError('STREAM_FRAME_TOO_LARGE', `a request has at most ${MAX_JOB_FRAME_BYTES} bytes`)
+    next++
+    underWay++
+    pending.set(seq, { ...job, jobKey, wire, inputRoot: null, outputRoot: null, answered: false })
+    // Frames leave in the order of their numbers, whenever the transport takes them.
+    sending = sending.then(() => stream.write(frame))
+    sending.catch((error: unknown) => job.result.reject(error))
+    return seq
   }
 
-  /** Jobs asked for at once go one after the other: each takes the number after the last answered one. */
-  let turn: Promise<unknown> = Promise.resolve()
+  async function run(values: Float32Array[], options: JobOptions): Promise<InferResult> {
+    const { timeoutMs = 30_000, carry = {}, sealed, before = () => {} } = options
+    const whole = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
+    const inputs = quantisedInputs(manifest, whole)
+    const result = deferred<Answer>()
+    const outputs = deferred<WireTensor[]>()
+    const receipt = deferred<Receipt>()
+    let seq = 0n
+    let at = 0
+    let timer: ReturnType<typeof setTimeout> | undefined
+    /** While it waits for its turn, and anew once it is on the wire. */
+    const limit = (): void => {
+      clearTimeout(timer)
+      timer = setTimeout(() => {
+        const error = new SinterError('JOB_TIMEOUT', `no answer within ${timeoutMs} ms`)
+        if (pending.get(seq)?.turn !== turn) return result.reject(error)
+        // Whether the provider serves the job is unknown, so the two sides no longer agree on what comes next.
+        end(error)
+        stream.abort(error)
+      }, timeoutMs)
+    }
+    const turn: Turn = {
+      ticket: tickets++,
+      alone: Object.keys(carry).length > 0 || sealed !== undefined,
+      start() {
+        try {
+          if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
+          before()
+          seq = send({ turn, inputs, result, outputs, receipt }, whole, options)
+          at = performance.now()
+          limit()
+        } catch (error) {
+          result.reject(error)
+        }
+      },
+    }
+    try {
+      limit()
+      line.enter(turn)
+      const answer = await result.promise
+      const left = Math.max(1, Math.ceil(timeoutMs - (performance.now() - at)))
+      const byContent = sealed && (await fetched(seq, answer.sealed, left))
+      outputs.resolve(byContent?.outputs ?? answer.outputs)
+      const latencyMs = performance.now() - at
+      const named = outputValues(manifest, await outputs.promise)
+      const common = { seq, outputs: named, latencyMs, executionMs: answer.executionUs / 1000 }
+      return { ...common, ...(byContent && { sealed: byContent.cid }), acknowledged: receipt.promise }
+    } finally {
+      clearTimeout(timer)
+      line.leave(turn)
+    }
+  }
 
   return {
     session,
     provider: bid,
     model,
     canonical,
-    infer(values, options = {}) {
-      const mine = turn.then(() => run(values, options))
-      turn = mine.catch(() => {})
-      return mine
-    },
+    infer: (values, options = {}) => run(values, options),
     async close() {
       const open = [...pending.values()].map(({ receipt }) => receipt.promise)
       const patience = new Promise((resolve) => unref(setTimeout(resolve, RECEIPT_TIMEOUT_MS)))
+      statements.hurry()
       await Promise.race([Promise.allSettled(open), patience])
       await stream.close()
       stream.abort(new SinterError('STREAM_CLOSED', 'the session is closed'))

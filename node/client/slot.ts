@@ -3,9 +3,6 @@ import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Scores } from './score.ts'
 import type { ConsumerSession, InferResult, JobOptions } from './session.ts'
 
-/** Answers of a session that may lack their receipt before the next request waits: below the window of 8 that providers allow. */
-const MAX_UNACKNOWLEDGED = 6
-
 const PATIENCE = { paces: 4, leastMs: 250, mostMs: 2_000 }
 
 /** Failures after which the session goes on: the job was refused, and the provider is where it was. */
@@ -59,13 +56,14 @@ const finite = (values: Float32Array): boolean => values.every(Number.isFinite)
 export function createSlot(components: SlotComponents, session: ConsumerSession, jobs: number): Slot {
   const { scores, now } = components
   const { provider, price, expectedLatencyMs } = session.provider
-  const unacknowledged = new Set<Promise<unknown>>()
-  /** When each running request began (ms). */
+  /** When each request that runs was sent (ms). */
   const begun = new Set<{ at: number }>()
+  /** When the last of them was answered (ms). */
+  let answeredAt = 0
+  const running = new Set<Promise<Answer>>()
   let left = jobs
   let load = 0
   let dead = false
-  let turn: Promise<unknown> = Promise.resolve()
 
   function die(error: SinterError, kind: 'failed' | 'invalid' | null): void {
     if (dead) return
@@ -75,7 +73,7 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
   }
 
   function follow(acknowledged: Promise<Receipt>): void {
-    const done = acknowledged.then(
+    void acknowledged.then(
       (receipt) => components.onReceipt(receipt),
       // A receipt that does not match the job: an honest provider makes none.
       (error: unknown) => {
@@ -84,19 +82,27 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
         die(new SinterError(code, 'the receipt was refused', { cause: error }), kind)
       },
     )
-    unacknowledged.add(done)
-    void done.then(() => unacknowledged.delete(done))
   }
 
-  async function execute(values: Float32Array[], { timeoutMs, sealed }: RunOptions): Promise<Answer> {
-    const started = { at: now() }
-    begun.add(started)
+  /** Since when the provider has worked on nothing but this request and those before it (ms). */
+  const alone = (at: number): number => Math.max(at, answeredAt)
+
+  async function execute(values: Float32Array[], { timeoutMs, cancelled, sealed }: RunOptions): Promise<Answer> {
+    const started = { at: 0 }
+    const before = (): void => {
+      if (cancelled()) throw new SinterError('CANCELLED', 'the job was not needed any more')
+      if (dead) throw new SinterError('SESSION_ENDED', 'the session has ended')
+      started.at = now()
+      begun.add(started)
+    }
     try {
-      const result = await session.infer(values, { timeoutMs, ...(sealed && { sealed }) })
+      const result = await session.infer(values, { timeoutMs, before, ...(sealed && { sealed }) })
+      const paceMs = now() - alone(started.at)
+      answeredAt = now()
       follow(result.acknowledged)
       if (!Object.values(result.outputs).every(finite))
         throw new SinterError('ANSWER_MALFORMED', `${provider} answered with values that are no numbers`)
-      scores.answered(provider, result.latencyMs)
+      scores.answered(provider, paceMs)
       return { ...result, provider: session.provider, session: session.session, price }
     } catch (cause) {
       const code = errorCode(cause)
@@ -107,15 +113,17 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
         : cause instanceof SinterError
           ? cause
           : new SinterError('UNEXPECTED', describeError(cause), { cause })
-      if (!JOB_CODES.has(code) && !SEALED_CODES.test(code)) die(error, malformed ? 'invalid' : 'failed')
+      // One that was never sent says nothing about the provider.
+      if (code === 'CANCELLED' || (code === 'JOB_TIMEOUT' && !begun.has(started))) left++
+      else if (!JOB_CODES.has(code) && !SEALED_CODES.test(code)) die(error, malformed ? 'invalid' : 'failed')
       throw error
     } finally {
       begun.delete(started)
     }
   }
 
-  /** How long the longest running request has run (ms). */
-  const oldest = (): number => Math.max(0, ...[...begun].map(({ at }) => now() - at))
+  /** How long the one that is to be answered next has been worked on (ms). */
+  const oldest = (): number => Math.max(0, ...[...begun].map(({ at }) => now() - alone(at)))
 
   const slot: Slot = {
     session,
@@ -136,22 +144,18 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
     run(values, options) {
       load++
       left--
-      const mine = turn.then(async () => {
-        while (unacknowledged.size >= MAX_UNACKNOWLEDGED && !dead) await Promise.race(unacknowledged)
-        if (options.cancelled()) throw new SinterError('CANCELLED', 'the job was not needed any more')
-        if (dead) throw new SinterError('SESSION_ENDED', 'the session has ended')
-        return execute(values, options)
+      const mine = execute(values, options).finally(() => {
+        load--
+        running.delete(mine)
       })
-      turn = mine.catch((error: unknown) => {
-        if (errorCode(error) === 'CANCELLED') left++
-      })
-      return mine.finally(() => load--)
+      running.add(mine)
+      return mine
     },
     async close() {
       const wasDead = dead
       dead = true
       // A provider that hangs is not waited for.
-      if (!wasDead) await turn
+      if (!wasDead) await Promise.allSettled(running)
       await session.close()
     },
   }

@@ -1,4 +1,5 @@
 import { SinterError } from '../../protocol/errors.ts'
+import { floatsOf, toWire } from '../jobs/tensors.ts'
 
 /**
  * Tensors of the Open Inference Protocol v2 (KServe, `rest_predict_v2`, and Triton's binary tensor extension). Models of this
@@ -83,11 +84,6 @@ function numbersOf(data: unknown, count: number, where: string): Float32Array {
   return out
 }
 
-function floatsOf(bytes: Uint8Array): Float32Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true))
-}
-
 /**
  * Decodes an infer request: JSON alone, or JSON of `headerLength` bytes and the tensors' little-endian bytes behind it in the order
  * of the inputs that have a `binary_data_size`. Throws `GATEWAY_REQUEST` (a 400) with what is wrong.
@@ -159,11 +155,7 @@ export function encodeInfer(response: InferResponse): { body: Uint8Array; header
   const outputs = response.outputs.map(({ name, shape, data, binary }) => {
     const common = { name, datatype: 'FP32', shape }
     if (!binary) return { ...common, data: Array.from(data) }
-    const bytes = new Uint8Array(4 * data.length)
-    const view = new DataView(bytes.buffer)
-    data.forEach((value, i) => {
-      view.setFloat32(4 * i, value, true)
-    })
+    const { data: bytes } = toWire(name, shape, data)
     parts.push(bytes)
     return { ...common, parameters: { binary_data_size: bytes.length } }
   })

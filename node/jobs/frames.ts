@@ -7,9 +7,9 @@ import type { FrameStream } from '../net/frame-stream.ts'
 export type Frame = NonNullable<JobFrame['frame']>
 export type FrameInit = NonNullable<MessageInitShape<typeof JobFrameSchema>['frame']>
 
-export function writeFrame(stream: FrameStream, frame: FrameInit): Promise<void> {
-  return stream.write(encode(JobFrameSchema, { frame }))
-}
+export const encodeFrame = (frame: FrameInit): Uint8Array => encode(JobFrameSchema, { frame })
+
+export const writeFrame = (stream: FrameStream, frame: FrameInit): Promise<void> => stream.write(encodeFrame(frame))
 
 /** The next frame. Throws the stream's codes, and `FRAME_MALFORMED` for bytes that are no canonical frame. */
 export async function readFrame(stream: FrameStream, timeoutMs: number): Promise<Frame> {

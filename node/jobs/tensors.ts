@@ -9,7 +9,15 @@ export type WireTensor = Pick<Tensor, 'name' | 'type' | 'shape' | 'data'>
 
 type End = { name: string; tensor: number; shape: number[] }
 
+/** Whether this machine's own floats are those of the wire; all that we know of are. */
+const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
 export function toWire(name: string, shape: number[], values: Float32Array): WireTensor {
+  if (LITTLE_ENDIAN) {
+    // A copy: its owner may write to the array before the bytes are sent.
+    const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice()
+    return { name, type: 'float32', shape, data }
+  }
   const data = new Uint8Array(4 * values.length)
   const view = new DataView(data.buffer)
   values.forEach((value, i) => {
@@ -18,9 +26,15 @@ export function toWire(name: string, shape: number[], values: Float32Array): Wir
   return { name, type: 'float32', shape, data }
 }
 
-function fromWire(tensor: WireTensor): Float32Array {
-  const view = new DataView(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength)
-  return Float32Array.from({ length: tensor.data.length / 4 }, (_, i) => view.getFloat32(4 * i, true))
+/** Floats of little-endian bytes, four to each, in memory of their own. */
+export function floatsOf(bytes: Uint8Array): Float32Array {
+  if (LITTLE_ENDIAN) {
+    const floats = new Float32Array(bytes.length / 4)
+    new Uint8Array(floats.buffer).set(bytes)
+    return floats
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true))
 }
 
 /**
@@ -41,7 +55,7 @@ export function readSide(ends: End[], tensors: WireTensor[]): Float32Array[] {
         'TENSOR_SHAPE',
         `${name} must have ${4 * elementCount(shape)} bytes, not ${tensor.data.length}`,
       )
-    return fromWire(tensor)
+    return floatsOf(tensor.data)
   })
 }
 

@@ -25,6 +25,7 @@ import type { Runtime, Served } from '../model/runtime.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { StreamHandler } from '../net/streams.ts'
+import { createLanes } from './lanes.ts'
 import type { SealedJobs } from './sealed-jobs.ts'
 import { watchSession } from './session-watch.ts'
 
@@ -64,7 +65,21 @@ export type SessionInit = {
 /** A job that has been served and awaits the consumer's statement of its input. The request's own bytes are not kept. */
 type Unreceipted = { jobKey: Uint8Array; inputDigest: Uint8Array; inputs: Int16Array[]; quantised: Served['quantised'] }
 
-/** One session on one stream. Frames are handled in order, so receipts are too. */
+/** What working on a job came to: its input, its outputs, and what goes back, themselves or where they are. */
+type Done = Pick<Unreceipted, 'inputs' | 'inputDigest'> & {
+  served: Served
+  answer: { outputs: WireTensor[] } | { sealed: Uint8Array }
+}
+
+/** A job that is being worked on. */
+type Job = {
+  jobKey: Uint8Array
+  done: Promise<Done>
+  /** Settles when it has its answer or was dropped. */
+  answered: Promise<void>
+}
+
+/** One session on one stream. Jobs are worked on side by side and answered in their order; what makes receipts of answers is handled in order, so receipts are too. */
 function createSession(
   components: SessionComponents,
   stream: FrameStream,
@@ -80,9 +95,14 @@ function createSession(
   let issued: SessionHead = acknowledged
   let served = acknowledged.seq
   const allowed = BigInt(window - record.unpaid)
+  /** Jobs that are worked on, by their numbers, which follow the last one answered. */
+  const underWay = new Map<bigint, Job>()
+  /** Whether the job after the last one under way failed, and its number has not come again. */
+  let failing = false
   const awaiting = new Map<bigint, Unreceipted>()
   /** Outputs of the last result on this stream, which the next request may take as inputs without sending them back. */
   let last: WireTensor[] | null = null
+  const next = (): bigint => served + BigInt(underWay.size) + 1n
 
   /** What the consumer is to its files: whom it sealed them for, and who opens what we seal. */
   const reader = { peer: stream.remotePeer.toString(), publicKey: publicKeyOfPeer(stream.remotePeer) }
@@ -95,45 +115,93 @@ function createSession(
     return components.sealed.input(sealed, reader, manifest)
   }
 
-  async function onRequest(request: Request): Promise<void> {
-    const { seq } = request
-    if (seq !== served + 1n) throw new SinterError('REQUEST_SEQUENCE', `job ${served + 1n} expected, not ${seq}`)
-    if (request.jobKey.length !== 32) throw new SinterError('REQUEST_JOB_KEY', 'a job key has 32 bytes')
-    if (seq - acknowledged.seq > allowed)
-      return writeFailure(stream, seq, 'WINDOW_FULL', `${window} answers have no voucher`)
+  /** One job fails; those after it, which were sent before anybody knew, fail with it and without a word. The session goes on. */
+  function fail(seq: bigint, code: string, message: string): Promise<void> {
+    for (const number of underWay.keys()) if (number >= seq) underWay.delete(number)
+    failing = true
+    return writeFailure(stream, seq, code, message)
+  }
+
+  /** Why no further job is taken up now, as a code and its reason, or null. */
+  function refusal(seq: bigint): [code: string, message: string] | null {
+    if (seq - acknowledged.seq > allowed) return ['WINDOW_FULL', `${window} answers have no voucher`]
     const { closing, ceiling } = chainSession()
-    if (closing) return writeFailure(stream, seq, 'SESSION_CLOSING', 'the session ends too soon to be paid')
-    if (issued.cumulative + BigInt(awaiting.size + 1) * record.price > ceiling)
-      return writeFailure(stream, seq, 'SESSION_CEILING', 'the session cannot pay for another job')
+    if (closing) return ['SESSION_CLOSING', 'the session ends too soon to be paid']
+    const open = BigInt(awaiting.size + underWay.size + 1)
+    if (issued.cumulative + open * record.price > ceiling)
+      return ['SESSION_CEILING', 'the session cannot pay for another job']
+    return null
+  }
+
+  async function work(request: Request): Promise<Done> {
+    const tensors = await received(request)
+    const inputs = quantisedInputs(manifest, tensors)
+    const runtime = await components.runtime(record.manifest, record.policy)
+    const served = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
+    // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
+    if (!record.canonical && !runtime.accepts(inputs, served.quantised))
+      throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
+    const place = { session: record.session, seq: request.seq }
+    const sealed = request.sealed && (await components.sealed!.output(place, reader.publicKey, served.outputs))
+    const answer = sealed === undefined ? { outputs: served.outputs } : { sealed }
+    return { inputs, inputDigest: tensorsDigest(tensors), served, answer }
+  }
+
+  /** Answers a job once the one before it is answered, unless it was dropped by then. */
+  async function answer(seq: bigint, job: Job, before: Promise<void> | undefined): Promise<void> {
+    await before
+    let done: Done
     try {
-      const tensors = await received(request)
-      const inputs = quantisedInputs(manifest, tensors)
-      const runtime = await components.runtime(record.manifest, record.policy)
-      const result = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
-      // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
-      if (!record.canonical && !runtime.accepts(inputs, result.quantised))
-        throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
-      const place = { session: record.session, seq }
-      const sealed = request.sealed && (await components.sealed!.output(place, reader.publicKey, result.outputs))
-      const answer = sealed === undefined ? { outputs: result.outputs } : { sealed }
-      const frame = { seq, ...answer, executionUs: result.executionUs }
-      const inputDigest = tensorsDigest(tensors)
-      last = result.outputs
-      // Before the answer leaves: what the consumer says to it may be here before the transport takes more.
-      awaiting.set(seq, { jobKey: request.jobKey, inputDigest, inputs, quantised: result.quantised })
-      await writeFrame(stream, { case: 'result', value: frame }).finally(() => {
-        // Also when the stream broke: the answer may have arrived.
-        served = seq
-      })
+      done = await job.done
     } catch (error) {
-      if (served === seq) throw error
-      // One job fails; the session and the node go on.
-      log.warn(
-        { event: 'job.failed', session: toHex(record.session), seq: Number(seq), error: describeError(error) },
-        'a job failed',
-      )
-      await writeFailure(stream, seq, errorCode(error), error instanceof SinterError ? error.message : 'the job failed')
+      if (underWay.get(seq) === job) await failed(seq, error)
+      return
     }
+    if (underWay.get(seq) !== job) return
+    const { inputs, inputDigest, served: result } = done
+    last = result.outputs
+    // Before the answer leaves: what the consumer says to it may be here before the transport takes more.
+    awaiting.set(seq, { jobKey: job.jobKey, inputDigest, inputs, quantised: result.quantised })
+    // Also when the stream breaks here: the answer may have arrived.
+    served = seq
+    underWay.delete(seq)
+    const value = { seq, ...done.answer, executionUs: result.executionUs }
+    try {
+      await writeFrame(stream, { case: 'result', value })
+    } catch (error) {
+      // Nothing further is given.
+      underWay.clear()
+      throw error
+    }
+  }
+
+  function failed(seq: bigint, error: unknown): Promise<void> {
+    log.warn(
+      { event: 'job.failed', session: toHex(record.session), seq: Number(seq), error: describeError(error) },
+      'a job failed',
+    )
+    return fail(seq, errorCode(error), error instanceof SinterError ? error.message : 'the job failed')
+  }
+
+  async function onRequest(request: Request, before: Promise<void>): Promise<{ answered: Promise<void> }> {
+    const { seq } = request
+    // Its sender may know of vouchers that are still on their way through the other lane.
+    if (seq - acknowledged.seq > allowed) await before
+    // What is carried is of the answer before.
+    if (request.carry.length > 0) await underWay.get(seq - 1n)?.answered
+    if (failing && seq > next()) return { answered: Promise.resolve() }
+    if (seq !== next()) throw new SinterError('REQUEST_SEQUENCE', `job ${next()} expected, not ${seq}`)
+    failing = false
+    if (request.jobKey.length !== 32) throw new SinterError('REQUEST_JOB_KEY', 'a job key has 32 bytes')
+    const refused = refusal(seq)
+    if (refused !== null) return { answered: fail(seq, ...refused) }
+    const previous = underWay.get(seq - 1n)?.answered
+    const job: Job = { jobKey: request.jobKey, done: work(request), answered: Promise.resolve() }
+    // Whoever waits for it later hears of it.
+    job.done.catch(() => {})
+    underWay.set(seq, job)
+    job.answered = answer(seq, job, previous)
+    return job
   }
 
   /** The consumer has said what it sent: the job gets its receipt, on disk before it is sent. */
@@ -204,10 +272,9 @@ function createSession(
   }
 
   return {
+    onRequest,
     async onFrame(frame: Frame): Promise<void> {
       switch (frame.case) {
-        case 'request':
-          return onRequest(frame.value)
         case 'inputStatement':
           return onInputStatement(frame.value)
         case 'voucher':
@@ -218,48 +285,6 @@ function createSession(
     },
     /** Answers given for which there is no voucher. */
     unpaid: (): number => Number(served - acknowledged.seq),
-  }
-}
-
-/** Requests that may wait for one another; those beyond are left in the stream, whose sender then waits. */
-const MAX_WAITING = 4
-
-/**
- * Frames in two lanes: requests, and what makes receipts of answers. A request waits for all that came before it, so the window and the
- * ceiling it is held against are what its sender knew; statements and vouchers do not wait for the model to run.
- */
-function createLanes(onFrame: (frame: Frame) => Promise<void>) {
-  let failure: { error: unknown } | null = null
-  let wake: (error: unknown) => void = () => {}
-  const fail = (error: unknown): void => {
-    failure ??= { error }
-    wake(failure.error)
-  }
-  let requests: Promise<void> = Promise.resolve()
-  let receipts: Promise<void> = Promise.resolve()
-  let waiting = 0
-  return {
-    /** What is waited for, unless a lane fails first. */
-    orFailure: <T>(work: Promise<T>): Promise<T> =>
-      new Promise((resolve, reject) => {
-        wake = reject
-        work.then(resolve, reject)
-        if (failure !== null) reject(failure.error)
-      }),
-    async push(frame: Frame): Promise<void> {
-      if (frame.case !== 'request') {
-        receipts = receipts.then(() => onFrame(frame))
-        receipts.catch(fail)
-        return
-      }
-      const before = receipts
-      waiting++
-      requests = requests.then(() => before).then(() => onFrame(frame))
-      requests.catch(fail).finally(() => waiting--)
-      if (waiting >= MAX_WAITING) await requests
-    },
-    /** Once nothing runs any more; a lane that failed runs nothing further. */
-    settled: () => Promise.allSettled([requests, receipts]),
   }
 }
 
@@ -318,7 +343,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
     const record = await open(assignment)
     const runtime = await components.runtime(record.manifest, record.policy)
     const { seq, cumulative, head } = record.acknowledged
-    const { onFrame, unpaid } = createSession(
+    const { unpaid, ...handler } = createSession(
       components,
       stream,
       record,
@@ -328,7 +353,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
     )
     await writeFrame(stream, { case: 'accepted', value: { seq, cumulative: bigintToBytes(cumulative, 16), head } })
     log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.signer }, 'session opened')
-    const lanes = createLanes(onFrame)
+    const lanes = createLanes(handler)
     try {
       for (;;) await lanes.push(await lanes.orFailure(readFrame(stream, limits.idleMs)))
     } finally {

@@ -15,10 +15,12 @@ export type ServeClientInit = {
   models: { name: string; id: string; file: string; shape: number[]; counts: Record<string, number> }[]
   /** Requests of the first model after which memory is read. */
   soak: number
+  /** Milliseconds for them. */
+  soakMs: number
 }
 
-/** Of one way at one size and one concurrency. */
-export type Measured = { p50: number; p99: number; rps: number; requests: number; failed: number }
+/** Of one way at one size and one concurrency. `cut`: the time was up first. */
+export type Measured = { p50: number; p99: number; rps: number; requests: number; failed: number; cut: boolean }
 export type Way = 'direct' | 'sdk' | 'gateway'
 
 const init = JSON.parse(process.argv[2]!, (_, value: unknown) =>
@@ -27,32 +29,56 @@ const init = JSON.parse(process.argv[2]!, (_, value: unknown) =>
 const say = (event: string, facts: object = {}): void => console.log(JSON.stringify({ event, ...facts }))
 const log = pino({ level: 'silent' })
 
-async function load(count: number, concurrency: number, run: () => Promise<unknown>): Promise<Measured> {
+/** Milliseconds after which a cell of the table is cut short: commitments to 4 MB take seconds of processor a request. */
+const CELL_MS = 25_000
+/** Rounds in which the ways take turns, so that what else runs on the machine is the same for all. */
+const ROUNDS = 4
+
+type Load = { latencies: number[]; failed: number; cut: boolean; ms: number }
+type Run = (signal?: AbortSignal) => Promise<unknown>
+
+async function load(count: number, concurrency: number, run: Run, limitMs = CELL_MS): Promise<Load> {
   const latencies: number[] = []
   let left = count
   let failed = 0
   const started = performance.now()
+  const end = new AbortController()
+  const timer = setTimeout(() => end.abort(), limitMs)
   await Promise.all(
     Array.from({ length: Math.min(concurrency, count) }, async () => {
-      while (left-- > 0) {
+      while (left-- > 0 && !end.signal.aborted) {
         const at = performance.now()
         try {
-          await run()
+          await run(end.signal)
           latencies.push(performance.now() - at)
         } catch {
-          failed++
+          // Those under way when the time is up are not counted.
+          if (!end.signal.aborted) failed++
         }
       }
     }),
   )
-  const rps = (1000 * (count - failed)) / (performance.now() - started)
-  return { p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99), rps, requests: count, failed }
+  clearTimeout(timer)
+  return { latencies, failed, cut: end.signal.aborted, ms: performance.now() - started }
+}
+
+function measuredOf(loads: Load[]): Measured {
+  const latencies = loads.flatMap((each) => each.latencies)
+  const ms = loads.reduce((sum, each) => sum + each.ms, 0)
+  return {
+    p50: percentile(latencies, 0.5),
+    p99: percentile(latencies, 0.99),
+    rps: (1000 * latencies.length) / ms,
+    requests: latencies.length,
+    failed: loads.reduce((sum, { failed }) => sum + failed, 0),
+    cut: loads.some(({ cut }) => cut),
+  }
 }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 128 })
 
 /** One request with the binary extension, as tritonclient sends it. */
-function infer(name: string, shape: number[], data: Float32Array): Promise<void> {
+function infer(name: string, shape: number[], data: Float32Array, signal?: AbortSignal): Promise<void> {
   const header = JSON.stringify({
     inputs: [{ name: 'x', shape: [1, ...shape], datatype: 'FP32', parameters: { binary_data_size: data.byteLength } }],
     parameters: { binary_data_output: true },
@@ -63,6 +89,7 @@ function infer(name: string, shape: number[], data: Float32Array): Promise<void>
       {
         method: 'POST',
         agent,
+        ...(signal === undefined ? {} : { signal }),
         headers: {
           'Inference-Header-Content-Length': Buffer.byteLength(header),
           'Content-Length': Buffer.byteLength(header) + data.byteLength,
@@ -111,26 +138,32 @@ for (const { name, id, file, shape, counts } of init.models) {
     ...{ model: new Uint8Array(readFileSync(file)), executionProvider: 'cpu', log },
     ...{ timeoutMs: 60_000, memoryMb: 2_048 },
   })
-  const ways: Record<Way, () => Promise<unknown>> = {
-    direct: () => executor.run({ x: { data, shape: [1, ...shape] } }),
-    sdk: () => client.infer(id, { x: data }, PATIENT),
-    gateway: () => infer(name, shape, data),
+  const ways: Record<Way, Run> = {
+    direct: (signal) => executor.run({ x: { data, shape: [1, ...shape] } }, signal && { signal }),
+    sdk: (signal) => client.infer(id, { x: data }, { ...PATIENT, ...(signal && { signal }) }),
+    gateway: (signal) => infer(name, shape, data, signal),
   }
   for (const run of Object.values(ways)) for (let i = 0; i < 3; i++) await run()
-  for (const [concurrency, count] of Object.entries(counts))
-    for (const way of ['direct', 'sdk', 'gateway'] as const) {
-      // What the way before left to do off the latency path is not this one's.
-      await sleep(500)
-      say('load.begin', { name, way, concurrency: Number(concurrency) })
-      const measured = await load(count, Number(concurrency), ways[way])
-      say('load.end', { name, way, concurrency: Number(concurrency), ...measured })
-    }
+  for (const [concurrency, count] of Object.entries(counts)) {
+    const rounds = count >= 40 * ROUNDS ? ROUNDS : 1
+    const loads: Record<Way, Load[]> = { direct: [], sdk: [], gateway: [] }
+    for (let round = 0; round < rounds; round++)
+      for (const way of ['direct', 'sdk', 'gateway'] as const) {
+        // What the way before left to do off the latency path is not this one's.
+        await sleep(500)
+        say('load.begin', { way })
+        loads[way].push(await load(Math.ceil(count / rounds), Number(concurrency), ways[way], CELL_MS / rounds))
+        say('load.pause', { way })
+      }
+    for (const way of ['direct', 'sdk', 'gateway'] as const)
+      say('load.end', { name, way, concurrency: Number(concurrency), ...measuredOf(loads[way]) })
+  }
   await executor.close()
 }
 say('soak.begin')
 const data = inputOf(first!.shape)
-const soak = await load(init.soak, 8, () => client.infer(first!.id, { x: data }, PATIENT))
+const soak = await load(init.soak, 8, () => client.infer(first!.id, { x: data }, PATIENT), init.soakMs)
 await sleep(1_000)
-say('soak.end', { ...soak, rssMb: process.memoryUsage.rss() / 2 ** 20 })
+say('soak.end', { ...measuredOf([soak]), rssMb: process.memoryUsage.rss() / 2 ** 20 })
 await client.stop()
 process.exit(0)

@@ -29,6 +29,21 @@ test('a NaN is refused', () => {
   )
 })
 
+test('every number goes to the nearest integer, ties to even, or to an end', () => {
+  fc.assert(
+    fc.property(fc.double({ noNaN: true }), fc.integer({ min: -64, max: 64 }), (value, exponent) => {
+      const exact = roundTiesToEven(value * 2 ** exponent)
+      assert.is(quantise([value], exponent)[0], Math.min(32_767, Math.max(-32_768, exact)) + 0)
+    }),
+  )
+  fc.assert(
+    fc.property(fc.integer({ min: -140_000, max: 140_000 }), (quarter) => {
+      const exact = Math.min(32_767, Math.max(-32_768, roundTiesToEven(quarter / 4)))
+      assert.is(quantise([quarter / 4], 0)[0], exact + 0)
+    }),
+  )
+})
+
 test('what is dequantised quantises to itself at every exponent', () => {
   fc.assert(
     fc.property(fc.int16Array({ maxLength: 50 }), fc.integer({ min: -64, max: 64 }), (values, exponent) => {

@@ -208,11 +208,11 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
     // As streams.ts does when a handler is done.
     return { stream: atConsumer, served: handler(atProvider, consumer.peerId).finally(() => atProvider.close()) }
   }
-  return Object.assign(world, {
+  const whole: World = Object.assign(world, {
     components,
     connect,
-    async consume(terms = {}, agreed = model) {
-      const { stream, served } = connect()
+    async consume(terms: Parameters<World['consume']>[0] = {}, agreed = model) {
+      const { stream, served } = whole.connect()
       const received = {
         id: bid.id,
         provider: provider.address,
@@ -248,4 +248,5 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
       return { consumer: opened, stream, served }
     },
   })
+  return whole
 }
