@@ -81,7 +81,7 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
         bootstrap: options.bootstrap,
         devnet,
         peers,
-        openMemory: () => openMemory(joinPath(dataDir, 'consumer'), Date.now),
+        openMemory: () => openMemory(joinPath(dataDir, 'consumer'), identity.address, Date.now),
         log,
       },
       options,

@@ -19,8 +19,8 @@ const PACKAGES = {
  * Flags of commands that are clients and nothing else. V8 lets its young generation grow to 32 MiB and more before it looks for what is dead, and
  * keeps the room: most of what a client would hold.
  */
-export const LIGHT_FLAGS = ['--max-semi-space-size=1']
-const LIGHT_COMMANDS = new Set(['infer', 'batch', 'run', 'models', 'status', 'gateway', 'dataset'])
+export const LIGHT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
+const LIGHT_COMMANDS = new Set(['infer', 'batch', 'run', 'models', 'status', 'dataset'])
 
 /** Path of a Node that can run the program, or null. */
 function findNode() {

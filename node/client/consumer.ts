@@ -13,15 +13,18 @@ import type { LightClient } from './client.ts'
 import { classified, rethrow } from './failures.ts'
 import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
 import type { Memory } from './memory.ts'
+import { type Quote, quoteOf } from './offer.ts'
 import { openerOf, turns } from './opener.ts'
 import { createPool, type Pool, type PoolInit } from './pool.ts'
-import { createReceiptBook, parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
+import { parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
 import { createScheduler, type RequestOptions, type Scheduler } from './scheduler.ts'
 import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
 import { createSpotChecks } from './spot-check.ts'
 import { type Inputs, jobValues, type NamedTensors, namedTensors, valuesOrError } from './values.ts'
+
+export type { Quote } from './offer.ts'
 
 export type ConsumerOptions = {
   /** Highest price of one job, base units (10^-18 tokens). */
@@ -77,15 +80,6 @@ export type BatchRun = { index: number; progress: Progress } & (
   | { ok: true; inference: Inference }
   | { ok: false; error: SinterError }
 )
-
-/** What a provider asks. */
-export type Quote = {
-  provider: Address
-  price: bigint
-  expectedLatencyMs: number
-  warm: boolean
-  executionProvider: string
-}
 
 export type ModelInfo = {
   id: string
@@ -152,14 +146,14 @@ export type Consumer = {
    * @param options.signal end with what is in
    */
   quote(model: string, options?: { windowMs?: number; bids?: number; signal?: AbortSignal }): Promise<Quote[]>
-  /** The state of a receipt by its id; throws `RECEIPT_UNKNOWN` for one that this connection did not make. */
+  /**
+   * A receipt by its id, of this connection or of an earlier one with the same account and data folder; throws `RECEIPT_UNKNOWN` for
+   * any other, and for those of sessions that have not changed for 90 days.
+   */
   receipt(id: string): Receipt
   /** Waits for open receipts (5 s), gives sessions back and leaves the network. */
   stop(): Promise<void>
 }
-
-/** Receipts that can be asked for by id; older ones are forgotten. */
-const KEPT_RECEIPTS = 100_000
 
 type Components = { client: LightClient; address: Address; memory: Memory; now(): number; log: Log }
 
@@ -167,8 +161,9 @@ export async function createConsumer(components: Components, options: ConsumerOp
   const { client, address, memory, now, log } = components
   const { scores } = memory
   const budget = createBudget(options.spendingLimit ?? null)
-  const book = createReceiptBook(address)
-  const receipts = new Map<string, Receipt>()
+  const book = memory.receipts
+  /** Those whose acknowledgement is awaited, which is a few: the rest is in the book. */
+  const awaited = new Map<string, Promise<unknown>>()
   let auditor: Promise<Auditor> | null = null
   const inTurn = turns()
   const openAuditor = (): Promise<Auditor> =>
@@ -181,9 +176,13 @@ export async function createConsumer(components: Components, options: ConsumerOp
     book.apply(event)
     batchChecks?.apply(event)
   }
+  // What happened to earlier receipts meanwhile is read first; without such there is nothing to read.
+  const from = (book.unsettled() ? memory.cursor() : null) ?? { next: block + 1n, marks: [] }
+  memory.reached(from)
   const watcher = client.chain.watchBatches(onEvent, {
-    from: { next: block + 1n, marks: [] },
+    from,
     pollMs: 1_000,
+    onCursor: memory.reached,
     onError: (error) => log.warn({ event: 'receipts.watch', error: describeError(error) }, 'the chain did not answer'),
   })
 
@@ -197,33 +196,45 @@ export async function createConsumer(components: Components, options: ConsumerOp
     return made
   }
 
+  /** A receipt of this account by its id, of this connection or an earlier one. Throws `RECEIPT_UNKNOWN`. */
+  function receiptOf(id: string): Receipt {
+    const parts = parseReceiptId(id)
+    const terms = parts === null ? null : book.find(parts.session, parts.seq)
+    if (parts === null || terms === null)
+      throw new SinterError('RECEIPT_UNKNOWN', `no receipt ${id.slice(0, 100)} of this account is known here`)
+    const { session, seq } = parts
+    const status = (): ReceiptStatus => book.status(session, seq)
+    const { price, provider } = terms
+    return {
+      ...{ id, price, provider, status },
+      checks: () => checksOf(status().batch, batchChecks),
+      async acknowledged() {
+        await awaited.get(id)?.catch(rethrow)
+        if (status().acknowledged) return
+        const code = book.refusal(session, seq) ?? 'RECEIPT_UNACKNOWLEDGED'
+        throw classified(new SinterError(code, `the receipt ${id} was not acknowledged`))
+      },
+    }
+  }
+
   function inferenceOf(
     model: LoadedModel,
     answer: InferResult & Pick<Answer, 'provider' | 'session' | 'price'>,
   ): Inference {
     const { seq, price, acknowledged, latencyMs, executionMs } = answer
     const session = toHex(answer.session)
-    acknowledged.then(
+    const id = receiptId(answer.session, seq)
+    book.issued(session, seq, { provider: answer.provider.provider, price })
+    const settled = acknowledged.then(
       () => book.acknowledged(session, seq),
-      () => book.refused(session, seq),
+      (error: unknown) => {
+        book.refused(session, seq, errorCode(error))
+        throw error
+      },
     )
-    const receipt: Receipt = {
-      id: receiptId(answer.session, seq),
-      price,
-      provider: answer.provider.provider,
-      status: () => book.status(session, seq),
-      checks: () => checksOf(book.status(session, seq).batch, batchChecks),
-      acknowledged: () =>
-        acknowledged.then(
-          () => {},
-          (error: unknown) => {
-            throw classified(error)
-          },
-        ),
-    }
-    receipts.set(receipt.id, receipt)
-    const [oldest] = receipts.keys()
-    if (receipts.size > KEPT_RECEIPTS && oldest !== undefined) receipts.delete(oldest)
+    awaited.set(id, settled)
+    settled.catch(() => {}).finally(() => awaited.delete(id))
+    const receipt = { ...receiptOf(id), acknowledged: () => settled.catch(rethrow) }
     return { outputs: namedTensors(model.manifest, answer.outputs), latencyMs, executionMs, receipt }
   }
 
@@ -354,13 +365,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
           ...(most === undefined ? {} : { enough: (bids) => bids.length >= most }),
           ...(signal === undefined ? {} : { signal }),
           choose(bids) {
-            quotes = bids.map(({ provider, price, expectedLatencyMs, warm, executionProvider }) => ({
-              provider,
-              price,
-              expectedLatencyMs,
-              warm,
-              executionProvider,
-            }))
+            quotes = bids.map(quoteOf)
             throw enough
           },
         })
@@ -371,12 +376,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
         a.price < b.price ? -1 : a.price > b.price ? 1 : a.expectedLatencyMs - b.expectedLatencyMs,
       )
     },
-    receipt(id) {
-      const known = parseReceiptId(id) === null ? undefined : receipts.get(id)
-      if (known === undefined)
-        throw new SinterError('RECEIPT_UNKNOWN', `no receipt ${id.slice(0, 100)} was made over this connection`)
-      return known
-    },
+    receipt: receiptOf,
     async stop() {
       await checks.settled()
       await Promise.all([...pools.values()].map(({ pool }) => pool.close()))
