@@ -88,7 +88,8 @@ export type ModelInfo = {
   units: number
   /** The shape of one job, without a batch axis; float32, or integers below `rows` that are looked up here (null: floats). */
   inputs: { name: string; shape: number[]; rows: number | null }[]
-  outputs: { name: string; shape: number[] }[]
+  /** `index` where the model ends in an ArgMax: the place of the largest value along `axis` is its output of that name, and its reader's to take. */
+  outputs: { name: string; shape: number[]; index: { name: string; axis: number } | null }[]
 }
 
 export type RunOptions = IterateOptions & {
@@ -329,7 +330,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
     async model(id) {
       try {
         const { manifest } = await client.library.load(id)
-        const outputs = manifest.outputs.map(({ name, shape }) => ({ name, shape }))
+        const outputs = manifest.outputs.map(({ name, shape, argmax }) => ({ name, shape, index: argmax }))
         return { id, name: manifest.name, units: manifest.units, inputs: givenInputs(manifest), outputs }
       } catch (error) {
         throw classified(error)

@@ -2,7 +2,8 @@ import { SinterError } from '../../protocol/errors.ts'
 
 /**
  * Tensors of the Open Inference Protocol v2 (KServe, `rest_predict_v2`, and Triton's binary tensor extension). Models of this
- * network are float32, so FP32 is what is read and written; other datatypes are known by name to be refused by name.
+ * network are float32, and take whole numbers where they begin in an embedding and give them where they end in an ArgMax: so FP32, INT32 and INT64
+ * are read, FP32 and INT64 written. Other datatypes are known by name to be refused by name.
  */
 export const DATATYPES = [
   ...['BOOL', 'UINT8', 'UINT16', 'UINT32', 'UINT64', 'INT8', 'INT16', 'INT32', 'INT64'],
@@ -11,8 +12,15 @@ export const DATATYPES = [
 
 export type Parameters = Record<string, string | number | boolean>
 
-export type InputTensor = { name: string; shape: number[]; data: Float32Array }
-export type OutputTensor = InputTensor
+/** Bytes of an element of what is read. */
+const SIZES = { FP32: 4, INT32: 4, INT64: 8 } as const
+export type Datatype = keyof typeof SIZES
+
+/** Whole numbers beyond 2^53 are rounded: no embedding has as many rows. */
+export type InputTensor = { name: string; shape: number[]; datatype: Datatype; data: Float32Array | Float64Array }
+export type OutputTensor =
+  | { name: string; shape: number[]; datatype: 'FP32'; data: Float32Array }
+  | { name: string; shape: number[]; datatype: 'INT64'; data: number[] }
 export type RequestedOutput = { name: string; binary: boolean }
 
 export type InferRequest = {
@@ -63,8 +71,8 @@ function shapeOf(value: unknown, where: string): number[] {
 const elements = (shape: number[]): number => shape.reduce((product, dim) => product * dim, 1)
 
 /** Numbers nested in any way, row-major: the protocol allows flat lists and lists that follow the shape. */
-function numbersOf(data: unknown, count: number, where: string): Float32Array {
-  const out = new Float32Array(count)
+function numbersOf(data: unknown, count: number, datatype: Datatype, where: string): InputTensor['data'] {
+  const out = datatype === 'FP32' ? new Float32Array(count) : new Float64Array(count)
   let at = 0
   const walk = (value: unknown, depth: number): void => {
     if (!Array.isArray(value)) throw bad(`${where}: data must be a list`)
@@ -75,6 +83,7 @@ function numbersOf(data: unknown, count: number, where: string): Float32Array {
         continue
       }
       if (at === count) throw bad(`${where}: data has more than the ${count} elements of its shape`)
+      if (datatype !== 'FP32' && !Number.isInteger(each)) throw bad(`${where}: ${each} is no ${datatype}`)
       out[at++] = each
     }
   }
@@ -83,9 +92,13 @@ function numbersOf(data: unknown, count: number, where: string): Float32Array {
   return out
 }
 
-function floatsOf(bytes: Uint8Array): Float32Array {
+function elementsOf(bytes: Uint8Array, datatype: Datatype): InputTensor['data'] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true))
+  const length = bytes.length / SIZES[datatype]
+  if (datatype === 'FP32') return Float32Array.from({ length }, (_, i) => view.getFloat32(4 * i, true))
+  return Float64Array.from({ length }, (_, i) =>
+    datatype === 'INT32' ? view.getInt32(4 * i, true) : Number(view.getBigInt64(8 * i, true)),
+  )
 }
 
 /**
@@ -114,18 +127,21 @@ export function decodeInfer(body: Uint8Array, headerLength: number | null): Infe
     const where = `input '${name}'`
     const shape = shapeOf(each.shape, where)
     if (!(DATATYPES as readonly unknown[]).includes(each.datatype)) throw bad(`${where}: unknown datatype`)
-    if (each.datatype !== 'FP32') throw bad(`${where}: the datatype is ${each.datatype as string}, the model has FP32`)
+    if (!Object.hasOwn(SIZES, each.datatype as string))
+      throw bad(`${where}: the datatype is ${each.datatype as string}, models have FP32 or INT64`)
+    const datatype = each.datatype as Datatype
     const count = elements(shape)
     const size = parametersOf(each.parameters, where).binary_data_size
-    if (size === undefined) return { name, shape, data: numbersOf(each.data, count, where) }
+    if (size === undefined) return { name, shape, datatype, data: numbersOf(each.data, count, datatype, where) }
     if (each.data !== undefined) throw bad(`${where} has both data and binary_data_size`)
     if (headerLength === null)
       throw bad(`${where} has binary_data_size and the request no Inference-Header-Content-Length`)
-    if (size !== 4 * count) throw bad(`${where}: binary_data_size is ${size}, its shape has ${4 * count} bytes`)
-    if (at + size > body.length) throw bad(`${where}: the body ends before its data does`)
-    const data = floatsOf(body.subarray(at, at + size))
-    at += size
-    return { name, shape, data }
+    const whole = SIZES[datatype] * count
+    if (size !== whole) throw bad(`${where}: binary_data_size is ${size}, its shape has ${whole} bytes`)
+    if (at + whole > body.length) throw bad(`${where}: the body ends before its data does`)
+    const data = elementsOf(body.subarray(at, at + whole), datatype)
+    at += whole
+    return { name, shape, datatype, data }
   })
   if (at !== body.length) throw bad(`${body.length - at} bytes are left after the last input`)
   if (new Set(inputs.map(({ name }) => name)).size < inputs.length) throw bad('two inputs have one name')
@@ -156,13 +172,15 @@ export type InferResponse = {
 /** Encodes an answer of finite values. `headerLength` is null when no output goes as bytes, and the body is all JSON then. */
 export function encodeInfer(response: InferResponse): { body: Uint8Array; headerLength: number | null } {
   const parts: Uint8Array[] = []
-  const outputs = response.outputs.map(({ name, shape, data, binary }) => {
-    const common = { name, datatype: 'FP32', shape }
+  const outputs = response.outputs.map(({ binary, ...output }) => {
+    const { name, datatype, shape, data } = output
+    const common = { name, datatype, shape }
     if (!binary) return { ...common, data: Array.from(data) }
-    const bytes = new Uint8Array(4 * data.length)
+    const bytes = new Uint8Array(SIZES[datatype] * data.length)
     const view = new DataView(bytes.buffer)
     data.forEach((value, i) => {
-      view.setFloat32(4 * i, value, true)
+      if (datatype === 'FP32') view.setFloat32(4 * i, value, true)
+      else view.setBigInt64(8 * i, BigInt(value), true)
     })
     parts.push(bytes)
     return { ...common, parameters: { binary_data_size: bytes.length } }

@@ -7,8 +7,11 @@ import { BATCH_STATUSES, type BatchStatus } from '../../node/chain/views.ts'
 import type { BatchEvent } from '../../node/chain/watch.ts'
 import { createBudget } from '../../node/client/budget.ts'
 import { openMemory } from '../../node/client/memory.ts'
+import type { Pool } from '../../node/client/pool.ts'
 import { createReceiptBook, KEPT_MS, KEPT_SESSIONS, parseReceiptId, receiptId } from '../../node/client/receipts.ts'
+import { createScheduler } from '../../node/client/scheduler.ts'
 import { createScores, effectivePrice, rankBids } from '../../node/client/score.ts'
+import type { Slot } from '../../node/client/slot.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 
 const provider = (n: number) => `0x${String(n).repeat(40)}` as const
@@ -209,6 +212,24 @@ test('the book has room for so many sessions, and says whether the chain may say
   assert.not.ok(one.unsettled())
   one.issued(SESSION, 6n, terms)
   assert.ok(one.unsettled())
+})
+
+test('a job that every provider refuses fails with why, not with that no other provider bids', async () => {
+  const slot = {
+    session: { provider: { price: 1n } },
+    load: 0,
+    patienceMs: () => 1_000,
+    run: () => Promise.reject(new SinterError('OUTPUT_OFF_TOLERANCE', 'refused')),
+  } as unknown as Slot
+  const pool = {
+    take: async (avoid: ReadonlySet<Slot>) => {
+      if (avoid.has(slot)) throw new SinterError('NO_BIDS', 'nobody else')
+      return slot
+    },
+  } as unknown as Pool
+  const scores = createScores(() => 0)
+  const scheduler = createScheduler({ pool, budget: createBudget(null), scores })
+  assert.is(await scheduler.infer([], { hedgeMs: false }).then(() => 'NONE', errorCode), 'OUTPUT_OFF_TOLERANCE')
 })
 
 test('receipt ids are read back, and nothing else is taken for one', () => {
