@@ -20,7 +20,7 @@ const PACKAGES = {
  * keeps the room: most of what a client would hold.
  */
 export const LIGHT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
-const LIGHT_COMMANDS = new Set(['infer', 'batch', 'run', 'models', 'status', 'dataset'])
+const LIGHT_COMMANDS = new Set(['infer', 'batch', 'run', 'models', 'status', 'receipt', 'dataset'])
 
 /** Path of a Node that can run the program, or null. */
 function findNode() {
