@@ -6,12 +6,14 @@ import { randomBytes } from '@noble/hashes/utils.js'
 import { fromHex, type Hex } from '../protocol/bytes.ts'
 import { SinterError } from '../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../protocol/network.ts'
+import type { Payer } from './chain/opening.ts'
 import { join } from './client/connect.ts'
 import type { Consumer, ConsumerOptions } from './client/consumer.ts'
 import { classified } from './client/failures.ts'
 import { identityFromKey } from './identity/identity.ts'
 import type { Log } from './net/log.ts'
 
+export type { OpeningToSign, Payer } from './chain/opening.ts'
 export type { AttestationCheck, BatchCheck, QuorumCheck } from './client/batch-checks.ts'
 export { TRUST_STATEMENT } from './client/client.ts'
 export type {
@@ -45,6 +47,11 @@ export type LightOptions = ConsumerOptions & {
   database?: string
   /** A network on this machine only. @default false */
   devnet?: boolean
+  /**
+   * An account that pays in place of the key's own: a contract wallet (ERC-1271), or a key that is kept elsewhere. Its tokens lie in the
+   * escrow already, and it signs its consent to each session; the key here signs for the jobs, and pays the gas. @default none
+   */
+  account?: Payer
   /** Peers that must take offers before `connect` returns. @default 1 */
   peers?: number
   /** @default silent */
@@ -84,6 +91,7 @@ export async function connect(options: LightOptions): Promise<LightConsumer> {
         bootstrap: options.bootstrap,
         devnet,
         peers,
+        ...(options.account === undefined ? {} : { account: options.account }),
         log,
       },
       options,

@@ -28,7 +28,7 @@ import { repeat, within } from './loop.ts'
 import { batchExcess, type ProvingLimits, type RangeTerms } from './model/cost.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
-import { createRuntimes, type RuntimesInit } from './model/runtimes.ts'
+import { createRuntimes, MAX_MODELS, type RuntimesInit } from './model/runtimes.ts'
 import { type Content, createContent } from './net/content.ts'
 import { storedPeers } from './net/known-peers.ts'
 import { createNetwork, type Network } from './net/libp2p.ts'
@@ -44,9 +44,12 @@ import { createBatchBook } from './stages/book.ts'
 import { createDriver } from './stages/driver.ts'
 import { enterRegistry, keepFloor } from './stages/entry.ts'
 import { gossipValidators } from './stages/gossip.ts'
+import { createSealedJobs } from './stages/sealed-jobs.ts'
 import { jobHandler } from './stages/session.ts'
+import { sessionOnChain } from './stages/session-watch.ts'
 import { createUpkeep } from './stages/upkeep.ts'
 import { createVoter, type VoteInit } from './stages/vote.ts'
+import { createWarmth } from './stages/warm.ts'
 import { openStore } from './store/store.ts'
 
 export type NodeConfig = {
@@ -87,7 +90,7 @@ export type NodeConfig = {
   drandUrls?: readonly string[]
   /** Prices of ether and the token, so that batches and claims are worth their gas. @default none */
   prices?: { ether: UsdFeed; token: UsdFeed } | null
-  /** Pay is withdrawn from the escrow from this amount on, base units; null never. @default null */
+  /** Pay is withdrawn from the escrow, and what is minted claimed, from this amount on, base units; null never. @default null */
   claimFrom?: bigint | null
   /** Path of a rapidsnark program that makes the proofs. @default the built-in prover */
   rapidsnark?: string
@@ -228,10 +231,14 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         ...{ library, content, executionProvider, memoryMib, placements, proving, now, log },
         evaluate: tracer.evaluate,
         adapt: adaptRuntime,
+        worth: (manifest) => warmth.worth(manifest),
       },
       config.models,
     )
     cleanup.push(() => runtimes.close())
+    const others = (): string[] => network.subscribers('attestations')
+    const slots = config.models?.maxModels ?? MAX_MODELS
+    const warmth = createWarmth({ self: network.peerId, others, runtimes, now, log }, { slots })
 
     await enterRegistry(chain, config)
     const ledger = createLedger(store)
@@ -287,7 +294,6 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       { commitMs: voteWindowMs / 12, patienceMs: voteWindowMs / 2, ...config.vote },
     )
     const benches = createBenches({ address: identity.address, chain, store, log })
-    const others = (): string[] => network.subscribers('attestations')
     const driver = createDriver({
       address: identity.address,
       // A round stays what it is whatever becomes of blocks; that the slot it answers stays is what `minDelay` is for.
@@ -311,7 +317,10 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       return wallet + escrow
     }
     const bids = createBidder(
-      { identity, networkId: id, streams, runtime: runtimes.get, isWarm: runtimes.isWarm, fundsOf, now, log },
+      {
+        ...{ identity, networkId: id, streams, runtime: runtimes.get, isWarm: runtimes.isWarm, fundsOf, now, log },
+        wanted: warmth.offered,
+      },
       { ...config, internalAddresses: config.devnet },
     )
     // Nobody takes the bid of a node without stake.
@@ -329,21 +338,13 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         ledger,
         committer,
         roots: roots.root,
-        runtime: runtimes.get,
-        bid: bids.made,
-        chainSession: async (session) => {
-          const found = await chain.session(toHex(session))
-          return /^0x0+$/.test(found.consumer)
-            ? null
-            : {
-                consumer: found.consumer,
-                provider: found.provider,
-                ceiling: found.ceiling,
-                spent: found.anchored,
-                expiry: Number(found.expiry),
-                closing: found.closed || found.closesAt !== 0n,
-              }
+        runtime: (manifest, policy) => {
+          warmth.served(manifest)
+          return runtimes.get(manifest, policy)
         },
+        sealed: createSealedJobs({ identity, networkId: id, content }),
+        bid: bids.made,
+        chainSession: sessionOnChain(chain),
         now,
         log,
       }),
@@ -367,6 +368,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),
       repeat('benches', 10 * every, log, () => benches.tick()),
+      ...(config.stake > 0n ? [repeat('warmth', 2_000, log, () => warmth.tick())] : []),
       repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {

@@ -80,7 +80,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--drand <urls...>', 'relays of drand rounds, on networks that use them (default: those of evmnet)')
     .option('--ether-usd <price>', 'price of ether in US dollars, or the address of a Chainlink feed')
     .option('--token-usd <price>', 'price of the token, likewise: batches and claims then wait until gas is 2% of them')
-    .option('--claim-from <tokens>', 'withdraw pay from the escrow from this amount on; 0 never', '10')
+    .option('--claim-from <tokens>', 'withdraw pay, and claim what is minted, from this amount on; 0 never', '10')
     .action(async (options) => (await import('./commands/up.ts')).up(options, parts))
 
   joining(
@@ -108,12 +108,12 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
   joining(
     program
       .command('batch <folder-or-cid>')
-      .description('run a model on every .json and .npy file of a folder or a sealed data set; resumable'),
+      .description('run a model on every .json and .npy file of a folder or a sealed data set, by its CID; resumable'),
     join(home, 'client'),
   )
     .requiredOption('--model <cid>', 'CID of the manifest')
     .requiredOption('--out <folder>', 'where results go, one JSON file each')
-    .option('--sender <peer id>', 'who sealed the data set (default: this identity)')
+    .option('--sender <peer id>', 'who sealed the data set, or has it (default: this identity, whoever announced it)')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
     .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
     .option('--providers <n>', 'providers at once', '3')
@@ -148,13 +148,34 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
   joining(
     program
       .command('dataset <folder>')
-      .description('seal the .json and .npy files of a folder for one reader, serve them by CID'),
+      .description('seal the .json and .npy files of a folder for one reader or one provider, serve them by CID'),
     join(home, 'client'),
   )
     .option('--for <peer id>', 'who may read them (default: this identity)')
+    .option('--provider <peer id>', 'the provider that fetches each file as the input of a job, with --model')
+    .option('--model <cid>', 'CID of the manifest whose inputs they are')
     .option('--once', 'end after announcing', false)
     .option('--json', 'one JSON object a line', false)
     .action(async (folder, options) => (await import('./commands/dataset.ts')).dataset(folder, options))
+
+  joining(
+    program
+      .command('hold <cid>')
+      .description('keep the sealed files of a data set and serve them, so that their owner may go'),
+    join(home, 'client'),
+  )
+    .option('--from <peer id>', 'who has them (default: whoever announced it)')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (cid, options) => (await import('./commands/dataset.ts')).hold(cid, options))
+
+  joining(
+    program.command('results <cid>').description('fetch and open the results of a batch of sealed inputs'),
+    join(home, 'client'),
+  )
+    .requiredOption('--out <folder>', 'where results go, one JSON file each')
+    .option('--from <peer id>', 'who has them (default: the provider that made them)')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (cid, options) => (await import('./commands/results.ts')).results(cid, options))
 
   joining(
     program.command('models <cids...>').description('what providers ask for models, and who has them loaded'),

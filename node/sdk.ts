@@ -3,6 +3,7 @@ import { join as joinPath } from 'node:path'
 import { pino } from 'pino'
 import { SinterError } from '../protocol/errors.ts'
 import type { NetworkFile } from '../protocol/network.ts'
+import type { Payer } from './chain/opening.ts'
 import { join } from './client/connect.ts'
 import type { Consumer, ConsumerOptions } from './client/consumer.ts'
 import { classified } from './client/failures.ts'
@@ -12,6 +13,7 @@ import type { Identity } from './identity/identity.ts'
 import { loadIdentity } from './identity/keystore.ts'
 import type { Log } from './net/log.ts'
 
+export type { OpeningToSign, Payer } from './chain/opening.ts'
 export type { AttestationCheck, BatchCheck, QuorumCheck } from './client/batch-checks.ts'
 export type {
   BatchRun,
@@ -47,6 +49,11 @@ export type ConnectOptions = ConsumerOptions & {
   listen?: string[]
   /** A network on this machine only. @default false */
   devnet?: boolean
+  /**
+   * An account that pays in place of the key's own: a contract wallet (ERC-1271), or a key that is kept elsewhere. Its tokens lie in the
+   * escrow already, and it signs its consent to each session; the key here signs for the jobs, and pays the gas. @default none
+   */
+  account?: Payer
   /** Peers that must take offers before `connect` returns. @default 1 */
   peers?: number
   /** @default silent */
@@ -81,6 +88,7 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
         bootstrap: options.bootstrap,
         devnet,
         peers,
+        ...(options.account === undefined ? {} : { account: options.account }),
         openMemory: () => openMemory(joinPath(dataDir, 'consumer'), identity.address, Date.now),
         log,
       },

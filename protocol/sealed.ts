@@ -88,6 +88,9 @@ export function sealFile(
   return concat(...parts)
 }
 
+/** Whether the bytes begin as a sealed file does. */
+export const isSealedFile = (bytes: Uint8Array): boolean => equalBytes(bytes.subarray(0, MAGIC.length), MAGIC)
+
 /** What a sealed file says of itself; true only once it is opened. Throws `SEALED_MALFORMED`, `SEALED_LENGTH`. */
 export function sealedFacts(bytes: Uint8Array): SealedFacts {
   const purpose = PURPOSES[bytes[8] ?? 255]
@@ -106,6 +109,51 @@ export function sealedFacts(bytes: Uint8Array): SealedFacts {
   }
 }
 
+/** Compares what a file says of itself with what is expected, before anything is decrypted. */
+function expectFacts(
+  facts: SealedFacts,
+  expected: Pick<SealedFacts, 'purpose' | 'sender'> & Partial<Pick<SealedFacts, 'job' | 'seq'>>,
+): void {
+  const no = (code: string, what: string): SinterError => new SinterError(code, `the file is sealed for ${what}`)
+  if (facts.purpose !== expected.purpose) throw no('SEALED_PURPOSE', 'another purpose')
+  if (expected.job !== undefined && !equalBytes(facts.job, expected.job)) throw no('SEALED_JOB', 'another job')
+  if (expected.seq !== undefined && facts.seq !== expected.seq) throw no('SEALED_SEQUENCE', 'another place in the job')
+  if (!equalBytes(facts.sender, expected.sender)) throw no('SEALED_SENDER', 'us by somebody else')
+}
+
+const forged = (cause: unknown): SinterError =>
+  new SinterError('SEALED_FORGED', 'the file was changed, or is not for this key', { cause })
+
+function decrypt(
+  bytes: Uint8Array,
+  networkId: Uint8Array,
+  { length }: SealedFacts,
+  reader: Uint8Array,
+  shared: () => Uint8Array,
+): Uint8Array {
+  const header = bytes.subarray(0, SEALED_HEADER)
+  let keys: ReturnType<typeof keyed>
+  try {
+    // Points that are none are refused here.
+    keys = keyed(networkId, header, reader, shared())
+  } catch (cause) {
+    throw forged(cause)
+  }
+  const { key, bound } = keys
+  const count = chunkCount(length)
+  const plaintext = new Uint8Array(length)
+  for (let i = 0; i < count; i++) {
+    const at = SEALED_HEADER + i * (SEALED_CHUNK + TAG)
+    try {
+      const chunk = bytes.subarray(at, at + SEALED_CHUNK + TAG)
+      plaintext.set(xchacha20poly1305(key, nonceOf(i), bound(i, count)).decrypt(chunk), i * SEALED_CHUNK)
+    } catch (cause) {
+      throw forged(cause)
+    }
+  }
+  return plaintext
+}
+
 /**
  * Opens a file sealed for us. What is expected is compared before anything is decrypted: `SEALED_PURPOSE`, `SEALED_JOB`,
  * `SEALED_SEQUENCE`, `SEALED_SENDER`; `SEALED_FORGED` when a chunk was changed, moved or taken from another file, or the file is not for
@@ -122,32 +170,32 @@ export function openFile(
 ): Uint8Array {
   const { networkId, recipient, expected } = init
   const facts = sealedFacts(bytes)
-  const no = (code: string, what: string): SinterError => new SinterError(code, `the file is sealed for ${what}`)
-  if (facts.purpose !== expected.purpose) throw no('SEALED_PURPOSE', 'another purpose')
-  if (expected.job !== undefined && !equalBytes(facts.job, expected.job)) throw no('SEALED_JOB', 'another job')
-  if (expected.seq !== undefined && facts.seq !== expected.seq) throw no('SEALED_SEQUENCE', 'another place in the job')
-  if (!equalBytes(facts.sender, expected.sender)) throw no('SEALED_SENDER', 'us by somebody else')
-  const header = bytes.subarray(0, SEALED_HEADER)
-  const forged = (cause: unknown): SinterError =>
-    new SinterError('SEALED_FORGED', 'the file was changed, or is not for this key', { cause })
-  let shared: Uint8Array
-  try {
-    // Points that are none are refused here.
-    shared = concat(common(recipient, header.subarray(90)), common(recipient, facts.sender))
-  } catch (cause) {
-    throw forged(cause)
-  }
-  const { key, bound } = keyed(networkId, header, publicKeyOf(recipient), shared)
-  const count = chunkCount(facts.length)
-  const plaintext = new Uint8Array(facts.length)
-  for (let i = 0; i < count; i++) {
-    const at = SEALED_HEADER + i * (SEALED_CHUNK + TAG)
-    try {
-      const chunk = bytes.subarray(at, at + SEALED_CHUNK + TAG)
-      plaintext.set(xchacha20poly1305(key, nonceOf(i), bound(i, count)).decrypt(chunk), i * SEALED_CHUNK)
-    } catch (cause) {
-      throw forged(cause)
-    }
-  }
-  return plaintext
+  expectFacts(facts, expected)
+  const ephemeral = bytes.subarray(90, SEALED_HEADER)
+  return decrypt(bytes, networkId, facts, publicKeyOf(recipient), () =>
+    concat(common(recipient, ephemeral), common(recipient, facts.sender)),
+  )
+}
+
+/**
+ * Opens a file that we sealed for another, `recipient`, under `ephemeral`: whoever seals may keep that secret to read its own file again.
+ * Throws what `openFile` throws.
+ */
+export function reopenFile(
+  bytes: Uint8Array,
+  init: {
+    networkId: Uint8Array
+    /** Our private key. */
+    sender: Uint8Array
+    recipient: Uint8Array
+    ephemeral: Uint8Array
+    expected: Pick<SealedFacts, 'purpose'> & Partial<Pick<SealedFacts, 'job' | 'seq'>>
+  },
+): Uint8Array {
+  const { networkId, sender, recipient, ephemeral, expected } = init
+  const facts = sealedFacts(bytes)
+  expectFacts(facts, { ...expected, sender: publicKeyOf(sender) })
+  return decrypt(bytes, networkId, facts, recipient, () =>
+    concat(common(ephemeral, recipient), common(sender, recipient)),
+  )
 }

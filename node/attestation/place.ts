@@ -10,7 +10,8 @@ import { check, fail } from './faults.ts'
 /** One anchored range: the receipts (fromSeq … toSeq) of a session, worth `fee`, after `start` was already anchored. */
 export type BatchRange = {
   session: Uint8Array
-  consumer: Address
+  /** The voucher key of the session. */
+  signer: Address
   fromSeq: bigint
   toSeq: bigint
   start: bigint
@@ -40,7 +41,7 @@ export type BatchFacts = Sample & {
 export type PlacedReceipt = { receipt: Receipt; start: bigint; end: bigint }
 
 /**
- * Step 1 of DESIGN §5.6: the receipt is the provider's, acknowledged by the range's consumer, and stands in the sum tree at the
+ * Step 1 of DESIGN §5.6: the receipt is the provider's, acknowledged by the range's voucher key, and stands in the sum tree at the
  * one place its own sums give it. So no receipt can stand in for another that was left out.
  */
 export function placeReceipt(
@@ -59,7 +60,7 @@ export function placeReceipt(
   if (range === undefined || receipt.seq < range.fromSeq || receipt.seq > range.toSeq) return fail('RECEIPT_RANGE')
   const { session, seq, cumulative, hash, price } = receipt
   const signer = recoverTyped(voucherDigest(vouchers, { session, seq, cumulative, receipt: hash }), job.voucher)
-  check(signer === range.consumer, 'VOUCHER_SIGNATURE')
+  check(signer === range.signer, 'VOUCHER_SIGNATURE')
   const path = job.sumPath.map((step) => ({
     hash: step.hash,
     sum: step.sum.length === 16 ? bytesToBigint(step.sum) : -1n,

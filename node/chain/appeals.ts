@@ -1,9 +1,10 @@
-import { type Abi, encodeFunctionData, type Hex, type PublicClient } from 'viem'
+import { type Abi, encodeAbiParameters, encodeFunctionData, type Hex, keccak256, type PublicClient } from 'viem'
 import { concat, equalBytes, fromHex, toHex } from '../../protocol/bytes.ts'
 import { attestationParts, chunkOf } from '../../protocol/claims.ts'
-import { batchesAbi, refereeAbi } from '../../protocol/contracts/abi.ts'
+import { batchesAbi, refereeAbi, seatsAbi } from '../../protocol/contracts/abi.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
+import type { Address } from '../../protocol/signature.ts'
 import { chainError } from './errors.ts'
 import type { Done } from './steps.ts'
 import type { Transactor } from './transact.ts'
@@ -19,12 +20,20 @@ export type Appeals = {
   /** Voids a verdict that alleges silence, once the attestation was posted. */
   rebut(batchId: Hex): Promise<Done>
   posted(batchId: Hex): Promise<boolean>
+  /** Bonds that lie there, oldest first. */
+  appeals(batchId: Hex): Promise<{ appellant: Address; bond: bigint }[]>
+  /** Voters of a batch's last verdict, and until when at least their seats answer for it (seconds); null when there is none. */
+  verdictBench(
+    batchId: Hex,
+    batch: { attempt: number; anchorBlock: number },
+  ): Promise<{ voters: number; until: bigint } | null>
   /** The payload that was posted of a batch, from the chain's events; null while a chunk is missing. */
   postedAttestation(batchId: Hex, sinceBlock: number): Promise<Uint8Array | null>
 }
 
 export function openAppeals(client: PublicClient, network: NetworkFile, transactor: Transactor | null): Appeals {
   const batches = { address: network.contracts.batches, abi: batchesAbi } as const
+  const seats = { address: network.contracts.seats, abi: seatsAbi } as const
   const referee = { address: network.contracts.referee, abi: refereeAbi } as const
 
   async function ask<T>(name: string, answer: Promise<T>): Promise<T> {
@@ -57,6 +66,18 @@ export function openAppeals(client: PublicClient, network: NetworkFile, transact
     },
     rebut: (id) => send(batches as never, 'rebut', [id]),
     posted,
+    async appeals(id) {
+      const all = await ask('appeals', read({ ...batches, functionName: 'appealsOf', args: [id] }))
+      return all.map(({ appellant, bond }) => ({ appellant: appellant.toLowerCase() as Address, bond }))
+    },
+    async verdictBench(id, { attempt, anchorBlock }) {
+      // The first verdict's bench has the batch's id; a later one, on appeal or after a rebuttal, is named by its attempt.
+      const later = keccak256(encodeAbiParameters([{ type: 'bytes32' }, { type: 'uint8' }], [id, attempt]))
+      const filter = { ...seats, eventName: 'SeatsTaken', fromBlock: BigInt(anchorBlock), strict: true } as const
+      const events = await ask('verdictBench', client.getContractEvents({ ...filter, args: { bench: [later, id] } }))
+      const last = events.at(-1)
+      return last === undefined ? null : { voters: last.args.voters.length, until: last.args.until }
+    },
     async postedAttestation(batchId, sinceBlock) {
       if (!(await posted(batchId))) return null
       const logs = await ask(

@@ -8,7 +8,9 @@ import { type Appeals, openAppeals } from './appeals.ts'
 import { beaconClock } from './beacon.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
+import { type History, openHistory } from './history.ts'
 import type { JournalOf } from './journal.ts'
+import { type Mints, openMints } from './mint.ts'
 import { type NetworkParams, paramsFromJson } from './params.ts'
 import type { RoundSource } from './rounds.ts'
 import { openSteps, type Steps } from './steps.ts'
@@ -47,7 +49,9 @@ export type AwaitSlotOptions = { patienceMs?: number; signal?: AbortSignal }
 /** The network's contracts as functions. Hashes and ids are `0x` hex, addresses lower case, amounts base units. */
 export type Chain = Views &
   Steps &
-  Appeals & {
+  Appeals &
+  Mints &
+  History & {
     network: NetworkFile
     params: NetworkParams
     /** Whether slots are rounds of drand, which forks of the chain do not change. */
@@ -100,6 +104,8 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
     ...views,
     ...steps,
     ...openAppeals(client, network, transactor),
+    ...openMints(client, network, transactor),
+    ...openHistory(client, network),
     network,
     params,
     drand: clock.drand !== null,

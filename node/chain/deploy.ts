@@ -51,6 +51,8 @@ export type DeployOptions = {
 }
 
 const DEFAULT_FAUCET_FUND = 10n ** 21n
+/** The registry's own `MAX_DRAWN`: members of the largest committee. */
+const MAX_DRAWN = 127
 
 /** What `Batches` calls. */
 const LIBRARIES = ['Audits', 'Ballots', 'Forfeits', 'Payouts', 'Ranges']
@@ -242,5 +244,14 @@ function checkParams(p: NetworkParams): void {
   }
   if (p.genesis + scheduleBound(p) > p.cap) {
     throw new SinterError('NETWORK_PARAMS', 'genesis and everything the schedule may mint must stay under the cap')
+  }
+  if (p.committeeSize > MAX_DRAWN) {
+    throw new SinterError('NETWORK_PARAMS', `committeeSize is at most ${MAX_DRAWN}, what one draw takes`)
+  }
+  if (p.cap >= p.minStake << 20n) {
+    throw new SinterError(
+      'NETWORK_PARAMS',
+      'cap must be below 2^20 times minStake: the tree of stakes counts no further',
+    )
   }
 }

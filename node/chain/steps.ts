@@ -24,6 +24,8 @@ import type { Address } from '../../protocol/signature.ts'
 import type { BeaconClock } from './beacon.ts'
 import { chainError } from './errors.ts'
 import { fetchHeaders } from './headers.ts'
+import type { Opening } from './opening.ts'
+import { permitDeposit } from './permit.ts'
 import type { RoundSource } from './rounds.ts'
 import type { Call, Transactor } from './transact.ts'
 import type { Views } from './views.ts'
@@ -55,11 +57,16 @@ export type Steps = {
   addStake(operator: Address, amount: bigint): Promise<Done>
   requestUnbond(operator: Address, amount: bigint): Promise<Done & { unbondId: bigint }>
   withdrawStake(unbondId: bigint): Promise<Done>
-  /** Approves what is missing, then deposits. */
+  /** In one transaction by a permit, where neither was approved before nor the token without permits. */
   deposit(amount: bigint): Promise<Done>
   withdraw(amount: bigint): Promise<Done>
-  /** @param expiry timestamp in seconds */
-  openSession(provider: Address, ceiling: bigint, expiry: bigint): Promise<Done & { session: Hex }>
+  /**
+   * @param expiry timestamp in seconds
+   * @param signer the voucher key. @default this account's
+   */
+  openSession(provider: Address, ceiling: bigint, expiry: bigint, signer?: Address): Promise<Done & { session: Hex }>
+  /** Opens a session that its consumer has signed for (see opening.ts), out of that account's balance. */
+  openSessionFor(opening: Opening, signature: Hex): Promise<Done & { session: Hex }>
   topUp(session: Hex, amount: bigint): Promise<Done>
   requestClose(session: Hex): Promise<Done>
   closeSession(session: Hex): Promise<Done>
@@ -133,13 +140,28 @@ export function openSteps(
 
   /** Both spenders are immutable contracts that only take what their caller names, so one approval lasts. */
   async function approve(spender: Address, amount: bigint): Promise<void> {
+    if ((await allowance(spender)) < amount) await onToken('approve', spender, 2n ** 256n - 1n)
+  }
+  async function allowance(spender: Address): Promise<bigint> {
     const args = [writer().address, spender] as const
-    const allowed = await client
-      .readContract({ address: token, abi: tokenAbi, functionName: 'allowance', args })
-      .catch((error: unknown) => {
-        throw chainError(error, 'allowance')
-      })
-    if (allowed < amount) await onToken('approve', spender, 2n ** 256n - 1n)
+    return client.readContract({ address: token, abi: tokenAbi, functionName: 'allowance', args }).catch((error) => {
+      throw chainError(error, 'allowance')
+    })
+  }
+
+  /** One at a time: two permits of one account must not have the same nonce. */
+  let depositing: Promise<unknown> = Promise.resolve()
+  async function deposit(amount: bigint): Promise<Done> {
+    const enough = (await allowance(escrow)) >= amount
+    const permit = enough ? null : await permitDeposit(client, network, key!, amount)
+    if (permit !== null) return done(await onEscrow('depositWithPermit', ...permit))
+    await approve(escrow, amount)
+    return done(await onEscrow('deposit', amount))
+  }
+
+  function opened(receipt: TransactionReceipt): Done & { session: Hex } {
+    const [event] = parseEventLogs({ abi: escrowAbi, logs: receipt.logs, eventName: 'SessionOpened' })
+    return { ...done(receipt), session: event!.args.session }
   }
 
   async function recordSlot(slot: bigint): Promise<Done | null> {
@@ -183,16 +205,15 @@ export function openSteps(
       return { ...done(receipt), unbondId: event!.args.unbondId }
     },
     withdrawStake: async (unbondId) => done(await onRegistry('withdraw', unbondId)),
-    async deposit(amount) {
-      await approve(escrow, amount)
-      return done(await onEscrow('deposit', amount))
+    deposit(amount) {
+      const turn = depositing.then(() => deposit(amount))
+      depositing = turn.catch(() => {})
+      return turn
     },
     withdraw: async (amount) => done(await onEscrow('withdraw', amount)),
-    async openSession(provider, ceiling, expiry) {
-      const receipt = await onEscrow('openSession', provider, ceiling, expiry)
-      const [event] = parseEventLogs({ abi: escrowAbi, logs: receipt.logs, eventName: 'SessionOpened' })
-      return { ...done(receipt), session: event!.args.session }
-    },
+    openSession: async (provider, ceiling, expiry, signer = writer().address) =>
+      opened(await onEscrow('openSession', provider, ceiling, expiry, signer)),
+    openSessionFor: async (opening, signature) => opened(await onEscrow('openSessionFor', opening, signature)),
     topUp: async (session, amount) => done(await onEscrow('topUp', session, amount)),
     requestClose: async (session) => done(await onEscrow('requestClose', session)),
     closeSession: async (session) => done(await onEscrow('closeSession', session)),

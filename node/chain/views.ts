@@ -66,10 +66,11 @@ export type Batch = {
 /** `IBatches.RangeRecord`: its receipts own the points [start, start + fee) of the sum tree. */
 export type RangeRecord = { consumer: Address; collected: boolean; start: bigint; fee: bigint; refund: bigint }
 
-/** `IEscrow.Session`; the reserve is ceiling − anchored. `expiry` and `closesAt` in seconds. */
+/** `IEscrow.Session`; the reserve is ceiling − anchored, `signer` the voucher key. `expiry` and `closesAt` in seconds. */
 export type Session = {
   consumer: Address
   provider: Address
+  signer: Address
   ceiling: bigint
   anchored: bigint
   cursor: bigint
@@ -110,6 +111,10 @@ export type Views = {
   /** Free balance in the escrow. */
   balanceOf(account: Address): Promise<bigint>
   session(session: Hex): Promise<Session>
+  /** Sessions a consumer has opened: the nonce of the next. */
+  sessionNonce(consumer: Address): Promise<bigint>
+  /** Id of a consumer's session number `nonce`. */
+  sessionId(consumer: Address, nonce: bigint): Promise<Hex>
   /** Every session a consumer has opened, oldest first. */
   sessionsOf(consumer: Address): Promise<{ id: Hex; session: Session }[]>
   /** Money held for a batch. */
@@ -172,6 +177,10 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
   const read = client.readContract
   const sessionOf: Views['session'] = (session) =>
     ask('session', read({ ...escrow, functionName: 'sessionOf', args: [session] }))
+  const sessionNonce: Views['sessionNonce'] = (consumer) =>
+    ask('sessionNonce', read({ ...escrow, functionName: 'sessionNonce', args: [consumer] }))
+  const sessionId: Views['sessionId'] = (consumer, nonce) =>
+    ask('sessionId', read({ ...escrow, functionName: 'sessionId', args: [consumer, nonce] }))
 
   const standing: Views['standing'] = async (batchId, voters) => {
     const args = [batchId, voters] as const
@@ -190,12 +199,13 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
     tokenSupply: () => ask('tokenSupply', read({ ...token, functionName: 'totalSupply' })),
     balanceOf: (account) => ask('balanceOf', read({ ...escrow, functionName: 'balanceOf', args: [account] })),
     session: sessionOf,
+    sessionNonce,
+    sessionId,
     async sessionsOf(consumer) {
-      const count = await ask('sessionsOf', read({ ...escrow, functionName: 'sessionNonce', args: [consumer] }))
-      const nonces = Array.from({ length: Number(count) }, (_, nonce) => BigInt(nonce))
+      const nonces = Array.from({ length: Number(await sessionNonce(consumer)) }, (_, nonce) => BigInt(nonce))
       return Promise.all(
         nonces.map(async (nonce) => {
-          const id = await ask('sessionsOf', read({ ...escrow, functionName: 'sessionId', args: [consumer, nonce] }))
+          const id = await sessionId(consumer, nonce)
           return { id, session: await sessionOf(id) }
         }),
       )

@@ -175,7 +175,7 @@ export function createBatchChecks(components: BatchChecksComponents): BatchCheck
         const book = books.get(id) ?? createBatchBook()
         books.set(id, book)
         book.apply(event)
-        if (event.name === 'RangeAnchored' && event.args.consumer === address) mine.add(id)
+        if (event.name === 'RangeAnchored' && event.args.signer === address) mine.add(id)
         // All ranges of a batch come before it; those of others are no concern of ours.
         if (event.name === 'BatchAnchored' && !mine.has(id)) books.delete(id)
         return

@@ -9,6 +9,7 @@ import { ignore } from '../../protocol/verdict.ts'
 import { createRootPool } from '../attestation/root-pool.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
 import { batchesDomain, escrowDomain } from '../chain/eip712.ts'
+import type { Payer } from '../chain/opening.ts'
 import { checkCircuits } from '../circuits.ts'
 import type { Identity } from '../identity/identity.ts'
 import { createModelLibrary, type LoadedModel, type ModelLibrary } from '../model/load.ts'
@@ -16,8 +17,10 @@ import { type Content, createContent } from '../net/content.ts'
 import { createNetwork, type Network } from '../net/libp2p.ts'
 import type { Log } from '../net/log.ts'
 import { createStreams } from '../net/streams.ts'
+import { type Auditor, createAuditor } from './audit.ts'
 import { type BatchChecks, createBatchChecks } from './batch-checks.ts'
 import { chooseBid, createOfferDesk, type OfferTerms, type ReceivedBid } from './offer.ts'
+import { createPayment } from './payment.ts'
 import { createPurse, type Purse, reclaimSessions, releaseSession } from './reserves.ts'
 import { type ConsumerSession, openConsumerSession } from './session.ts'
 
@@ -30,6 +33,12 @@ export type ClientConfig = {
   listen: string[]
   bootstrap: string[]
   devnet: boolean
+  /**
+   * Pays instead of the key's own account: consents to each session, and has back what is left. Providers look for a job's price on the
+   * key's account all the same, before they work on its offers. Audits are not named, for they are the account's own step.
+   * @default the key's own account
+   */
+  account?: Payer
   log: Log
 }
 
@@ -58,6 +67,8 @@ export type LightClient = {
   purse: Purse
   content: Content
   library: ModelLibrary
+  /** What names jobs of this client's sessions as audits. */
+  openAuditor(): Promise<Pick<Auditor, 'open' | 'stop'>>
   /** Checks of the batches that hold receipts of this account; nothing is checked until it is told of the chain's events. */
   batchChecks(): BatchChecks
   /** Offer, bids, choice, session on chain, assignment. Throws `NO_BIDS`, `BALANCE_TOO_LOW`, the chain's and the provider's codes. */
@@ -113,6 +124,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   const library = createModelLibrary((cid, options) => content.get(cid, options))
 
   const purse = createPurse(chain)
+  const payment = createPayment(chain, purse, config.account ?? null)
   const release = (session: Hex): Promise<void> => releaseSession(chain, session)
 
   /** The ceiling must not lie with a provider that does not serve. */
@@ -127,13 +139,10 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   async function begin(request: Omit<SessionRequest, 'jobs'>, offer: Offer, bid: ReceivedBid, jobs: bigint) {
     const { model, lifeS = 3_600, policy = 'zk', canonical = false } = request
     const ceiling = bid.price * jobs
-    const { timestamp } = await chain.head()
-    const { session } = await purse.spend(ceiling, () =>
-      chain.openSession(bid.provider, ceiling, timestamp + BigInt(lifeS)),
-    )
+    const session = await payment.open(bid.provider, ceiling, lifeS)
     try {
       return await openConsumerSession(
-        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, roots: roots.root, log },
+        { identity, networkId: id, vouchers: escrowDomain(file), streams, committer, roots: roots.root, content, log },
         { model, bid, offer: offer.id, session: fromHex(session), ceiling, policy, canonical },
       )
     } catch (error) {
@@ -193,6 +202,13 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     purse,
     content,
     library,
+    openAuditor: async () =>
+      payment.account === chain.address
+        ? createAuditor({ chain, purse, log })
+        : {
+            open: () => log.warn({ event: 'audit.foreign' }, 'only the account that pays names audits'),
+            stop: async () => {},
+          },
     batchChecks: () =>
       createBatchChecks({
         address: identity.address,
@@ -210,7 +226,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     openSession: async (request) => (await openSessions(request, [request.jobs]))[0]!,
     openSessions,
     release,
-    reclaim: () => reclaimSessions(chain),
+    reclaim: () => reclaimSessions(chain, payment.account),
     async stop() {
       await streams.stop()
       await roots.close()

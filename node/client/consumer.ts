@@ -4,9 +4,8 @@ import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
-import type { GetOptions } from '../net/content.ts'
+import type { Content } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
-import { type Auditor, createAuditor } from './audit.ts'
 import { type BatchCheck, checksOf } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
@@ -22,7 +21,7 @@ import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
 import { createSpotChecks } from './spot-check.ts'
-import { type Inputs, jobValues, type NamedTensors, namedTensors, valuesOrError } from './values.ts'
+import { type Inputs, type Item, jobValues, type NamedTensors, namedTensors, valuesOrError } from './values.ts'
 
 export type { Quote } from './offer.ts'
 
@@ -70,6 +69,8 @@ export type Inference = {
   /** What the provider says the model took (ms). */
   executionMs: number
   receipt: Receipt
+  /** CID of the outputs, sealed for this account, when the inputs went by content. */
+  sealed?: string
 }
 
 /** Counts of a batch so far. `cost` in base units: the prices of what is answered. */
@@ -113,19 +114,19 @@ export type Consumer = {
   readonly spent: bigint
   /** Fetches a model's manifest and weights by content and checks them. */
   model(id: string): Promise<ModelInfo>
-  /** A file by its CID, such as a sealed data set. Throws what `Content.get` throws. */
-  file(cid: string, options: GetOptions): Promise<Uint8Array>
+  /** Files by CID, such as sealed data sets. Throws the codes of `Content`. */
+  readonly content: Pick<Content, 'get' | 'add' | 'provide'>
   /** Opens the sessions that `infer` would open, so that the first request is a warm one. Returns how many are open. */
   reserve(model: string): Promise<number>
   /** One job. Slow providers are hedged and failed ones replaced. */
   infer(model: string, inputs: Inputs, options?: InferOptions): Promise<Inference>
   /**
    * A data set over several providers; ends when every item has. An item may be a function that makes it when it is its turn, and
-   * one that is wrong fails alone. Leave the loop or abort to stop.
+   * one that is wrong fails alone; one that is sealed for `options.provider` is fetched by it. Leave the loop or abort to stop.
    */
   batch(
     model: string,
-    dataset: Iterable<Inputs | (() => Inputs)> | AsyncIterable<Inputs | (() => Inputs)>,
+    dataset: Iterable<Item> | AsyncIterable<Item>,
     options?: BatchOptions,
   ): AsyncGenerator<BatchRun, void, undefined>
   /**
@@ -165,10 +166,9 @@ export async function createConsumer(components: Components, options: ConsumerOp
   const book = memory.receipts
   /** Those whose acknowledgement is awaited, which is a few: the rest is in the book. */
   const awaited = new Map<string, Promise<unknown>>()
-  let auditor: Promise<Auditor> | null = null
+  let auditor: ReturnType<LightClient['openAuditor']> | null = null
   const inTurn = turns()
-  const openAuditor = (): Promise<Auditor> =>
-    (auditor ??= createAuditor({ chain: client.chain, purse: client.purse, log }))
+  const openAuditor = (): ReturnType<LightClient['openAuditor']> => (auditor ??= client.openAuditor())
   const checks = createSpotChecks({ budget, auditor: openAuditor, log }, options.audit ?? 0.01)
   const pools = new Map<string, { pool: Pool; scheduler: Scheduler }>()
   const { block } = await client.chain.head()
@@ -187,11 +187,13 @@ export async function createConsumer(components: Components, options: ConsumerOp
     onError: (error) => log.warn({ event: 'receipts.watch', error: describeError(error) }, 'the chain did not answer'),
   })
 
-  function poolOf(model: LoadedModel): { pool: Pool; scheduler: Scheduler } {
-    const key = model.cid.toString()
+  function poolOf(model: LoadedModel, provider?: Address): { pool: Pool; scheduler: Scheduler } {
+    const key = `${model.cid} ${provider ?? ''}`
     const known = pools.get(key)
     if (known !== undefined) return known
-    const pool = createPool({ client, model, scores, now, log }, { ...options.scheduler, ceiling: options.ceiling })
+    const only = provider === undefined ? {} : { only: provider }
+    const init = { ...options.scheduler, ...only, ceiling: options.ceiling }
+    const pool = createPool({ client, model, scores, now, log }, init)
     const made = { pool, scheduler: createScheduler({ pool, budget, scores }) }
     pools.set(key, made)
     return made
@@ -222,7 +224,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
     model: LoadedModel,
     answer: InferResult & Pick<Answer, 'provider' | 'session' | 'price'>,
   ): Inference {
-    const { seq, price, acknowledged, latencyMs, executionMs } = answer
+    const { seq, price, acknowledged, latencyMs, executionMs, sealed } = answer
     const session = toHex(answer.session)
     const id = receiptId(answer.session, seq)
     book.issued(session, seq, { provider: answer.provider.provider, price })
@@ -236,7 +238,8 @@ export async function createConsumer(components: Components, options: ConsumerOp
     awaited.set(id, settled)
     settled.catch(() => {}).finally(() => awaited.delete(id))
     const receipt = { ...receiptOf(id), acknowledged: () => settled.catch(rethrow) }
-    return { outputs: namedTensors(model.manifest, answer.outputs), latencyMs, executionMs, receipt }
+    const outputs = namedTensors(model.manifest, answer.outputs)
+    return { outputs, latencyMs, executionMs, receipt, ...(sealed && { sealed }) }
   }
 
   async function infer(id: string, inputs: Inputs, request?: InferOptions): Promise<Inference> {
@@ -254,19 +257,20 @@ export async function createConsumer(components: Components, options: ConsumerOp
 
   async function* batch(
     id: string,
-    dataset: Iterable<Inputs | (() => Inputs)> | AsyncIterable<Inputs | (() => Inputs)>,
+    dataset: Iterable<Item> | AsyncIterable<Item>,
     request?: BatchOptions,
   ): AsyncGenerator<BatchRun, void, undefined> {
     try {
       const model = await client.library.load(id)
-      const { pool } = poolOf(model)
+      const { pool } = poolOf(model, request?.provider)
       // What is under way, for the checks of its answers.
       const sent = new Map<number, Float32Array[]>()
       const values = (async function* () {
         let index = 0
         for await (const inputs of dataset) {
           const given = valuesOrError(model, inputs)
-          if (!(given instanceof SinterError)) sent.set(index, given)
+          // Sealed for one provider, it is shown to no second.
+          if (!(given instanceof SinterError) && given.sealed === undefined) sent.set(index, given.values)
           index++
           yield given
         }
@@ -277,7 +281,8 @@ export async function createConsumer(components: Components, options: ConsumerOp
         if (item.ok) {
           progress.done++
           progress.cost += item.answer.price
-          checks.consider(pool, model, sent.get(index)!, item.answer)
+          const values = sent.get(index)
+          if (values !== undefined) checks.consider(pool, model, values, item.answer)
           sent.delete(index)
           yield { index, progress: { ...progress }, ok: true, inference: inferenceOf(model, item.answer) }
         } else {
@@ -336,7 +341,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
         throw classified(error)
       }
     },
-    file: (cid, request) => client.content.get(cid, request).catch(rethrow),
+    content: client.content,
     async reserve(id) {
       try {
         const { pool } = poolOf(await client.library.load(id))

@@ -12,7 +12,7 @@ export const MAX_DATASET_BYTES = 2 ** 30
 const NAME = /^[\w-][\w.-]{0,199}$/
 
 /** Names become files of the reader's: nothing but a plain name may come out of a data set. Throws `DATASET_FILES`. */
-function checkNames(files: readonly { name: string }[]): void {
+export function checkNames(files: readonly { name: string }[]): void {
   const seen = new Set<string>()
   for (const { name } of files) {
     if (!NAME.test(name))

@@ -41,6 +41,8 @@ export type PoolInit = {
   openMs?: number
   /** Only bids for which this holds are taken. @default all */
   accept?(bid: ReceivedBid): boolean
+  /** The one provider whose bids are taken. @default all */
+  only?: Address
   onBids?(bids: ReceivedBid[], chosen: ReceivedBid): void
 }
 
@@ -68,8 +70,11 @@ const CLOSE_MS = 5_000
 
 export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const { client, model, scores, log, now } = components
-  const { ceiling, providers = 2, sessionJobs = 256, windowMs = 2_000, bids: wanted = 3, openMs = 30_000 } = init
-  const { latencyValue = ceiling / 10_000n, accept = () => true, region = '', policy = 'zk', onBids } = init
+  const { ceiling, only, sessionJobs = 256, windowMs = 2_000, openMs = 30_000 } = init
+  const { providers = 2, bids: wanted = 3 } = only === undefined ? init : { providers: 1, bids: 1 }
+  const { latencyValue = ceiling / 10_000n, region = '', policy = 'zk', onBids } = init
+  const accept = (bid: ReceivedBid): boolean =>
+    (only === undefined || bid.provider === only) && (init.accept?.(bid) ?? true)
   let size = providers
   const closing = new AbortController()
   const { signal } = closing

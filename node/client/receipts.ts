@@ -47,7 +47,7 @@ export type SessionRecord = {
   changedMs: number
 }
 
-/** What the chain said about one consumer's receipts, as told by its RPC endpoint. */
+/** What the chain said about the receipts that one key signed, as told by its RPC endpoint. */
 export type ReceiptBook = {
   apply(event: BatchEvent): void
   /** A job was answered. */
@@ -84,7 +84,7 @@ const NOBODY: Address = `0x${'00'.repeat(20)}`
 const isFinal = ({ status, collected }: Range): boolean => collected || FAILED.has(status)
 
 /** Receipts by session: a consumer with a hundred thousand jobs has a few hundred rows. */
-export function createReceiptBook(consumer: Address, init: ReceiptBookInit): ReceiptBook {
+export function createReceiptBook(signer: Address, init: ReceiptBookInit): ReceiptBook {
   const { now, onChange = () => {} } = init
   /** The one that changed longest ago first. */
   const sessions = new Map<Hex, SessionRecord>()
@@ -134,7 +134,7 @@ export function createReceiptBook(consumer: Address, init: ReceiptBookInit): Rec
       switch (event.name) {
         case 'RangeAnchored': {
           const { batchId: batch, index: at, session, fromSeq: from, toSeq: to } = event.args
-          if (event.args.consumer !== consumer) return
+          if (event.args.signer !== signer) return
           // The same event may come twice.
           if (byBatch.get(batch)?.some(({ range }) => range.index === at)) return
           const range: Range = { batch, index: at, from, to, status: 'anchored', collected: false }

@@ -1,4 +1,5 @@
 import type { Hex } from '../../protocol/bytes.ts'
+import type { Address } from '../../protocol/signature.ts'
 import type { Chain } from '../chain/chain.ts'
 import { ensureBalance, type Funds } from '../chain/funds.ts'
 
@@ -70,13 +71,15 @@ export async function releaseSession(chain: Pick<Chain, 'session' | 'requestClos
 /**
  * Closes the account's sessions whose time has come and returns what came back to its escrow balance (base units): `closeWindow`
  * after it asked for their end, or after they expired. Throws the chain's codes.
+ * @param account whose sessions they are; anyone may close them then. @default the chain's own
  */
 export async function reclaimSessions(
   chain: Pick<Chain, 'address' | 'head' | 'params' | 'sessionsOf' | 'closeSession'>,
+  account: Address = chain.address!,
 ): Promise<bigint> {
   const { timestamp } = await chain.head()
   let sum = 0n
-  for (const { id, session } of await chain.sessionsOf(chain.address!)) {
+  for (const { id, session } of await chain.sessionsOf(account)) {
     const expired = session.expiry + BigInt(chain.params.closeWindow)
     const due = session.closesAt !== 0n && session.closesAt < expired ? session.closesAt : expired
     if (session.closed || session.anchored === session.ceiling || timestamp < due) continue

@@ -2,7 +2,7 @@ import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Budget } from './budget.ts'
 import type { Pool } from './pool.ts'
 import type { Scores } from './score.ts'
-import type { Answer, Slot } from './slot.ts'
+import type { Answer, RunOptions, Slot } from './slot.ts'
 
 /** How one request is carried out over the sessions of a pool. See node/README.md. */
 export type RequestOptions = {
@@ -36,7 +36,7 @@ export async function runCharged(
   budget: Budget,
   slot: Slot,
   values: Float32Array[],
-  options: { timeoutMs: number; cancelled(): boolean },
+  options: RunOptions,
 ): Promise<Answer> {
   const { price } = slot.session.provider
   budget.take(price)

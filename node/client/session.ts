@@ -17,6 +17,7 @@ import { commitSide } from '../attestation/commit.ts'
 import type { Roots } from '../attestation/root-pool.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type Frame, readFrame, writeFrame } from '../jobs/frames.ts'
+import { cidOfBytes, openTensors, type SealedRef, sealedBound } from '../jobs/sealed.ts'
 import {
   type Carry,
   jobShapes,
@@ -27,6 +28,7 @@ import {
   type WireTensor,
 } from '../jobs/tensors.ts'
 import type { LoadedModel } from '../model/load.ts'
+import type { Content } from '../net/content.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
@@ -42,6 +44,8 @@ export type ConsumerComponents = {
   committer: Committer
   /** Roots of inputs and outputs. @default by the committer, in this thread */
   roots?: Roots
+  /** Fetches answers that go by content. @default there are none */
+  content?: Pick<Content, 'get'>
   log: Log
 }
 
@@ -64,6 +68,8 @@ export type InferResult = {
   latencyMs: number
   /** What the provider says the model took (ms). */
   executionMs: number
+  /** CID of the outputs, sealed for us, when the input went by content. */
+  sealed?: string
   /** Settles when the receipt is judged and acknowledged; rejects with the reason for which it was refused. */
   acknowledged: Promise<Receipt>
 }
@@ -73,6 +79,8 @@ export type JobOptions = {
   timeoutMs?: number
   /** Inputs, by name, that are an output of the last answer: where they are so to the bit, the provider's own are named and none sent. */
   carry?: Readonly<Record<string, string>>
+  /** Where the provider has the inputs from, sealed for it: none are sent, and the answer comes by content too. */
+  sealed?: SealedRef
 }
 
 /** A session with one provider. Jobs go down the same stream one after the other; receipts follow off the latency path. */
@@ -96,11 +104,13 @@ function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject }
 }
 
+type Answered = { outputs: WireTensor[]; sealed: Uint8Array; executionUs: number }
+
 type PendingJob = {
   jobKey: Uint8Array
   inputRoot: Uint8Array | null
   outputRoot: Uint8Array | null
-  result: Deferred<{ outputs: WireTensor[]; executionUs: number }>
+  result: Deferred<Answered>
   receipt: Deferred<Receipt>
 }
 
@@ -262,14 +272,30 @@ export async function openConsumerSession(
     await writeFrame(stream, { case: 'inputStatement', value: statement.envelope })
   }
 
+  /** The outputs of an answer by content: only this provider can have sealed them, for us, this session and this job. */
+  async function fetched(seq: bigint, bytes: Uint8Array, timeoutMs: number) {
+    try {
+      const cid = cidOfBytes(bytes)
+      const limits = { maxBytes: sealedBound(manifest.outputs), timeoutMs, from: [bid.peerId] }
+      const file = await components.content!.get(cid, limits)
+      const expected = { purpose: 'output' as const, job: session, seq, sender: bid.providerKey }
+      return { cid, outputs: openTensors(file, { networkId, recipient: identity.privateKey, expected }) }
+    } catch (cause) {
+      // The provider counts the job as answered; we cannot sign for what we do not have.
+      const error = new SinterError('ANSWER_UNREADABLE', 'the sealed answer could not be had', { cause })
+      stream.abort(error)
+      throw error
+    }
+  }
+
   async function run(
     values: Float32Array[],
-    { timeoutMs = 30_000, carry: links = {} }: JobOptions,
+    { timeoutMs = 30_000, carry: links = {}, sealed }: JobOptions,
   ): Promise<InferResult> {
     if (ended !== null) throw new SinterError('SESSION_ENDED', 'the session has ended', { cause: ended })
     const whole = manifest.inputs.map(({ name, shape }, i) => toWire(name, shape, values[i] ?? new Float32Array()))
     const inputs = quantisedInputs(manifest, whole)
-    const carry = heldBy(whole, links)
+    const carry = sealed ? [] : heldBy(whole, links)
     const sent = whole.filter(({ name }) => !carry.some(({ input }) => input === name))
     // As the provider sees them: what was sent, then what it took from its last result.
     const wire = [...sent, ...carry.map(({ input }) => whole.find(({ name }) => name === input)!)]
@@ -288,8 +314,13 @@ export async function openConsumerSession(
       timeoutMs,
     )
     try {
-      await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, inputs: sent, carry } })
-      const { outputs, executionUs } = await job.result.promise
+      const given = sealed ? { sealed: { ...sealed, digest: tensorsDigest(wire) } } : { inputs: sent, carry }
+      await writeFrame(stream, { case: 'request', value: { seq, jobKey: job.jobKey, ...given } })
+      const answered = await job.result.promise
+      const { executionUs } = answered
+      const left = Math.max(1, Math.ceil(timeoutMs - (performance.now() - started)))
+      const byContent = sealed && (await fetched(seq, answered.sealed, left))
+      const outputs = byContent?.outputs ?? answered.outputs
       const latencyMs = performance.now() - started
       next = seq + 1n
       last = outputs
@@ -297,7 +328,8 @@ export async function openConsumerSession(
       const stating = finish(seq, job, inputs, wire, outputs).catch((error: unknown) => job.receipt.reject(error))
       stated.set(seq, stating)
       void stating.then(() => stated.delete(seq))
-      return { seq, outputs: named, latencyMs, executionMs: executionUs / 1000, acknowledged: job.receipt.promise }
+      const common = { seq, outputs: named, latencyMs, executionMs: executionUs / 1000 }
+      return { ...common, ...(byContent && { sealed: byContent.cid }), acknowledged: job.receipt.promise }
     } catch (error) {
       pending.delete(seq)
       // Whether the provider has served the job is unknown, so the two sides no longer agree on what comes next.

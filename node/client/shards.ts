@@ -1,7 +1,9 @@
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import type { Address } from '../../protocol/signature.ts'
 import type { Budget } from './budget.ts'
 import type { Pool } from './pool.ts'
 import { runCharged } from './scheduler.ts'
+import type { JobOptions } from './session.ts'
 import type { Answer, Slot } from './slot.ts'
 
 export type BatchOptions = {
@@ -18,13 +20,17 @@ export type BatchOptions = {
    * divided among them. @default those that the connection keeps, opened as they are needed
    */
   reserve?: { providers: number; jobs: number }
+  /** The only provider that is asked: the one that the items are sealed for. @default all that bid */
+  provider?: Address
   signal?: AbortSignal
 }
 
 /** One item's end. Items come in the order in which they are done; `index` counts from 0 in the order of the data set. */
 export type BatchItem = { index: number } & ({ ok: true; answer: Answer } | { ok: false; error: SinterError })
 
-type Item = { index: number; values: Float32Array[]; failures: number; done: boolean; running: number; since: number }
+/** One job's values, and where the provider has them from if they are not to be sent. */
+export type BatchInput = Pick<JobOptions, 'sealed'> & { values: Float32Array[] }
+type Item = BatchInput & { index: number; failures: number; done: boolean; running: number; since: number }
 
 /** An item that takes this many times its provider's pace is given to an idle provider as well. */
 const STRAGGLER_PACES = 4
@@ -46,7 +52,7 @@ const FATAL = new Set(['SPENDING_LIMIT', 'BALANCE_TOO_LOW', 'CLIENT_STOPPED', 'A
  */
 export async function* runBatch(
   components: { pool: Pool; budget: Budget; now(): number },
-  dataset: Iterable<Float32Array[] | SinterError> | AsyncIterable<Float32Array[] | SinterError>,
+  dataset: Iterable<BatchInput | SinterError> | AsyncIterable<BatchInput | SinterError>,
   options: BatchOptions = {},
 ): AsyncGenerator<BatchItem> {
   const { pool, budget, now } = components
@@ -90,7 +96,7 @@ export async function* runBatch(
         if (value instanceof SinterError) {
           results.push({ index, ok: false, error: value })
           wake()
-        } else shard.push({ index, values: value, failures: 0, done: false, running: 0, since: now() })
+        } else shard.push({ ...value, index, failures: 0, done: false, running: 0, since: now() })
       }
       for (const item of shard) outstanding.add(item)
       return shard
@@ -111,7 +117,9 @@ export async function* runBatch(
     item.running++
     item.since = now()
     try {
-      const answer = await runCharged(budget, slot, item.values, { timeoutMs, cancelled: () => item.done || ended() })
+      const { values, sealed } = item
+      const cancelled = (): boolean => item.done || ended()
+      const answer = await runCharged(budget, slot, values, { timeoutMs, cancelled, ...(sealed && { sealed }) })
       finish(item, { index: item.index, ok: true, answer })
     } catch (error) {
       const code = errorCode(error)

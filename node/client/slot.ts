@@ -1,7 +1,7 @@
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Receipt } from '../../protocol/rules/receipt.ts'
 import type { Scores } from './score.ts'
-import type { ConsumerSession, InferResult } from './session.ts'
+import type { ConsumerSession, InferResult, JobOptions } from './session.ts'
 
 /** Answers of a session that may lack their receipt before the next request waits: below the window of 8 that providers allow. */
 const MAX_UNACKNOWLEDGED = 6
@@ -10,9 +10,13 @@ const PATIENCE = { paces: 4, leastMs: 250, mostMs: 2_000 }
 
 /** Failures after which the session goes on: the job was refused, and the provider is where it was. */
 const JOB_CODES = new Set(['WINDOW_FULL', 'OUTPUT_OFF_TOLERANCE'])
+/** The same of an input by content, which the provider could not have or not open. */
+const SEALED_CODES = /^(CONTENT|SEALED)_|^INPUT_(SEALED|DIGEST)$/
 
 /** What an answer brought, with who gave it and what it costs once its receipt is acknowledged (base units). */
 export type Answer = InferResult & { provider: ConsumerSession['provider']; session: Uint8Array; price: bigint }
+
+export type RunOptions = Pick<JobOptions, 'sealed'> & { timeoutMs: number; cancelled(): boolean }
 
 /** One open session as the scheduler uses it. */
 export type Slot = {
@@ -36,7 +40,7 @@ export type Slot = {
    * Runs one job in turn. `cancelled` is asked before it is sent. Throws the session's codes, `ANSWER_MALFORMED` for an answer that
    * is none, `CANCELLED`.
    */
-  run(values: Float32Array[], options: { timeoutMs: number; cancelled(): boolean }): Promise<Answer>
+  run(values: Float32Array[], options: RunOptions): Promise<Answer>
   /** Takes no more jobs, waits for those it has and their receipts, and closes. */
   close(): Promise<void>
 }
@@ -84,11 +88,11 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
     void done.then(() => unacknowledged.delete(done))
   }
 
-  async function execute(values: Float32Array[], timeoutMs: number): Promise<Answer> {
+  async function execute(values: Float32Array[], { timeoutMs, sealed }: RunOptions): Promise<Answer> {
     const started = { at: now() }
     begun.add(started)
     try {
-      const result = await session.infer(values, { timeoutMs })
+      const result = await session.infer(values, { timeoutMs, ...(sealed && { sealed }) })
       follow(result.acknowledged)
       if (!Object.values(result.outputs).every(finite))
         throw new SinterError('ANSWER_MALFORMED', `${provider} answered with values that are no numbers`)
@@ -103,7 +107,7 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
         : cause instanceof SinterError
           ? cause
           : new SinterError('UNEXPECTED', describeError(cause), { cause })
-      if (!JOB_CODES.has(code)) die(error, malformed ? 'invalid' : 'failed')
+      if (!JOB_CODES.has(code) && !SEALED_CODES.test(code)) die(error, malformed ? 'invalid' : 'failed')
       throw error
     } finally {
       begun.delete(started)
@@ -129,14 +133,14 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
     patienceMs: () => Math.min(PATIENCE.mostMs, Math.max(PATIENCE.leastMs, PATIENCE.paces * slot.paceMs())),
     stalled: () => oldest() > slot.patienceMs(),
     expectedMs: () => Math.max(slot.paceMs(), oldest()) * (load + 1),
-    run(values, { timeoutMs, cancelled }) {
+    run(values, options) {
       load++
       left--
       const mine = turn.then(async () => {
         while (unacknowledged.size >= MAX_UNACKNOWLEDGED && !dead) await Promise.race(unacknowledged)
-        if (cancelled()) throw new SinterError('CANCELLED', 'the job was not needed any more')
+        if (options.cancelled()) throw new SinterError('CANCELLED', 'the job was not needed any more')
         if (dead) throw new SinterError('SESSION_ENDED', 'the session has ended')
-        return execute(values, timeoutMs)
+        return execute(values, options)
       })
       turn = mine.catch((error: unknown) => {
         if (errorCode(error) === 'CANCELLED') left++

@@ -2,8 +2,11 @@ import { givenInputs, inputValues } from '../../models/lookup.ts'
 import type { Manifest } from '../../models/manifest.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import type { SealedRef } from '../jobs/sealed.ts'
+import { readSide, type WireTensor } from '../jobs/tensors.ts'
 import type { LoadedModel } from '../model/load.ts'
 import { classified } from './failures.ts'
+import type { BatchInput } from './shards.ts'
 
 /** Numbers in row-major order: typed, flat or nested as deep as the shape, all of one job. */
 export type TensorLike = Float32Array | Nested
@@ -12,6 +15,15 @@ export type Nested = readonly number[] | readonly Nested[]
 
 /** Inputs of one job by name, or the one input of a model that has one. */
 export type Inputs = Readonly<Record<string, TensorLike>> | TensorLike
+
+/** The inputs of one job that its provider fetches, sealed for it, and where it finds them. See sealed-set.ts. */
+export type SealedJob = { tensors: WireTensor[]; sealed: SealedRef }
+
+/** One item of a data set: its inputs, or what makes them when it is their turn. */
+export type Item = Inputs | SealedJob | (() => Inputs | SealedJob)
+
+const isSealed = (given: Inputs | SealedJob): given is SealedJob =>
+  'tensors' in given && 'sealed' in given && !ArrayBuffer.isView(given.sealed) && !Array.isArray(given.sealed)
 
 /** A tensor of an answer, row-major. */
 export type NamedTensors = Record<string, { shape: number[]; data: Float32Array }>
@@ -74,10 +86,12 @@ export function namedTensors(manifest: Manifest, outputs: Record<string, Float32
   return Object.fromEntries(manifest.outputs.map(({ name, shape }) => [name, { shape, data: outputs[name]! }]))
 }
 
-/** `jobValues`, or why there are none: one wrong item of a data set stops no other. */
-export function valuesOrError(model: LoadedModel, inputs: Inputs | (() => Inputs)): Float32Array[] | SinterError {
+/** `jobValues` of an item, or why there are none: one wrong item of a data set stops no other. */
+export function valuesOrError(model: LoadedModel, item: Item): BatchInput | SinterError {
   try {
-    return jobValues(model, typeof inputs === 'function' ? inputs() : inputs)
+    const given = typeof item === 'function' ? item() : item
+    if (!isSealed(given)) return { values: jobValues(model, given) }
+    return { values: readSide(model.manifest.inputs, given.tensors), sealed: given.sealed }
   } catch (error) {
     return classified(error)
   }

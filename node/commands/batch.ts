@@ -1,15 +1,29 @@
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { extname, join, parse } from 'node:path'
+import { fromHex, type Hex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { networkId } from '../../protocol/network.ts'
+import { isSealedFile } from '../../protocol/sealed.ts'
+import { type Address, addressOf } from '../../protocol/signature.ts'
 import type { Consumer } from '../client/consumer.ts'
 import { MAX_DATASET_BYTES, openDataset } from '../client/dataset.ts'
 import { readInputFile } from '../client/input-file.ts'
-import type { NamedTensors } from '../client/values.ts'
+import {
+  type OutputItem,
+  type Owner,
+  openInputSet,
+  readInput as readSealed,
+  sealOutputs,
+} from '../client/sealed-set.ts'
+import type { Item, NamedTensors } from '../client/values.ts'
 import { publicKeyOfPeer } from '../identity/identity.ts'
+import { cidBytes } from '../jobs/sealed.ts'
 import { inputNames, READABLE } from './dataset.ts'
 import { connectWith, formatAmount, type JoinOptions, parseCount } from './joined.ts'
 import { openIdentity, readInput, readNetworkFile } from './options.ts'
+
+const random = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes))
 
 export type BatchCommandOptions = JoinOptions & {
   model: string
@@ -33,39 +47,85 @@ const plain = (outputs: NamedTensors): object =>
     Object.entries(outputs).map(([name, { shape, data }]) => [name, { shape, data: Array.from(data) }]),
   )
 
-type Source = { names: string[]; read(name: string): Uint8Array }
+/** What a batch reads: names, and the item of each as the provider gets it. */
+type Source = {
+  names: string[]
+  read(name: string, inputs: string[]): Item | Promise<Item>
+  /** The provider that everything is sealed for, and what is done once results are there. */
+  sealed?: { provider: Address; finish(results: Map<string, Result>): Promise<string> }
+}
+
+/** A finished result, as it stands in its file. */
+type Result = { receipt: string; sealed?: string }
 
 const folderSource = (folder: string): Source => ({
   names: inputNames(folder),
-  read: (name) => readInput(join(folder, name)),
+  read: (name, inputs) => readInputFile(name, readInput(join(folder, name)), inputs),
 })
 
-/** A sealed data set by its CID, in memory only. */
-async function sealedSource(cid: string, consumer: Consumer, options: BatchCommandOptions): Promise<Source> {
-  const identity = await openIdentity(options)
-  const sender = options.sender === undefined ? identity.publicKey : publicKeyOfPeer(options.sender)
-  const sealed = await consumer.file(cid, {
+/** A data set that was sealed as a whole for us: in memory only. */
+function wholeSource(sealed: Uint8Array, owner: Owner, options: BatchCommandOptions): Source {
+  const sender = options.sender === undefined ? owner.identity.publicKey : publicKeyOfPeer(options.sender)
+  const files = openDataset(sealed, { ...owner, sender })
+  const byName = new Map(files.map(({ name, data }) => [name, data]))
+  const names = [...byName.keys()].filter((name) => READABLE.has(extname(name))).sort()
+  return { names, read: (name, inputs) => readInputFile(name, byName.get(name)!, inputs) }
+}
+
+/** Inputs that we sealed, each for one provider: it fetches them, and we look at them again to sign for what is in them. */
+async function setSource(
+  cid: string,
+  bytes: Uint8Array,
+  owner: Owner,
+  { content, ...consumer }: Consumer,
+  options: BatchCommandOptions,
+): Promise<Source> {
+  const set = openInputSet(cid, bytes, owner)
+  // Large enough for an input of the model, which is checked against it before it is used.
+  const { inputs } = await consumer.model(options.model)
+  const from = options.sender === undefined ? [] : [options.sender]
+  const byName = new Map(set.items.map((item) => [item.name, item]))
+  return {
+    names: [...byName.keys()].sort(),
+    async read(name) {
+      const item = byName.get(name)!
+      const tensors = await readSealed(item, set, { ...owner, inputs, content, from })
+      return { tensors, sealed: { cid: cidBytes(item.cid), set: cidBytes(cid), job: set.job, seq: item.seq } }
+    },
+    sealed: {
+      provider: addressOf(set.provider),
+      async finish(results) {
+        const items = [...results].flatMap(([name, { receipt, sealed }]): OutputItem[] => {
+          const [session, seq] = receipt.split('-') as [Hex, string]
+          return sealed === undefined ? [] : [{ name, cid: sealed, session: fromHex(session), seq: BigInt(seq) }]
+        })
+        return content.add(sealOutputs(items, { ...owner, provider: set.provider, random }), { keep: true })
+      },
+    },
+  }
+}
+
+async function contentSource(cid: string, consumer: Consumer, options: BatchCommandOptions): Promise<Source> {
+  const owner = { identity: await openIdentity(options), networkId: networkId(readNetworkFile(options.network)) }
+  const bytes = await consumer.content.get(cid, {
     // What sealing adds: a tag of 16 bytes to each chunk, and the header.
     maxBytes: MAX_DATASET_BYTES + 2 ** 20,
     timeoutMs: 10 * 60_000,
     ...(options.sender !== undefined && { from: [options.sender] }),
   })
-  const files = openDataset(sealed, { identity, sender, networkId: networkId(readNetworkFile(options.network)) })
-  const byName = new Map(files.map(({ name, data }) => [name, data]))
-  const names = [...byName.keys()].filter((name) => READABLE.has(extname(name))).sort()
-  return { names, read: (name) => byName.get(name)! }
+  return isSealedFile(bytes) ? wholeSource(bytes, owner, options) : setSource(cid, bytes, owner, consumer, options)
 }
 
 /**
- * Runs a model on every file of a folder, or of a sealed data set by its CID, and writes one JSON result per file. Files that have a
- * result are left out, so the command goes on where an earlier run stopped. Ends with code 1 when items failed.
+ * Runs a model on every file of a folder, of a sealed data set or of a set of sealed inputs by its CID, and writes one JSON result per
+ * file. Files that have a result are left out, so the command goes on where an earlier run stopped. Ends with code 1 when items failed.
  */
 export async function batch(from: string, options: BatchCommandOptions): Promise<void> {
   if (existsSync(from) || !/^b[a-z2-7]{50,}$/.test(from)) return run(folderSource(from), options)
   const consumer = await connectWith(options, { providers: parseCount(options.providers) })
   let source: Source
   try {
-    source = await sealedSource(from, consumer, options)
+    source = await contentSource(from, consumer, options)
   } catch (error) {
     await consumer.stop()
     throw error
@@ -89,25 +149,37 @@ async function run(source: Source, options: BatchCommandOptions, connected?: Con
   }
   const before = names.length - open.length
   say('begin', { files: names.length, before }, `${names.length} files, ${before} of them done before`)
-  if (open.length === 0) return connected?.stop()
+  if (open.length === 0 && source.sealed === undefined) return connected?.stop()
   const consumer = connected ?? (await connectWith(options, { providers: parseCount(options.providers) }))
   const stopping = new AbortController()
   const onSignal = (): void => stopping.abort()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal)
   try {
     const { inputs } = await consumer.model(options.model)
-    const names = inputs.map(({ name }) => name)
-    // Files are read as providers ask for them.
-    const dataset = function* () {
-      for (const name of open) yield () => readInputFile(name, source.read(name), names)
+    const inputsOf = inputs.map(({ name }) => name)
+    // Files are read as providers ask for them; one that cannot be read fails alone.
+    const dataset = async function* (): AsyncGenerator<Item> {
+      for (const name of open) {
+        const item = await Promise.resolve()
+          .then(() => source.read(name, inputsOf))
+          .catch((error: unknown) => () => {
+            throw error
+          })
+        yield item
+      }
     }
     let failed = 0
-    for await (const item of consumer.batch(options.model, dataset(), { signal: stopping.signal })) {
+    const provider = source.sealed?.provider
+    const request = { signal: stopping.signal, ...(provider && { provider }) }
+    for await (const item of consumer.batch(options.model, dataset(), request)) {
       const name = open[item.index]!
       if (item.ok) {
-        const { outputs, receipt } = item.inference
+        const { outputs, receipt, sealed } = item.inference
         const facts = { receipt: receipt.id, price: receipt.price.toString(), provider: receipt.provider }
-        writeWhole(resultOf(name), `${JSON.stringify({ outputs: plain(outputs), ...facts })}\n`)
+        writeWhole(
+          resultOf(name),
+          `${JSON.stringify({ outputs: plain(outputs), ...facts, ...(sealed && { sealed }) })}\n`,
+        )
       } else {
         failed++
         say('failed', { file: name, code: item.error.code }, `${name}: ${item.error.code}: ${item.error.message}`)
@@ -120,6 +192,12 @@ async function run(source: Source, options: BatchCommandOptions, connected?: Con
       )
     }
     if (!options.json && process.stdout.isTTY) process.stdout.write('\n')
+    if (source.sealed !== undefined) {
+      const done = names.filter((name) => existsSync(resultOf(name)))
+      const results = done.map((name) => [name, JSON.parse(readFileSync(resultOf(name), 'utf8')) as Result] as const)
+      const cid = await source.sealed.finish(new Map(results))
+      say('results', { cid, files: results.length }, `${results.length} sealed results by content\n${cid}`)
+    }
     if (failed > 0) process.exitCode = 1
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)

@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { extname, join } from 'node:path'
+import { givenInputs } from '../../models/lookup.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { networkId } from '../../protocol/network.ts'
-import { startClient } from '../client/client.ts'
+import { type LightClient, startClient } from '../client/client.ts'
 import { sealDataset } from '../client/dataset.ts'
+import { readInputFile } from '../client/input-file.ts'
+import { inputTensors, keepSet, type Owner, sealInputs } from '../client/sealed-set.ts'
+import { jobValues } from '../client/values.ts'
 import { publicKeyOfPeer } from '../identity/identity.ts'
 import {
   createLog,
@@ -16,7 +20,16 @@ import {
   untilAsked,
 } from './options.ts'
 
-export type DatasetOptions = JoinOptions & { for?: string; json: boolean; once: boolean; logLevel: string }
+export type DatasetOptions = JoinOptions & {
+  for?: string
+  provider?: string
+  model?: string
+  json: boolean
+  once: boolean
+  logLevel: string
+}
+
+const random = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes))
 
 /** What a batch reads, and what it writes. */
 export const READABLE = new Set(['.json', '.npy'])
@@ -33,33 +46,83 @@ export function inputNames(folder: string): string[] {
   return names.sort()
 }
 
+type Files = { name: string; data: Uint8Array }[]
+
+/** Each file on its own for one provider, as the inputs of jobs of a model, with an index for ourselves. */
+async function sealForProvider(
+  files: Files,
+  client: LightClient,
+  owner: Owner,
+  options: DatasetOptions,
+): Promise<string> {
+  const model = await client.library.load(options.model!)
+  const names = givenInputs(model.manifest).map(({ name }) => name)
+  const jobs = function* () {
+    for (const { name, data } of files)
+      yield { name, tensors: inputTensors(model.manifest, jobValues(model, readInputFile(name, data, names))) }
+  }
+  const add = (bytes: Uint8Array): Promise<string> => client.content.add(bytes, { keep: true })
+  return sealInputs(jobs(), { ...owner, provider: publicKeyOfPeer(options.provider!), random, add })
+}
+
 /**
- * Seals the files of a folder for one reader, by default this identity, and serves the result by content until asked to stop. Nothing
- * plain is stored.
+ * Seals the files of a folder for one reader, by default this identity, or each for one provider as inputs of a model; and serves the
+ * result by content until asked to stop. Nothing plain is stored.
  */
 export async function dataset(folder: string, options: DatasetOptions): Promise<void> {
+  const { provider, model } = options
+  if ((provider === undefined) !== (model === undefined) || (provider !== undefined && options.for !== undefined))
+    throw new SinterError('OPTION', '--provider and --model go together, and without --for')
   const network = readNetworkFile(options.network)
   const identity = await openIdentity(options)
+  const owner = { identity, networkId: networkId(network) }
   const reader = options.for === undefined ? identity.publicKey : publicKeyOfPeer(options.for)
   const names = inputNames(folder)
   const files = names.map((name) => ({ name, data: readInput(join(folder, name)) }))
-  const random = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes))
-  const sealed = sealDataset(files, { identity, reader, networkId: networkId(network), random })
   const { data: dataDir, listen, bootstrap, devnet } = options
   const log = createLog(options.logLevel, 'stderr')
   const rpcUrl = parseRpc(options.rpc)
   const client = await startClient({ network, rpcUrl, identity, dataDir, listen, bootstrap, devnet, log })
   try {
-    const cid = await client.content.add(sealed, { keep: true })
     await client.network.waitForPeers(1, 20_000)
+    const cid =
+      provider === undefined
+        ? await client.content.add(sealDataset(files, { ...owner, reader, random }), { keep: true })
+        : await sealForProvider(files, client, owner, options)
     await client.content.provide(cid)
-    const facts = { cid, files: names.length, bytes: sealed.length, sender: client.network.peerId }
+    const facts = { cid, files: names.length, sender: client.network.peerId }
     if (options.json) console.log(JSON.stringify({ event: 'dataset', ...facts }))
     else {
       console.log(`${names.length} files sealed by ${facts.sender}\n${cid}`)
       if (!options.once) console.log('serving it until you stop this command')
     }
     if (!options.once) await untilAsked()
+  } finally {
+    await client.stop()
+  }
+}
+
+/** Keeps a set of sealed files of somebody, and serves it until asked to stop: its owner may go. Nothing of it can be read here. */
+export async function hold(
+  cid: string,
+  options: JoinOptions & { from?: string; json: boolean; logLevel: string },
+): Promise<void> {
+  const network = readNetworkFile(options.network)
+  const identity = await openIdentity(options)
+  const { data: dataDir, listen, bootstrap, devnet } = options
+  const log = createLog(options.logLevel, 'stderr')
+  const rpcUrl = parseRpc(options.rpc)
+  const client = await startClient({ network, rpcUrl, identity, dataDir, listen, bootstrap, devnet, log })
+  try {
+    await client.network.waitForPeers(1, 20_000)
+    const from = options.from === undefined ? [] : [options.from]
+    const facts = await keepSet(cid, client.content, from)
+    if (options.json) console.log(JSON.stringify({ event: 'hold', cid, ...facts }))
+    else
+      console.log(
+        `${facts.files} sealed files, ${facts.bytes} bytes, are kept\nserving them until you stop this command`,
+      )
+    await untilAsked()
   } finally {
     await client.stop()
   }

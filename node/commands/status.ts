@@ -1,8 +1,10 @@
 import { join } from 'node:path'
 import { toHex } from '../../protocol/bytes.ts'
+import type { Address } from '../../protocol/signature.ts'
 import { openChain } from '../chain/chain.ts'
 import type { StrikeRecord } from '../chain/views.ts'
 import { storedUsage } from '../net/shelf.ts'
+import { describeBatch, describeSeats, openBatches } from './batch-status.ts'
 import { formatAmount, type JoinOptions } from './joined.ts'
 import { openIdentity, parseRpc, readNetworkFile } from './options.ts'
 
@@ -21,7 +23,14 @@ export function describeStrikes(record: StrikeRecord, threshold: number, now: bi
   return `${strikes} receipts off tolerance so far, ${share}% of the way to an exclusion`
 }
 
-/** What the chain says of this account: tokens, escrow and sessions; and what its files take on disk. Joins no network. */
+/** What is minted for a node's work and capacity, in words. Amounts in base units; `minted` null where nobody knows. */
+export function describeMint(payout: Address, waiting: bigint, minted: bigint | null): string {
+  const waits = waiting === 0n ? 'nothing waits' : `${formatAmount(waiting)} SNTR wait`
+  const so = minted === null ? '' : `, ${formatAmount(minted)} SNTR were minted to ${payout} so far`
+  return `mint: ${waits} to be claimed${so}`
+}
+
+/** What the chain says of this account: tokens, escrow and sessions, a node's mint, seats and batches with what is pending against them; and what its files take on disk. Joins no network. */
 export async function status(options: StatusOptions): Promise<void> {
   const { address, privateKey } = await openIdentity(options)
   const chain = await openChain({
@@ -63,13 +72,24 @@ export async function status(options: StatusOptions): Promise<void> {
           standing,
         }),
   }
+  const batches = node === null ? [] : (await openBatches(chain, address)).map(describeBatch)
+  const [seats, waiting, minted] =
+    node === null
+      ? [null, null, null]
+      : await Promise.all([describeSeats(chain, address), chain.claimable(address), chain.minted(address)])
+  const mint = node === null ? null : describeMint(node.payout, waiting?.amount ?? 0n, minted)
   const disk = await storedUsage(join(options.data, 'blocks'))
   if (options.json) {
-    console.log(JSON.stringify({ event: 'status', ...facts, sessions: listed, disk }))
+    console.log(JSON.stringify({ event: 'status', ...facts, mint, seats, batches, sessions: listed, disk }))
     return
   }
   console.log(`${address}: ${facts.tokens} SNTR, ${facts.escrow} in the escrow, ${facts.reserved} reserved by sessions`)
   if (node !== null) console.log(`node: ${facts.stake} SNTR at stake, ${facts.locked} of it locked; ${standing}`)
+  for (const line of [mint, seats]) if (line !== null) console.log(`  ${line}`)
+  for (const [first, ...more] of batches) {
+    console.log(`  batch ${first}`)
+    for (const line of more) console.log(`    ${line}`)
+  }
   for (const { session, provider, ceiling, anchored, state } of listed)
     console.log(`  ${session} with ${provider}: ${state}, ${anchored} of ${ceiling} SNTR anchored`)
   if (disk !== null) {

@@ -58,10 +58,15 @@ export function addressOfPeer(peer: PeerId | string): Address {
 
 /** Peer id of a public key as the chain's registry keeps it: X ‖ Y, 64 bytes. Throws `PEER_KEY`. */
 export function peerIdOfKey(coordinates: Uint8Array): PeerId {
+  const compressed = new Uint8Array(33)
+  compressed[0] = (coordinates[63] ?? 0) % 2 === 0 ? 2 : 3
+  compressed.set(coordinates.subarray(0, 32), 1)
+  return peerOfKey(compressed)
+}
+
+/** Peer id of a compressed public key, 33 bytes. Throws `PEER_KEY`. */
+export function peerOfKey(compressed: Uint8Array): PeerId {
   try {
-    const compressed = new Uint8Array(33)
-    compressed[0] = coordinates[63]! % 2 === 0 ? 2 : 3
-    compressed.set(coordinates.subarray(0, 32), 1)
     return peerIdFromPublicKey(publicKeyFromRaw(compressed))
   } catch (cause) {
     throw new SinterError('PEER_KEY', 'not a secp256k1 public key', { cause })

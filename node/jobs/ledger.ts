@@ -6,7 +6,8 @@ import { jsonCodec, type Store, storeKey, type Table } from '../store/store.ts'
 /** A session at its provider. `acknowledged` is the last receipt the consumer has signed a voucher for. */
 export type SessionRecord = {
   session: Uint8Array
-  consumer: Address
+  /** The session’s voucher key. */
+  signer: Address
   bid: Uint8Array
   manifest: string
   price: bigint

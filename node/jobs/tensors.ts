@@ -27,7 +27,7 @@ function fromWire(tensor: WireTensor): Float32Array {
  * Values of the tensors of one side of a job, in the manifest's order. Throws `TENSOR_SET`, `TENSOR_TYPE`, `TENSOR_SHAPE` for
  * anything that is not exactly what the manifest says, whoever sent it.
  */
-function readSide(ends: End[], tensors: WireTensor[]): Float32Array[] {
+export function readSide(ends: End[], tensors: WireTensor[]): Float32Array[] {
   if (tensors.length !== ends.length)
     throw new SinterError('TENSOR_SET', `${ends.length} tensors expected, ${tensors.length} given`)
   return ends.map(({ name, shape }) => {
@@ -43,6 +43,15 @@ function readSide(ends: End[], tensors: WireTensor[]): Float32Array[] {
       )
     return fromWire(tensor)
   })
+}
+
+/** Tensors as they travel, by name. Throws `TENSOR_TYPE`, `TENSOR_SHAPE` for those that are not what they say. */
+export function namedValues(tensors: readonly WireTensor[]): Record<string, { shape: number[]; data: Float32Array }> {
+  const values = readSide(
+    tensors.map(({ name, shape }) => ({ name, shape, tensor: 0 })),
+    [...tensors],
+  )
+  return Object.fromEntries(tensors.map(({ name, shape }, i) => [name, { shape, data: values[i]! }]))
 }
 
 /** Inputs at the manifest's exponents: what both the served and the canonical execution start from. Throws `INPUT_NAN` besides. */

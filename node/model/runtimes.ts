@@ -30,6 +30,8 @@ export type RuntimesComponents = {
   /** Milliseconds one job may take. @default 30_000 */
   timeoutMs?: number
   adapt(real: Runtime): Runtime
+  /** What a model is worth keeping: of those that nobody uses the least goes first, and of equals the one unused longest. @default 0 */
+  worth?(manifest: string): number
   now(): number
   log: Log
 }
@@ -39,7 +41,7 @@ export type RuntimesInit = {
   maxModels?: number
   /** Models being fetched and loaded at once. @default 2 */
   maxLoading?: number
-  /** A loaded model gives way to another when no job came for this long (ms). @default 60_000 */
+  /** A loaded model gives way to another when no job came for this long (ms), a twelfth for one that is worth more. @default 60_000 */
   keepMs?: number
   /** Memory that all loaded models may take together, by their estimates (MiB). @default no limit but `maxModels` */
   totalMib?: number
@@ -57,6 +59,10 @@ export type Runtimes = {
    */
   get(manifest: string, policy?: Policy): Promise<Runtime>
   isWarm(manifest: string): boolean
+  /** Manifests of the models that are loaded or being loaded. */
+  loaded(): string[]
+  /** Whether one more may be loaded without another going, as far as their number says. */
+  hasRoom(): boolean
   /** Takes no more jobs, lets those that run end, and ends the processes. */
   close(): Promise<void>
 }
@@ -66,6 +72,9 @@ export type Runtimes = {
  * bid for. Whether drawn jobs can be committed in time is asked besides (cost.ts).
  */
 export const MAX_SERVED_UNITS = 2 ** 33
+
+/** Models loaded at once unless told otherwise. */
+export const MAX_MODELS = 4
 
 type Entry = {
   loading: Promise<Runtime>
@@ -87,8 +96,8 @@ const canonicalOnly = (real: Runtime, why: unknown): Runtime => ({
 
 export function createRuntimes(components: RuntimesComponents, init: RuntimesInit = {}): Runtimes {
   const { library, content, executionProvider, memoryMib, proving, timeoutMs = 30_000, adapt, now, log } = components
-  const { evaluate = evaluateHere } = components
-  const { maxModels = 4, maxLoading = 2, keepMs = 60_000, drainMs = 10_000 } = init
+  const { evaluate = evaluateHere, worth = () => 0 } = components
+  const { maxModels = MAX_MODELS, maxLoading = 2, keepMs = 60_000, drainMs = 10_000 } = init
   const { totalMib = Number.POSITIVE_INFINITY, deviceMib = Number.POSITIVE_INFINITY } = init
   const places = components.placements ?? placementsOf({ executionProvider })
   const devices = new Set(places.map(({ device }) => device)).size
@@ -140,7 +149,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     // Parsed before it is loaded: what the allow-list does not have never reaches the runtime.
     const { graph, shapes } = admitModel(onnx, manifest)
     checkModel(manifest, onnx)
-    await reserve(entry, resources)
+    await reserve(cid, entry, resources)
     const group = await createGroup({
       ...{ model: onnx, executionProvider, timeoutMs, memoryMb: memoryMib, placements: places, log },
     })
@@ -176,13 +185,16 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
       )
   }
 
-  /** Unloads the model that was used longest ago among those that nobody uses; false when there is none. */
-  async function unloadOldest(): Promise<boolean> {
-    const [oldest] = [...entries.entries()]
-      .filter(([, each]) => each.ready !== null && each.running === 0 && now() - each.usedAt >= keepMs)
-      .sort(([, a], [, b]) => a.usedAt - b.usedAt)
-    if (oldest === undefined) return false
-    const [cid, entry] = oldest
+  /** Unloads the model that is worth least among those that may give way to another; false when there is none. */
+  async function unloadLeast(other: string): Promise<boolean> {
+    const wanted = worth(other)
+    const [least] = [...entries.entries()]
+      .filter(([, { ready, running }]) => ready !== null && running === 0)
+      .map(([cid, entry]) => [cid, entry, worth(cid)] as const)
+      .filter(([, { usedAt }, value]) => now() - usedAt >= (wanted > value ? keepMs / 12 : keepMs))
+      .sort(([, a, x], [, b, y]) => x - y || a.usedAt - b.usedAt)
+    if (least === undefined) return false
+    const [cid, entry] = least
     entries.delete(cid)
     log.info({ event: 'model.unloaded', manifest: cid }, 'model unloaded: another takes its place')
     await entry.ready!.close()
@@ -190,15 +202,15 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
   }
 
   /** Makes room for one more, or says that there is none. */
-  async function makeRoom(): Promise<void> {
+  async function makeRoom(cid: string): Promise<void> {
     if ([...entries.values()].filter(({ ready }) => ready === null).length >= maxLoading)
       throw new SinterError('MODELS_BUSY', `${maxLoading} models are already loading`)
-    if (entries.size >= maxModels && !(await unloadOldest()))
+    if (entries.size >= maxModels && !(await unloadLeast(cid)))
       throw new SinterError('MODELS_BUSY', `${maxModels} models are loaded and in use`)
   }
 
   /** Memory for the model, taken from those that nobody uses. Throws `MODEL_TOO_LARGE` or `MODELS_BUSY`. */
-  async function reserve(entry: Entry, { bytes, deviceBytes }: Resources): Promise<void> {
+  async function reserve(cid: string, entry: Entry, { bytes, deviceBytes }: Resources): Promise<void> {
     const needs = { memory: bytes * places.length, device: (deviceBytes * places.length) / devices }
     const limits = { memory: totalMib * MIB, device: deviceMib * MIB }
     for (const kind of ['memory', 'device'] as const) {
@@ -207,7 +219,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
         throw new SinterError('MODEL_TOO_LARGE', `the model needs more ${what} than all models may take`)
       const held = (): number => [...entries.values()].reduce((sum, each) => sum + each.held[kind], 0)
       while (held() + needs[kind] > limits[kind])
-        if (!(await unloadOldest()))
+        if (!(await unloadLeast(cid)))
           throw new SinterError('MODELS_BUSY', `the ${what} for models is taken by others that are in use`)
       entry.held[kind] = needs[kind]
     }
@@ -232,7 +244,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
   })
 
   function start(cid: string, policy: Policy): Promise<Runtime> {
-    const room = makeRoom()
+    const room = makeRoom(cid)
     const entry: Entry = {
       ...{ loading: Promise.resolve(null as never), ready: null, running: 0, usedAt: now() },
       held: { memory: 0, device: 0 },
@@ -257,6 +269,8 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
 
   return {
     isWarm: (cid) => (entries.get(cid)?.ready ?? null) !== null,
+    loaded: () => [...entries.keys()],
+    hasRoom: () => entries.size < maxModels,
     async get(cid, policy = 'zk') {
       if (closed) throw new SinterError('EXEC_CLOSED', 'the node is stopping')
       const known = entries.get(cid)

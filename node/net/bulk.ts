@@ -15,15 +15,23 @@ import type { StreamHandler, Streams } from './streams.ts'
 /** Bytes of blocks read for peers and not sent yet, all streams together. */
 const SEND_BUDGET_BYTES = 64 * 2 ** 20
 /** Blocks of one query. */
-const BATCH = 8
-/** Blocks asked of one source and not here yet: enough to keep the line busy while answers are checked and written. */
-const WINDOW = 3 * BATCH
+const BATCH = 4
+/** Blocks asked on one stream and not here yet: enough to keep the line busy while answers are checked and written. */
+const WINDOW = 4 * BATCH
+/**
+ * Streams to one source. A stream begins with a window of 256 KiB, twice as much after each round trip until it has 4 MiB, so on a long line
+ * several together carry more, and sooner.
+ */
+const STREAMS = 3
+/** What a source must deliver in the time it has for one block to get a further stream: each of several takes longer over a block. */
+const WIDE_BYTES = 10 * 2 ** 20
 /** Blocks that arrived and are being written. */
 const WRITES = 16
 /** A block that one source has had for this long is asked of an idle one as well. */
 const STEAL_MS = 1_000
-/** Sources at work on one file at once. */
+/** Sources at work on one file at once, and streams to all of them. */
 const MAX_SOURCES = 6
+const MAX_STREAMS = 8
 
 /** Answers queries in order: a frame with the block for each hash, or an empty frame for one that is not here. */
 export function blocksHandler(shelf: Pick<Shelf, 'disk' | 'touchBlock'>): StreamHandler {
@@ -122,9 +130,12 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
   /** Nodes before leaves, since they say what else there is. */
   const pending: Want[] = []
   const asked = new Set<Want>()
-  const open = new Set<FrameStream>()
+  const open = new Map<FrameStream, string>()
   const writes = new Set<Promise<void>>()
-  const active = new Set<string>()
+  /** Streams to each source, those that are being opened included. */
+  const active = new Map<string, number>()
+  /** When each source was first asked for a block, and what it has given since. */
+  const met = new Map<string, { since: number; bytes: number }>()
   let listing = 0
   let bytes = 0
   let failure: SinterError | null = null
@@ -145,7 +156,7 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
   const fail = (error: unknown): void => {
     failure ??=
       error instanceof SinterError ? error : new SinterError('CONTENT_DISK', 'a fetch failed', { cause: error })
-    for (const stream of open) stream.abort(failure)
+    for (const stream of open.keys()) stream.abort(failure)
     changed()
   }
   const complete = (): boolean => pending.length === 0 && asked.size === 0 && listing === 0 && writes.size === 0
@@ -194,6 +205,7 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
         if (taken.length < BATCH && each.takers.size === 1 && each.since < before)
           if (!each.takers.has(peer) && !each.lacking.has(peer)) taken.push(each)
     }
+    if (taken.length > 0 && !met.has(peer)) met.set(peer, { since: performance.now(), bytes: 0 })
     for (const each of taken) {
       asked.add(each)
       each.takers.add(peer)
@@ -262,11 +274,15 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
           continue
         }
         scores.delivered(peer, block.length)
+        const source = met.get(peer)!
+        source.bytes += block.length
+        const quick = source.bytes / (performance.now() - source.since) > WIDE_BYTES / stallMs
         try {
           keep(each, block)
         } catch (error) {
           fail(error)
         }
+        if (quick && pending.length > 0) widen(peer)
         while (writes.size >= WRITES && failure === null) await Promise.race(writes)
       }
     } finally {
@@ -274,23 +290,44 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
     }
   }
 
+  const streamsOpen = (): number => [...active.values()].reduce((sum, count) => sum + count, 0)
+
+  function begin(peer: string): void {
+    active.set(peer, (active.get(peer) ?? 0) + 1)
+    void work(peer).finally(() => {
+      const left = active.get(peer)! - 1
+      if (left === 0) active.delete(peer)
+      else active.set(peer, left)
+      changed()
+    })
+  }
+  /** One more stream to a source that delivers. */
+  function widen(peer: string): void {
+    if (!over() && active.get(peer)! < STREAMS && streamsOpen() < MAX_STREAMS) begin(peer)
+  }
+
   async function work(peer: string): Promise<void> {
     let stream: FrameStream | null = null
     try {
       stream = await streams.open(peer, 'blocks', { timeoutMs: Math.min(10_000, 2 * stallMs) })
-      open.add(stream)
+      open.set(stream, peer)
       if (!over()) await drain(peer, stream)
       await stream.close()
     } catch (error) {
-      if (failure === null && !ending && !signal.aborted) scores.failed(peer, errorCode(error))
+      const given = failure !== null || ending || signal.aborted || !scores.usable(peer)
+      if (!given) scores.failed(peer, errorCode(error))
       stream?.abort(error instanceof SinterError ? error : new SinterError('STREAM_CLOSED', 'the fetch ended'))
+      // It lies or hangs: what it was asked on other streams goes to others too.
+      if (!scores.usable(peer))
+        for (const [other, of] of open)
+          if (of === peer) other.abort(new SinterError('STREAM_CLOSED', 'the source is dropped'))
     } finally {
       if (stream !== null) open.delete(stream)
     }
   }
 
   const onAbort = (): void => {
-    for (const stream of open) stream.abort(new SinterError('STREAM_CLOSED', 'the fetch was given up'))
+    for (const stream of open.keys()) stream.abort(new SinterError('STREAM_CLOSED', 'the fetch was given up'))
     changed()
   }
   signal.addEventListener('abort', onAbort)
@@ -305,11 +342,7 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
         if (tried.has(peer) || !scores.usable(peer)) continue
         tried.add(peer)
         while (active.size >= MAX_SOURCES && !over()) await change(100)
-        active.add(peer)
-        void work(peer).finally(() => {
-          active.delete(peer)
-          changed()
-        })
+        begin(peer)
       }
     })()
       .catch(() => {})
@@ -320,8 +353,13 @@ export async function fetchBlocks(init: BulkInit): Promise<boolean> {
     while (!over() && !(known && active.size === 0)) await change(250)
     const whole = complete()
     ending = true
+    // One that gave nothing for so long, where another gave all, would keep the next fetch waiting as well.
+    for (const peer of new Set(open.values())) {
+      const { since, bytes: given } = met.get(peer) ?? { since: Number.POSITIVE_INFINITY, bytes: 0 }
+      if (whole && given === 0 && performance.now() - since > STEAL_MS) scores.failed(peer, 'STREAM_TIMEOUT')
+    }
     // A source that is slow with what another delivered is not waited for.
-    for (const stream of open) stream.abort(new SinterError('STREAM_CLOSED', 'the fetch ended'))
+    for (const stream of open.keys()) stream.abort(new SinterError('STREAM_CLOSED', 'the fetch ended'))
     changed()
     await Promise.all(writes)
     if (failure !== null) throw failure

@@ -49,7 +49,10 @@ export type GetOptions = {
   /** @default 60000 */
   timeoutMs?: number
   signal?: AbortSignal
+  /** Peers to ask before any others. */
   from?: string[]
+  /** CID of what this file belongs to: those who announced that are asked for it. */
+  within?: string
 }
 
 /** Peers asked for the same block at once: more would be faster only on bad links, and each sends the whole block. */
@@ -110,7 +113,7 @@ function fault(error: unknown): SinterError | null {
 }
 
 export type ContentInit = {
-  network: Pick<Network, 'libp2p' | 'provide'>
+  network: Pick<Network, 'libp2p' | 'provide' | 'findProviders'>
   /** Serves and asks for blocks over plain streams; without them there is bitswap only. */
   streams?: Pick<Streams, 'open' | 'handle'>
   folder: string
@@ -128,6 +131,9 @@ type Fresh = Map<string, Uint8Array>
 
 /** An announcement under way when the content stops gets this long (ms). */
 const STOP_GRACE_MS = 1_000
+/** For so long the holders of a set are taken to be the same (ms), and for so many sets. */
+const HOLDERS_MS = 30_000
+const MAX_SETS = 256
 const QUOTA_BYTES = 20 * 2 ** 30
 
 /** Opens the block store in `folder` and begins to serve its blocks. Stop it before the network. */
@@ -175,9 +181,26 @@ export async function createContent(init: ContentInit): Promise<Content> {
     }
   }
 
-  /** Peers to ask, first those that we were told of, then those that announced the file. */
+  const holders = new Map<string, { at: number; peers: Promise<string[]> }>()
+  /** Who announced a set of files: asked once for many of them. */
+  function holdersOf(set: string): Promise<string[]> {
+    const known = holders.get(set)
+    if (known !== undefined && performance.now() - known.at < HOLDERS_MS) return known.peers
+    holders.delete(set)
+    const peers = network.findProviders(fileCid(set).toString(), { timeoutMs: 3_000, limit: 8 })
+    holders.set(set, { at: performance.now(), peers })
+    peers.then(
+      (found) => found.length === 0 && holders.delete(set),
+      () => holders.delete(set),
+    )
+    if (holders.size > MAX_SETS) holders.delete(holders.keys().next().value!)
+    return peers
+  }
+
+  /** Peers to ask: those that we were told of, those that announced what the file is part of, then those that announced it. */
   async function* sources(cid: CID, options: GetOptions, signal: AbortSignal): AsyncGenerator<string> {
     yield* options.from ?? []
+    if (options.within !== undefined) yield* await holdersOf(options.within)
     for await (const { id } of libp2p.contentRouting.findProviders(cid, { signal }))
       if (!id.equals(libp2p.peerId)) yield id.toString()
   }

@@ -22,6 +22,14 @@ const PART = '.part'
 export async function openFiles(folder: string): Promise<Files> {
   await mkdir(folder, { recursive: true })
   const pathOf = (name: string): string => join(folder, name)
+  const made = new Set<string>()
+  async function store(path: string, bytes: Uint8Array): Promise<void> {
+    const parent = dirname(path)
+    if (!made.has(parent)) await mkdir(parent, { recursive: true })
+    made.add(parent)
+    await writeFile(`${path}${PART}`, bytes)
+    await rename(`${path}${PART}`, path)
+  }
   return {
     async list() {
       const found: { name: string; bytes: number; usedAt: number }[] = []
@@ -42,9 +50,11 @@ export async function openFiles(folder: string): Promise<Files> {
     async write(name, bytes) {
       const path = pathOf(name)
       try {
-        await mkdir(dirname(path), { recursive: true })
-        await writeFile(`${path}${PART}`, bytes)
-        await rename(`${path}${PART}`, path)
+        await store(path, bytes).catch((error: NodeJS.ErrnoException) => {
+          // Somebody removed a folder that was here.
+          if (error.code !== 'ENOENT' || !made.delete(dirname(path))) throw error
+          return store(path, bytes)
+        })
       } catch (cause) {
         await rm(`${path}${PART}`, { force: true }).catch(() => {})
         if (FULL.has((cause as NodeJS.ErrnoException).code ?? ''))

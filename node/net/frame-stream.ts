@@ -100,7 +100,10 @@ export function frameStream(init: {
     lastActivity = now()
     if (failure !== null) return
     try {
-      const frames = decoder.push(event.data.subarray())
+      const frames: Uint8Array[] = []
+      // Piece by piece: a list of buffers as a whole would be a copy of all of them.
+      for (const piece of event.data instanceof Uint8Array ? [event.data] : event.data)
+        frames.push(...decoder.push(piece))
       if (frames.length > 0) frameSince = 0
       if (decoder.held() > 0 && frameSince === 0) frameSince = lastActivity
       tokens =

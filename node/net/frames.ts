@@ -6,6 +6,8 @@ import { SinterError } from '../../protocol/errors.ts'
  */
 
 const MAX_PREFIX_BYTES = 5
+/** Transports hand in pieces of 64 KiB at most; a part that is no smaller than this is not copied before its frame is whole. */
+const VIEW_BYTES = 32 * 1024
 
 export function encodePrefix(length: number): Uint8Array {
   const out: number[] = []
@@ -20,7 +22,8 @@ export function encodePrefix(length: number): Uint8Array {
 
 export type FrameDecoder = {
   /**
-   * Takes the next bytes of the stream and returns the frames they complete. Keeps a copy of what is left over.
+   * Takes the next bytes of the stream and returns the frames they complete. Of what is left over it keeps small pieces as copies and
+   * large ones as they are: whoever hands them in must not write to them again.
    * Throws `STREAM_FRAME_TOO_LARGE` as soon as a prefix announces more than the limit, before anything is kept for it,
    * and `STREAM_FRAME_MALFORMED` for a prefix that is too long or not in its shortest form.
    */
@@ -79,8 +82,10 @@ export function frameDecoder(maxFrameBytes: number): FrameDecoder {
           if (missing === 0) frames.push(finish())
           continue
         }
-        const taken = bytes.slice(at, at + missing)
-        parts.push(taken)
+        const end = Math.min(bytes.length, at + missing)
+        const taken = bytes.subarray(at, end)
+        // A view keeps all that it is part of in memory: one of a few bytes would be held for less than it is.
+        parts.push(taken.length < VIEW_BYTES ? taken.slice() : taken)
         size += taken.length
         missing -= taken.length
         at += taken.length

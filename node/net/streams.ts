@@ -54,8 +54,8 @@ export const QUOTAS: Record<Method, Quota> = {
   blocks: {
     protocol: '/sinter/blocks/1',
     maxFrameBytes: BLOCK_LIMITS.bytes,
-    maxStreamsPerPeer: 4,
-    maxStreams: 64,
+    maxStreamsPerPeer: 12,
+    maxStreams: 128,
     idleTimeoutMs: 60_000,
     frameTimeoutMs: 30_000,
     framesPerSecond: 4_000,

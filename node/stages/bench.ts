@@ -8,7 +8,7 @@ import { jsonCodec, type Store } from '../store/store.ts'
 
 export type BenchComponents = {
   address: Address
-  chain: Pick<Chain, 'bench' | 'head' | 'releaseSeats'>
+  chain: Pick<Chain, 'bench' | 'benchesIn' | 'head' | 'releaseSeats'>
   store: Store
   log: Log
 }
@@ -40,8 +40,9 @@ export function createBenches({ address, chain, store, log }: BenchComponents): 
   return {
     async apply(event) {
       if (event.name !== 'BatchSettled') return
-      const voters = [...event.args.voters]
-      if (voters.includes(address)) await benches.put(event.args.batchId, voters)
+      if (!event.args.voters.includes(address)) return
+      // The first verdict's bench has the batch's id; one on appeal has another, and holds other seats.
+      for (const { id, voters } of await chain.benchesIn(event.tx)) await benches.put(id, voters)
     },
     async tick() {
       const all: [Hex, Address[]][] = []

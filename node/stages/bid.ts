@@ -21,6 +21,8 @@ export type BidComponents = {
   /** Loads a manifest's model, or gives the loaded one, if its jobs can be attested under the policy. */
   runtime(manifest: string, policy: Policy): Promise<Runtime>
   isWarm(manifest: string): boolean
+  /** Told of each offer that can be paid; whether to load the model for it if it is not loaded. @default always */
+  wanted?(manifest: string, consumer: Address): boolean
   /** Tokens that an account could pay with, in its wallet and in the escrow, base units. */
   fundsOf(account: Address): Promise<bigint>
   now(): number
@@ -73,6 +75,8 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
     if ((await components.fundsOf(offer.consumer)) < init.price)
       throw new SinterError('CONSUMER_FUNDS', 'the consumer has no tokens to pay a job with')
     const manifest = offer.manifest.toString()
+    if (components.wanted?.(manifest, offer.consumer) === false)
+      return log.info({ event: 'offer.passed', reason: 'ELSEWHERE' }, 'no bid on this offer')
     const warm = components.isWarm(manifest)
     // The model is fetched, checked and tried before any promise is made about it.
     const runtime = await components.runtime(manifest, offer.policy)

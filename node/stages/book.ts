@@ -42,10 +42,10 @@ export function createBatchBook(): BatchBook {
     apply(event) {
       if ('batchId' in event.args && closed.has(event.args.batchId)) return
       if (event.name === 'RangeAnchored') {
-        const { batchId, index, session, consumer, fromSeq, toSeq, cumulative, fee } = event.args
+        const { batchId, index, session, signer, fromSeq, toSeq, cumulative, fee } = event.args
         rangesOf(batchId)[Number(index)] = {
           session: fromHex(session),
-          consumer,
+          signer,
           fromSeq,
           toSeq,
           start: cumulative - fee,

@@ -1,3 +1,4 @@
+import { errorCode } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Log } from '../net/log.ts'
@@ -30,6 +31,34 @@ export type ClaimComponents = {
 export type ClaimInit = { keep: bigint; least?: bigint }
 
 const WITHDRAW_GAS = 60_000n
+
+export type MintComponents = Omit<ClaimComponents, 'chain'> & { chain: Pick<Chain, 'claimable' | 'claimMint'> }
+
+/**
+ * Has what the network mints for this node's work and capacity minted, to its payout address, whoever that is. Credits do not expire, and one
+ * that somebody else was faster to claim has arrived too: nothing is remembered here, so a restart changes nothing.
+ * @param least smallest amount that is claimed, base units
+ */
+export function createMintClaimer(components: MintComponents, least: bigint) {
+  const { address, chain, gasCost, log } = components
+  return {
+    /** Base units that arrived. */
+    async tick(): Promise<bigint> {
+      const found = await chain.claimable(address)
+      if (found === null) return 0n
+      const amount = claimable({ balance: found.amount, keep: 0n, least, gasCost: await gasCost(found.gas) })
+      if (amount === 0n) return 0n
+      try {
+        const { tx } = await chain.claimMint(address)
+        log.info({ event: 'mint.claimed', amount: amount.toString(), tx }, 'what was minted for this node has arrived')
+        return amount
+      } catch (error) {
+        if (errorCode(error) !== 'CHAIN_NothingToClaim') throw error
+        return 0n
+      }
+    },
+  }
+}
 
 /** Takes pay out of the escrow. Pay of a node with another payout address waits there for that address, which alone can take it. */
 export function createClaimer(components: ClaimComponents, { keep, least = 10n ** 19n }: ClaimInit) {

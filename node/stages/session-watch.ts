@@ -1,6 +1,19 @@
+import { toHex } from '../../protocol/bytes.ts'
 import { describeError } from '../../protocol/errors.ts'
 import type { AssignmentContext, ChainSession } from '../../protocol/rules/assignment.ts'
+import type { Chain } from '../chain/chain.ts'
 import type { Log } from '../net/log.ts'
+
+/** Looks a session up on the chain; null for one that it does not have. */
+export const sessionOnChain =
+  (chain: Pick<Chain, 'session'>) =>
+  async (session: Uint8Array): Promise<ChainSession | null> => {
+    const { consumer, signer, provider, ceiling, anchored, expiry, closed, closesAt } = await chain.session(
+      toHex(session),
+    )
+    if (/^0x0+$/.test(consumer)) return null
+    return { signer, provider, ceiling, spent: anchored, expiry: Number(expiry), closing: closed || closesAt !== 0n }
+  }
 
 /**
  * A session as the chain has it, from time to time: looked up beside the jobs, never in their way. `closing` says that a job

@@ -25,6 +25,7 @@ import type { Runtime, Served } from '../model/runtime.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
 import type { Log } from '../net/log.ts'
 import type { StreamHandler } from '../net/streams.ts'
+import type { SealedJobs } from './sealed-jobs.ts'
 import { watchSession } from './session-watch.ts'
 
 export type SessionComponents = {
@@ -38,6 +39,8 @@ export type SessionComponents = {
   roots?: Roots
   /** The loaded model of a manifest CID, whose jobs can be attested under the policy. */
   runtime(manifest: string, policy: Policy): Promise<Runtime>
+  /** Inputs and outputs by content. @default a request that names one is refused */
+  sealed?: SealedJobs
   bid: AssignmentContext['bid']
   chainSession: AssignmentContext['session']
   now(): number
@@ -81,6 +84,17 @@ function createSession(
   /** Outputs of the last result on this stream, which the next request may take as inputs without sending them back. */
   let last: WireTensor[] | null = null
 
+  /** What the consumer is to its files: whom it sealed them for, and who opens what we seal. */
+  const reader = { peer: stream.remotePeer.toString(), publicKey: publicKeyOfPeer(stream.remotePeer) }
+
+  /** The input as its digest has it: what was sent, then what is carried; or all of it by content. */
+  async function received({ inputs, carry, sealed }: Request): Promise<WireTensor[]> {
+    if (sealed === undefined) return [...inputs, ...carriedTensors(manifest, last, carry)]
+    if (components.sealed === undefined || inputs.length + carry.length > 0)
+      throw new SinterError('INPUT_SEALED', 'an input goes by content as a whole, with a provider that takes it so')
+    return components.sealed.input(sealed, reader, manifest)
+  }
+
   async function onRequest(request: Request): Promise<void> {
     const { seq } = request
     if (seq !== served + 1n) throw new SinterError('REQUEST_SEQUENCE', `job ${served + 1n} expected, not ${seq}`)
@@ -92,14 +106,17 @@ function createSession(
     if (issued.cumulative + BigInt(awaiting.size + 1) * record.price > ceiling)
       return writeFailure(stream, seq, 'SESSION_CEILING', 'the session cannot pay for another job')
     try {
-      const tensors = [...request.inputs, ...carriedTensors(manifest, last, request.carry)]
+      const tensors = await received(request)
       const inputs = quantisedInputs(manifest, tensors)
       const runtime = await components.runtime(record.manifest, record.policy)
       const result = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
       // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
       if (!record.canonical && !runtime.accepts(inputs, result.quantised))
         throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
-      const frame = { seq, outputs: result.outputs, executionUs: result.executionUs }
+      const place = { session: record.session, seq }
+      const sealed = request.sealed && (await components.sealed!.output(place, reader.publicKey, result.outputs))
+      const answer = sealed === undefined ? { outputs: result.outputs } : { sealed }
+      const frame = { seq, ...answer, executionUs: result.executionUs }
       const inputDigest = tensorsDigest(tensors)
       last = result.outputs
       // Before the answer leaves: what the consumer says to it may be here before the transport takes more.
@@ -131,7 +148,7 @@ function createSession(
     ])
     const judged = judgeInput(envelope, {
       networkId,
-      consumer: record.consumer,
+      signer: record.signer,
       session: record.session,
       seq,
       received: { inputDigest, jobKeyDigest: jobKeyDigest(jobKey), inputRoot },
@@ -177,7 +194,7 @@ function createSession(
     const job: JobRecord | null = await ledger.job(record.session, acknowledged.seq + 1n)
     if (job === null) throw new SinterError('VOUCHER_UNEXPECTED', 'no receipt awaits a voucher')
     const receipt = { session: job.session, seq: job.seq, cumulative: job.cumulative, hash: job.receiptHash }
-    const judged = judgeVoucher(voucher, { domain: vouchers, consumer: record.consumer, receipt })
+    const judged = judgeVoucher(voucher, { domain: vouchers, signer: record.signer, receipt })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the voucher does not acknowledge the receipt')
     acknowledged = await ledger.acknowledge(job, judged.value.signature)
     log.debug(
@@ -283,7 +300,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
   }
 
   /** Only with the session marked as active: what another stream of it was writing is then on disk. */
-  async function open({ session, bid, consumer, ceiling, onChain }: Assignment & { onChain: ChainSession }) {
+  async function open({ session, bid, signer, ceiling, onChain }: Assignment & { onChain: ChainSession }) {
     const record = await ledger.session(session)
     if (record !== null) {
       if (!equalBytes(record.bid, bid.id))
@@ -294,7 +311,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
     // Receipts that we have lost cannot be followed by new ones: the contract would refuse them.
     if (onChain.spent > 0n) throw new SinterError('SESSION_LOST', 'this node has no memory of the session')
     const { id, manifest, price, policy, canonical } = bid
-    return ledger.openSession({ session, consumer, bid: id, manifest, price, ceiling, policy, canonical })
+    return ledger.openSession({ session, signer, bid: id, manifest, price, ceiling, policy, canonical })
   }
 
   async function serve(stream: FrameStream, assignment: Assignment & { onChain: ChainSession }): Promise<void> {
@@ -310,7 +327,7 @@ export function jobHandler(components: SessionComponents, init: SessionInit = {}
       limits.window,
     )
     await writeFrame(stream, { case: 'accepted', value: { seq, cumulative: bigintToBytes(cumulative, 16), head } })
-    log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.consumer }, 'session opened')
+    log.info({ event: 'session.opened', session: toHex(record.session), consumer: record.signer }, 'session opened')
     const lanes = createLanes(onFrame)
     try {
       for (;;) await lanes.push(await lanes.orFailure(readFrame(stream, limits.idleMs)))

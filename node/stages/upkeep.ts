@@ -5,11 +5,11 @@ import { type FuelLevel, fuelLevel, gasOfBatch } from '../chain/fuel.ts'
 import type { Quoter } from '../chain/oracle.ts'
 import { formatUsd } from '../chain/oracle.ts'
 import type { Log } from '../net/log.ts'
-import { createClaimer } from './claims.ts'
+import { createClaimer, createMintClaimer } from './claims.ts'
 
 export type UpkeepComponents = {
   address: Address
-  chain: Pick<Chain, 'balanceOf' | 'etherOf' | 'gasPrice' | 'node' | 'withdraw'>
+  chain: Pick<Chain, 'balanceOf' | 'claimable' | 'claimMint' | 'etherOf' | 'gasPrice' | 'node' | 'withdraw'>
   /** null where nothing has a price: batches and claims then go by time and amount alone. */
   quoter: Quoter | null
   log: Log
@@ -17,7 +17,7 @@ export type UpkeepComponents = {
 
 /**
  * @param keep base units that stay in the escrow for verification floors
- * @param claimFrom smallest amount that is withdrawn, base units; null never withdraws
+ * @param claimFrom smallest amount that is withdrawn, or claimed of what is minted, base units; null never does either
  */
 export type UpkeepInit = { keep: bigint; claimFrom: bigint | null }
 
@@ -33,6 +33,7 @@ export function createUpkeep(components: UpkeepComponents, { keep, claimFrom }: 
   const gasCost = async (gas: bigint): Promise<bigint | null> =>
     quoter === null ? null : quoter.gasInTokens(gas, await chain.gasPrice())
   const claimer = createClaimer({ address, chain, gasCost, log }, { keep, least: claimFrom ?? 0n })
+  const mintClaimer = createMintClaimer({ address, chain, gasCost, log }, claimFrom ?? 0n)
   let said: FuelLevel = 'ok'
 
   async function checkFuel(): Promise<void> {
@@ -57,7 +58,9 @@ export function createUpkeep(components: UpkeepComponents, { keep, claimFrom }: 
     batchCost: (ranges) => gasCost(gasOfBatch(ranges)),
     async tick() {
       await checkFuel()
-      if (claimFrom !== null) await claimer.tick()
+      if (claimFrom === null) return
+      await mintClaimer.tick()
+      await claimer.tick()
     },
   }
 }

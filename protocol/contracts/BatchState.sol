@@ -161,6 +161,6 @@ abstract contract BatchState is BatchParams {
     }
 
     function _eligible(Batch storage b) internal view returns (uint256) {
-        return registry.eligibleCount(b.anchorBlock - 1, b.provider);
+        return registry.drawable(b.anchorBlock - 1, b.provider);
     }
 }

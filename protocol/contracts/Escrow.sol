@@ -4,17 +4,23 @@ pragma solidity ^0.8.28;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {Multicall} from "@openzeppelin/contracts/utils/Multicall.sol";
 import {ConsumerStakes} from "./ConsumerStakes.sol";
 import {IBatches} from "./interfaces/IBatches.sol";
 import {IEscrow} from "./interfaces/IEscrow.sol";
 import {SinterToken} from "./SinterToken.sol";
 
 /// @title Escrow, documented in {IEscrow}
-contract Escrow is IEscrow, ConsumerStakes, EIP712 {
+/// @dev Several calls of one account fit in a transaction: a deposit with its permit, then the stake or the session that it is for.
+contract Escrow is IEscrow, ConsumerStakes, EIP712, Multicall {
     using SafeERC20 for SinterToken;
 
     bytes32 private constant VOUCHER_TYPEHASH =
         keccak256("Voucher(bytes32 session,uint64 seq,uint256 cumulative,bytes32 receiptHash)");
+    bytes32 private constant OPENING_TYPEHASH = keccak256(
+        "OpenSession(address consumer,address provider,uint256 ceiling,uint64 expiry,address signer,uint256 nonce,uint256 deadline)"
+    );
 
     SinterToken public immutable token;
     address public immutable registry;
@@ -58,6 +64,12 @@ contract Escrow is IEscrow, ConsumerStakes, EIP712 {
     }
 
     /// @inheritdoc IEscrow
+    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
+        try token.permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
+        depositFor(msg.sender, amount);
+    }
+
+    /// @inheritdoc IEscrow
     function withdraw(uint256 amount) external {
         if (amount == 0) revert ZeroAmount();
         _debit(msg.sender, amount);
@@ -66,19 +78,19 @@ contract Escrow is IEscrow, ConsumerStakes, EIP712 {
     }
 
     /// @inheritdoc IEscrow
-    function openSession(address provider, uint256 ceiling, uint64 expiry) external returns (bytes32 session) {
-        if (ceiling == 0) revert ZeroAmount();
-        if (provider == address(0)) revert BadProvider(provider);
-        if (expiry <= block.timestamp) revert BadExpiry(expiry);
-        IBatches(batches).strikes().requireServing(provider);
-        _debit(msg.sender, ceiling);
-        session = sessionId(msg.sender, sessionNonce[msg.sender]++);
-        Session storage s = _sessions[session];
-        s.consumer = msg.sender;
-        s.provider = provider;
-        s.ceiling = _u128(ceiling);
-        s.expiry = expiry;
-        emit SessionOpened(session, msg.sender, provider, ceiling, expiry);
+    function openSession(address provider, uint256 ceiling, uint64 expiry, address signer) external returns (bytes32) {
+        return _openSession(msg.sender, provider, ceiling, expiry, signer);
+    }
+
+    /// @inheritdoc IEscrow
+    function openSessionFor(Opening calldata o, bytes calldata signature) external returns (bytes32) {
+        if (block.timestamp > o.deadline) revert OpeningExpired(o.deadline);
+        uint256 next = sessionNonce[o.consumer];
+        if (o.nonce != next) revert BadNonce(o.consumer, o.nonce, next);
+        // The consumer stands in what is signed: two wallets of one owner may take the same signatures.
+        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(OPENING_TYPEHASH, o)));
+        if (!SignatureChecker.isValidSignatureNowCalldata(o.consumer, digest, signature)) revert BadOpening(o.consumer);
+        return _openSession(o.consumer, o.provider, o.ceiling, o.expiry, o.signer);
     }
 
     /// @inheritdoc IEscrow
@@ -94,7 +106,7 @@ contract Escrow is IEscrow, ConsumerStakes, EIP712 {
     /// @inheritdoc IEscrow
     function requestClose(bytes32 session) external {
         Session storage s = _open(session);
-        if (msg.sender != s.consumer) revert NotConsumer(msg.sender);
+        if (msg.sender != s.consumer && msg.sender != s.signer) revert NotConsumer(msg.sender);
         // A second request would move the date, and with it what the provider relies on.
         if (s.closesAt != 0) revert CloseAlreadyRequested(session);
         s.closesAt = uint64(block.timestamp) + closeWindow;
@@ -170,8 +182,27 @@ contract Escrow is IEscrow, ConsumerStakes, EIP712 {
         return keccak256(abi.encode("sinter/session/1", block.chainid, address(this), consumer, nonce));
     }
 
+    function _openSession(address consumer, address provider, uint256 ceiling, uint64 expiry, address signer)
+        private
+        returns (bytes32 session)
+    {
+        if (ceiling == 0) revert ZeroAmount();
+        if (provider == address(0)) revert BadProvider(provider);
+        if (signer == address(0)) revert BadSigner(signer);
+        if (expiry <= block.timestamp) revert BadExpiry(expiry);
+        IBatches(batches).strikes().requireServing(provider);
+        _debit(consumer, ceiling);
+        session = sessionId(consumer, sessionNonce[consumer]++);
+        Session storage s = _sessions[session];
+        (s.consumer, s.expiry) = (consumer, expiry);
+        s.provider = provider;
+        s.signer = signer;
+        s.ceiling = _u128(ceiling);
+        emit SessionOpened(session, consumer, provider, signer, ceiling, expiry);
+    }
+
     /// @dev Vouchers are verified here rather than by the committee: otherwise ranges that no consumer acknowledged could
-    /// dilute the sample at no cost. Consumers sign with a key of their own (no ERC-1271: a contract could take its signature
+    /// dilute the sample at no cost. A key signs them, whatever the consumer is (no ERC-1271: a contract could take its signature
     /// back after the work is done).
     function _consume(bytes32 pot, address provider, Range calldata range) private returns (Consumed memory) {
         Session storage s = _open(range.session);
@@ -184,12 +215,12 @@ contract Escrow is IEscrow, ConsumerStakes, EIP712 {
             keccak256(abi.encode(VOUCHER_TYPEHASH, range.session, range.toSeq, range.cumulative, range.receiptHash))
         );
         (address signer, ECDSA.RecoverError err,) = ECDSA.tryRecoverCalldata(digest, range.signature);
-        if (err != ECDSA.RecoverError.NoError || signer != s.consumer) revert BadVoucher(range.session);
+        if (err != ECDSA.RecoverError.NoError || signer != s.signer) revert BadVoucher(range.session);
         uint128 fee = uint128(range.cumulative) - s.anchored;
         s.cursor = range.toSeq;
         s.anchored = uint128(range.cumulative);
         emit SessionConsumed(range.session, pot, range.toSeq, fee);
-        return Consumed(s.consumer, cursor + 1, fee, discountOf(s.consumer));
+        return Consumed(s.consumer, signer, cursor + 1, fee, discountOf(s.consumer));
     }
 
     function _open(bytes32 session) private view returns (Session storage s) {

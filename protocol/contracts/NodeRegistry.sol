@@ -10,19 +10,25 @@ import {IEscrow} from "./interfaces/IEscrow.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {SinterToken} from "./SinterToken.sol";
 import {StakeDraw} from "./libraries/StakeDraw.sol";
+import {StakeTree} from "./libraries/StakeTree.sol";
 
 /// @title NodeRegistry, documented in {INodeRegistry}
 contract NodeRegistry is INodeRegistry, EIP712 {
     using Checkpoints for Checkpoints.Trace208;
     using SafeCast for uint256;
     using SafeERC20 for SinterToken;
+    using StakeTree for StakeTree.Tree;
 
     bytes32 private constant CONSENT_TYPEHASH = keccak256("PayoutConsent(address operator,address payout)");
     uint256 private constant MAX_CLASS_BYTES = 64;
     /// @inheritdoc INodeRegistry
-    /// @dev A draw reads every place. With this many, even the last committee of all places is drawn and its votes are counted
-    /// within the 2^24 gas of one transaction (EIP-7825).
-    uint256 public constant MAX_PLACES = 128;
+    /// @dev With this many the last committee is drawn and its votes are counted within the 2^24 gas of one transaction (EIP-7825).
+    uint256 public constant MAX_DRAWN = 127;
+    /// @inheritdoc INodeRegistry
+    /// @dev A draw leaves out each of the owner's nodes by a path of its own.
+    uint256 public constant MAX_NODES_OF_OWNER = 64;
+    /// @dev Weights are whole parts of the least stake: 28 bits of them reach for 2^20 least stakes, and a node loses less than one in 256.
+    uint256 private constant WEIGHTS_IN_MIN_STAKE = 256;
 
     SinterToken public immutable token;
     IEscrow public immutable escrow;
@@ -36,10 +42,10 @@ contract NodeRegistry is INodeRegistry, EIP712 {
     mapping(bytes32 lockId => Lock) private _locks;
     Unbond[] private _unbonds;
     address[] private _operators;
-    /// @dev Who held each place in the draws, by block. Bounded, so that nobody can make a draw too expensive to run.
-    Checkpoints.Trace208[] private _places;
-    /// @dev Place + 1; 0 for a node without.
-    mapping(address operator => uint256) private _placeOf;
+    /// @dev Leaf i is the node that `_operators` has at i.
+    StakeTree.Tree private _tree;
+    mapping(address operator => uint256) private _leafOf;
+    mapping(address payout => uint256[]) private _leavesOf;
 
     modifier onlyBatches() {
         if (msg.sender != batches) revert NotBatches(msg.sender);
@@ -51,7 +57,7 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         _;
     }
 
-    /// @param minStake_ at least 1, so that a weight in a draw is never zero.
+    /// @param minStake_ at least 256, so that a weight in a draw is never zero.
     constructor(
         SinterToken token_,
         IEscrow escrow_,
@@ -60,7 +66,7 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         uint64 unbondingDelay_,
         uint256 minStake_
     ) EIP712("Sinter", "1") {
-        if (unbondingDelay_ == 0 || minStake_ == 0) revert BadRegistryParams();
+        if (unbondingDelay_ == 0 || minStake_ < WEIGHTS_IN_MIN_STAKE) revert BadRegistryParams();
         token = token_;
         escrow = escrow_;
         batches = batches_;
@@ -93,6 +99,8 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         node.publicKey = publicKey;
         node.hardwareClass = hardwareClass;
         _operators.push(msg.sender);
+        if (_leavesOf[payout].length == MAX_NODES_OF_OWNER) revert TooManyNodesOfOwner(payout);
+        _leavesOf[payout].push(_leafOf[msg.sender] = _tree.append());
         emit NodeRegistered(msg.sender, payout, publicKey, hardwareClass);
         _addStake(node, msg.sender, stake);
     }
@@ -239,72 +247,28 @@ contract NodeRegistry is INodeRegistry, EIP712 {
     }
 
     /// @inheritdoc INodeRegistry
-    function eligibleCount(uint256 atBlock, address excludedOperator) external view returns (uint256) {
-        (address[] memory candidates,) = _eligible(atBlock, excludedOperator);
-        return candidates.length;
+    function drawable(uint256 atBlock, address excludedOperator) public view returns (uint256) {
+        if (atBlock >= block.number) revert NotYetFrozen(atBlock);
+        uint256 count = _tree.positiveAt(atBlock);
+        uint256[] storage excluded = _leavesOf[_nodes[excludedOperator].payout];
+        for (uint256 i = 0; i < excluded.length; i++) {
+            if (stakeAt(_operators[excluded[i]], atBlock) >= minStake) count--;
+        }
+        return count < MAX_DRAWN ? count : MAX_DRAWN;
     }
 
     /// @inheritdoc INodeRegistry
     function draw(bytes32 seed, uint256 atBlock, uint256 n, address excludedOperator)
         external
         view
-        returns (address[] memory)
+        returns (address[] memory drawn)
     {
-        (address[] memory candidates, uint256[] memory weights) = _eligible(atBlock, excludedOperator);
-        return StakeDraw.pick(seed, candidates, weights, n);
-    }
-
-    /// @dev In order of places, each as of the block, and payout addresses never change: a draw on a past block sees the same
-    /// list for ever.
-    function _eligible(uint256 atBlock, address excludedOperator)
-        private
-        view
-        returns (address[] memory candidates, uint256[] memory weights)
-    {
-        address excludedPayout = _nodes[excludedOperator].payout;
-        uint256 length = _places.length;
-        candidates = new address[](length);
-        weights = new uint256[](length);
-        uint256 count = 0;
-        for (uint256 i = 0; i < length; i++) {
-            address operator = address(uint160(_places[i].upperLookupRecent(uint48(atBlock))));
-            uint256 weight = stakeAt(operator, atBlock);
-            if (weight < minStake || _nodes[operator].payout == excludedPayout) continue;
-            candidates[count] = operator;
-            weights[count] = weight;
-            count++;
-        }
-        assembly ("memory-safe") {
-            mstore(candidates, count)
-            mstore(weights, count)
-        }
-    }
-
-    /// @dev Gives a node a place: a new one, or that of the node with the least stake when it has less.
-    function _takePlace(address operator, uint256 stake) private {
-        if (_placeOf[operator] != 0 || stake < minStake) return;
-        uint256 place = _places.length;
-        address replaced = address(0);
-        if (place < MAX_PLACES) {
-            _places.push();
-        } else {
-            uint256 least;
-            (place, replaced, least) = _weakest();
-            if (stake <= least) return;
-            delete _placeOf[replaced];
-        }
-        _placeOf[operator] = place + 1;
-        _places[place].push(uint48(block.number), uint160(operator));
-        emit PlaceTaken(operator, place, replaced);
-    }
-
-    function _weakest() private view returns (uint256 place, address operator, uint256 least) {
-        least = type(uint256).max;
-        for (uint256 i = 0; i < _places.length; i++) {
-            address holder = address(uint160(_places[i].latest()));
-            uint256 stake = _nodes[holder].stake;
-            if (stake < least) (place, operator, least) = (i, holder, stake);
-        }
+        uint256 most = drawable(atBlock, excludedOperator);
+        uint256[] memory leaves = StakeDraw.pick(
+            _tree, _tree.frozenAt(atBlock), seed, n < most ? n : most, _leavesOf[_nodes[excludedOperator].payout]
+        );
+        drawn = new address[](leaves.length);
+        for (uint256 i = 0; i < leaves.length; i++) drawn[i] = _operators[leaves[i]];
     }
 
     function _node(address operator) private view returns (Node storage node) {
@@ -328,12 +292,12 @@ contract NodeRegistry is INodeRegistry, EIP712 {
     function _addStake(Node storage node, address operator, uint256 amount) private {
         node.stake = (node.stake + amount).toUint128();
         _checkpoint(operator, node.stake);
-        _takePlace(operator, node.stake);
         emit StakeAdded(operator, msg.sender, amount, node.stake);
         token.safeTransferFrom(msg.sender, address(this), amount);
     }
 
     function _checkpoint(address operator, uint256 stake) private {
         _stakes[operator].push(uint48(block.number), uint208(stake));
+        _tree.set(_leafOf[operator], stake < minStake ? 0 : stake * WEIGHTS_IN_MIN_STAKE / minStake);
     }
 }

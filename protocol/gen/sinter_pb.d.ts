@@ -585,6 +585,13 @@ export declare type Request = Message<"sinter.v1.Request"> & {
    * @generated from field: repeated sinter.v1.Carry carry = 4;
    */
   carry: Carry[];
+
+  /**
+   * all inputs, in place of tensors
+   *
+   * @generated from field: sinter.v1.SealedInput sealed = 5;
+   */
+  sealed?: SealedInput | undefined;
 };
 
 /**
@@ -592,6 +599,54 @@ export declare type Request = Message<"sinter.v1.Request"> & {
  * Use `create(RequestSchema)` to create a new message.
  */
 export declare const RequestSchema: GenMessage<Request>;
+
+/**
+ * Inputs that the provider fetches by content. Its answer then goes by content too.
+ *
+ * @generated from message sinter.v1.SealedInput
+ */
+export declare type SealedInput = Message<"sinter.v1.SealedInput"> & {
+  /**
+   * CID bytes of the file, which the consumer sealed for this provider
+   *
+   * @generated from field: bytes cid = 1;
+   */
+  cid: Uint8Array;
+
+  /**
+   * CID bytes of the data set it belongs to: who announced that has the file
+   *
+   * @generated from field: bytes set = 2;
+   */
+  set: Uint8Array;
+
+  /**
+   * 32 bytes, id of the data set: what the file is sealed to
+   *
+   * @generated from field: bytes job = 3;
+   */
+  job: Uint8Array;
+
+  /**
+   * place in the data set, from 1: what the file is sealed to
+   *
+   * @generated from field: uint64 seq = 4;
+   */
+  seq: bigint;
+
+  /**
+   * 32 bytes, input digest of the tensors it holds
+   *
+   * @generated from field: bytes digest = 5;
+   */
+  digest: Uint8Array;
+};
+
+/**
+ * Describes the message sinter.v1.SealedInput.
+ * Use `create(SealedInputSchema)` to create a new message.
+ */
+export declare const SealedInputSchema: GenMessage<SealedInput>;
 
 /**
  * An input that takes an output of the last result on this stream, in place of a tensor.
@@ -634,6 +689,13 @@ export declare type Result = Message<"sinter.v1.Result"> & {
    * @generated from field: uint32 execution_us = 3;
    */
   executionUs: number;
+
+  /**
+   * CID bytes of the outputs, sealed for the consumer, in place of tensors; for a request with a sealed input
+   *
+   * @generated from field: bytes sealed = 4;
+   */
+  sealed: Uint8Array;
 };
 
 /**
@@ -831,7 +893,7 @@ export declare type JobAttestation = Message<"sinter.v1.JobAttestation"> & {
   receipt?: Envelope | undefined;
 
   /**
-   * the consumer's signature for this receipt
+   * the voucher key's signature for this receipt
    *
    * @generated from field: bytes voucher = 2;
    */
@@ -1084,4 +1146,111 @@ export declare type DataFile = Message<"sinter.v1.DataFile"> & {
  * Use `create(DataFileSchema)` to create a new message.
  */
 export declare const DataFileSchema: GenMessage<DataFile>;
+
+/**
+ * What a sealed input or output of a job holds.
+ *
+ * @generated from message sinter.v1.TensorSet
+ */
+export declare type TensorSet = Message<"sinter.v1.TensorSet"> & {
+  /**
+   * @generated from field: repeated sinter.v1.Tensor tensors = 1;
+   */
+  tensors: Tensor[];
+};
+
+/**
+ * Describes the message sinter.v1.TensorSet.
+ * Use `create(TensorSetSchema)` to create a new message.
+ */
+export declare const TensorSetSchema: GenMessage<TensorSet>;
+
+/**
+ * Sealed files that belong together, as they rest: whoever keeps it can keep them without reading any.
+ *
+ * @generated from message sinter.v1.SealedSet
+ */
+export declare type SealedSet = Message<"sinter.v1.SealedSet"> & {
+  /**
+   * CID bytes of each file, by its place
+   *
+   * @generated from field: repeated bytes items = 1;
+   */
+  items: Uint8Array[];
+
+  /**
+   * a SetIndex, sealed by the owner for itself
+   *
+   * @generated from field: bytes index = 2;
+   */
+  index: Uint8Array;
+};
+
+/**
+ * Describes the message sinter.v1.SealedSet.
+ * Use `create(SealedSetSchema)` to create a new message.
+ */
+export declare const SealedSetSchema: GenMessage<SealedSet>;
+
+/**
+ * What the owner needs to know of its own sealed files.
+ *
+ * @generated from message sinter.v1.SetIndex
+ */
+export declare type SetIndex = Message<"sinter.v1.SetIndex"> & {
+  /**
+   * public key: the reader of inputs, the sender of outputs
+   *
+   * @generated from field: bytes provider = 1;
+   */
+  provider: Uint8Array;
+
+  /**
+   * in the order of the files
+   *
+   * @generated from field: repeated sinter.v1.SetItem items = 2;
+   */
+  items: SetItem[];
+};
+
+/**
+ * Describes the message sinter.v1.SetIndex.
+ * Use `create(SetIndexSchema)` to create a new message.
+ */
+export declare const SetIndexSchema: GenMessage<SetIndex>;
+
+/**
+ * @generated from message sinter.v1.SetItem
+ */
+export declare type SetItem = Message<"sinter.v1.SetItem"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * of an input: the secret it was sealed with, which opens it again for its sender
+   *
+   * @generated from field: bytes ephemeral = 2;
+   */
+  ephemeral: Uint8Array;
+
+  /**
+   * of an output: what it is sealed to
+   *
+   * @generated from field: bytes session = 3;
+   */
+  session: Uint8Array;
+
+  /**
+   * @generated from field: uint64 seq = 4;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message sinter.v1.SetItem.
+ * Use `create(SetItemSchema)` to create a new message.
+ */
+export declare const SetItemSchema: GenMessage<SetItem>;
 

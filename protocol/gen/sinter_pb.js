@@ -12,7 +12,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file sinter.proto.
  */
 export const file_sinter = /*@__PURE__*/
-  fileDesc("CgxzaW50ZXIucHJvdG8SCXNpbnRlci52MSIuCghFbnZlbG9wZRIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLUAQoFT2ZmZXISEAoIbWFuaWZlc3QYASABKAwSFgoOaGFyZHdhcmVfY2xhc3MYAiABKAkSEgoKbWVtb3J5X21pYhgDIAEoDRIVCg1wcmljZV9jZWlsaW5nGAQgASgMEgwKBGpvYnMYBSABKAQSEwoLZGVhZGxpbmVfbXMYBiABKAQSDgoGcG9saWN5GAcgASgJEhEKCWFkZHJlc3NlcxgIIAMoCRINCgVub25jZRgJIAEoDBIRCgljYW5vbmljYWwYCiABKAgSDgoGcmVnaW9uGAsgASgJIo0BCgNCaWQSDQoFb2ZmZXIYASABKAwSDQoFcHJpY2UYAiABKAwSGwoTZXhwZWN0ZWRfbGF0ZW5jeV9tcxgDIAEoDRIMCgR3YXJtGAQgASgIEhEKCWV4cGlyeV9tcxgFIAEoBBIaChJleGVjdXRpb25fcHJvdmlkZXIYBiABKAkSDgoGcmVnaW9uGAcgASgJIicKCEJpZFJlcGx5Eg0KBXRha2VuGAEgASgIEgwKBGNvZGUYAiABKAkiOQoKQXNzaWdubWVudBINCgVvZmZlchgBIAEoDBILCgNiaWQYAiABKAwSDwoHc2Vzc2lvbhgDIAEoDCJBCgZUZW5zb3ISDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygNEgwKBGRhdGEYBCABKAwicAoOSW5wdXRTdGF0ZW1lbnQSDwoHc2Vzc2lvbhgBIAEoDBILCgNzZXEYAiABKAQSFAoMaW5wdXRfZGlnZXN0GAMgASgMEhYKDmpvYl9rZXlfZGlnZXN0GAQgASgMEhIKCmlucHV0X3Jvb3QYBSABKAwi6wEKB1JlY2VpcHQSDwoHc2Vzc2lvbhgBIAEoDBILCgNzZXEYAiABKAQSEAoIbWFuaWZlc3QYAyABKAwSEgoKaW5wdXRfcm9vdBgEIAEoDBITCgtvdXRwdXRfcm9vdBgFIAEoDBIgCgZzaGFwZXMYBiADKAsyEC5zaW50ZXIudjEuU2hhcGUSDQoFdW5pdHMYByABKAQSDQoFcHJpY2UYCCABKAwSEgoKY3VtdWxhdGl2ZRgJIAEoDBIQCghwcmV2aW91cxgKIAEoDBIOCgZwb2xpY3kYCyABKAkSEQoJY2Fub25pY2FsGAwgASgIIhUKBVNoYXBlEgwKBGRpbXMYASADKA0iXwoHVm91Y2hlchIPCgdzZXNzaW9uGAEgASgMEgsKA3NlcRgCIAEoBBISCgpjdW11bGF0aXZlGAMgASgMEg8KB3JlY2VpcHQYBCABKAwSEQoJc2lnbmF0dXJlGAUgASgMItkCCghKb2JGcmFtZRIpCgphc3NpZ25tZW50GAEgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlSAASJwoIYWNjZXB0ZWQYAiABKAsyEy5zaW50ZXIudjEuQWNjZXB0ZWRIABIlCgdyZXF1ZXN0GAMgASgLMhIuc2ludGVyLnYxLlJlcXVlc3RIABIjCgZyZXN1bHQYBCABKAsyES5zaW50ZXIudjEuUmVzdWx0SAASLgoPaW5wdXRfc3RhdGVtZW50GAUgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlSAASJgoHcmVjZWlwdBgGIAEoCzITLnNpbnRlci52MS5FbnZlbG9wZUgAEiUKB3ZvdWNoZXIYByABKAsyEi5zaW50ZXIudjEuVm91Y2hlckgAEiUKB2ZhaWx1cmUYCCABKAsyEi5zaW50ZXIudjEuRmFpbHVyZUgAQgcKBWZyYW1lIjkKCEFjY2VwdGVkEgsKA3NlcRgBIAEoBBISCgpjdW11bGF0aXZlGAIgASgMEgwKBGhlYWQYAyABKAwiawoHUmVxdWVzdBILCgNzZXEYASABKAQSDwoHam9iX2tleRgCIAEoDBIhCgZpbnB1dHMYAyADKAsyES5zaW50ZXIudjEuVGVuc29yEh8KBWNhcnJ5GAQgAygLMhAuc2ludGVyLnYxLkNhcnJ5IiYKBUNhcnJ5Eg0KBWlucHV0GAEgASgJEg4KBm91dHB1dBgCIAEoCSJPCgZSZXN1bHQSCwoDc2VxGAEgASgEEiIKB291dHB1dHMYAiADKAsyES5zaW50ZXIudjEuVGVuc29yEhQKDGV4ZWN1dGlvbl91cxgDIAEoDSI1CgdGYWlsdXJlEgsKA3NlcRgBIAEoBBIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiJAoHU3VtU3RlcBIMCgRoYXNoGAEgASgMEgsKA3N1bRgCIAEoDCIpCgtUcmVlT3BlbmluZxIMCgRyb290GAEgASgMEgwKBHBhdGgYAiADKAwiKQoLTGVhZk9wZW5pbmcSDAoEbGVhZhgBIAEoDBIMCgRwYXRoGAIgAygMIlIKDFNlZ21lbnRQcm9vZhINCgVwcm9vZhgBIAEoDBITCgthY2N1bXVsYXRvchgCIAEoDBINCgVzdGFnZRgDIAEoDBIPCgdzaWduYWxzGAQgASgMIjsKDlN0YXRlbWVudFByb29mEikKCHNlZ21lbnRzGAEgAygLMhcuc2ludGVyLnYxLlNlZ21lbnRQcm9vZiI9CgpKb2JPcGVuaW5nEg8KB2pvYl9rZXkYASABKAwSDgoGaW5wdXRzGAIgAygMEg4KBnNlcnZlZBgDIAMoDCLYAgoOSm9iQXR0ZXN0YXRpb24SJAoHcmVjZWlwdBgBIAEoCzITLnNpbnRlci52MS5FbnZlbG9wZRIPCgd2b3VjaGVyGAIgASgMEg0KBWluZGV4GAMgASgNEiQKCHN1bV9wYXRoGAQgAygLMhIuc2ludGVyLnYxLlN1bVN0ZXASEgoKdHJhY2VfcGF0aBgFIAMoDBIlCgV0cmVlcxgGIAMoCzIWLnNpbnRlci52MS5UcmVlT3BlbmluZxImCgZsZWF2ZXMYByADKAsyFi5zaW50ZXIudjEuTGVhZk9wZW5pbmcSLQoKc3RhdGVtZW50cxgIIAMoCzIZLnNpbnRlci52MS5TdGF0ZW1lbnRQcm9vZhIPCgdjb25jZWRlGAkgASgIEiYKB29wZW5pbmcYCiABKAsyFS5zaW50ZXIudjEuSm9iT3BlbmluZxIPCgd0ZW5zb3JzGAsgASgMIkUKC0F0dGVzdGF0aW9uEg0KBWJhdGNoGAEgASgMEicKBGpvYnMYAiADKAsyGS5zaW50ZXIudjEuSm9iQXR0ZXN0YXRpb24idAoLVm90ZU1lc3NhZ2USDQoFYmF0Y2gYASABKAwSDwoHYXR0ZW1wdBgCIAEoDRIUCgpjb21taXRtZW50GAMgASgMSAASJwoGcmV2ZWFsGAQgASgLMhUuc2ludGVyLnYxLlZvdGVSZXZlYWxIAEIGCgRib2R5ImQKClZvdGVSZXZlYWwSEwoLYXR0ZXN0YXRpb24YASABKAwSEAoIdmVyZGljdHMYAiABKAwSDgoGZGlnZXN0GAMgASgMEhEKCXNpZ25hdHVyZRgEIAEoDBIMCgRzYWx0GAUgASgMIiEKEEF0dGVzdGF0aW9uUXVlcnkSDQoFYmF0Y2gYASABKAwiHQoLQmxvY2tzUXVlcnkSDgoGaGFzaGVzGAEgAygMIi0KB0RhdGFTZXQSIgoFZmlsZXMYASADKAsyEy5zaW50ZXIudjEuRGF0YUZpbGUiJgoIRGF0YUZpbGUSDAoEbmFtZRgBIAEoCRIMCgRkYXRhGAIgASgMYgZwcm90bzM");
+  fileDesc("CgxzaW50ZXIucHJvdG8SCXNpbnRlci52MSIuCghFbnZlbG9wZRIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLUAQoFT2ZmZXISEAoIbWFuaWZlc3QYASABKAwSFgoOaGFyZHdhcmVfY2xhc3MYAiABKAkSEgoKbWVtb3J5X21pYhgDIAEoDRIVCg1wcmljZV9jZWlsaW5nGAQgASgMEgwKBGpvYnMYBSABKAQSEwoLZGVhZGxpbmVfbXMYBiABKAQSDgoGcG9saWN5GAcgASgJEhEKCWFkZHJlc3NlcxgIIAMoCRINCgVub25jZRgJIAEoDBIRCgljYW5vbmljYWwYCiABKAgSDgoGcmVnaW9uGAsgASgJIo0BCgNCaWQSDQoFb2ZmZXIYASABKAwSDQoFcHJpY2UYAiABKAwSGwoTZXhwZWN0ZWRfbGF0ZW5jeV9tcxgDIAEoDRIMCgR3YXJtGAQgASgIEhEKCWV4cGlyeV9tcxgFIAEoBBIaChJleGVjdXRpb25fcHJvdmlkZXIYBiABKAkSDgoGcmVnaW9uGAcgASgJIicKCEJpZFJlcGx5Eg0KBXRha2VuGAEgASgIEgwKBGNvZGUYAiABKAkiOQoKQXNzaWdubWVudBINCgVvZmZlchgBIAEoDBILCgNiaWQYAiABKAwSDwoHc2Vzc2lvbhgDIAEoDCJBCgZUZW5zb3ISDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygNEgwKBGRhdGEYBCABKAwicAoOSW5wdXRTdGF0ZW1lbnQSDwoHc2Vzc2lvbhgBIAEoDBILCgNzZXEYAiABKAQSFAoMaW5wdXRfZGlnZXN0GAMgASgMEhYKDmpvYl9rZXlfZGlnZXN0GAQgASgMEhIKCmlucHV0X3Jvb3QYBSABKAwi6wEKB1JlY2VpcHQSDwoHc2Vzc2lvbhgBIAEoDBILCgNzZXEYAiABKAQSEAoIbWFuaWZlc3QYAyABKAwSEgoKaW5wdXRfcm9vdBgEIAEoDBITCgtvdXRwdXRfcm9vdBgFIAEoDBIgCgZzaGFwZXMYBiADKAsyEC5zaW50ZXIudjEuU2hhcGUSDQoFdW5pdHMYByABKAQSDQoFcHJpY2UYCCABKAwSEgoKY3VtdWxhdGl2ZRgJIAEoDBIQCghwcmV2aW91cxgKIAEoDBIOCgZwb2xpY3kYCyABKAkSEQoJY2Fub25pY2FsGAwgASgIIhUKBVNoYXBlEgwKBGRpbXMYASADKA0iXwoHVm91Y2hlchIPCgdzZXNzaW9uGAEgASgMEgsKA3NlcRgCIAEoBBISCgpjdW11bGF0aXZlGAMgASgMEg8KB3JlY2VpcHQYBCABKAwSEQoJc2lnbmF0dXJlGAUgASgMItkCCghKb2JGcmFtZRIpCgphc3NpZ25tZW50GAEgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlSAASJwoIYWNjZXB0ZWQYAiABKAsyEy5zaW50ZXIudjEuQWNjZXB0ZWRIABIlCgdyZXF1ZXN0GAMgASgLMhIuc2ludGVyLnYxLlJlcXVlc3RIABIjCgZyZXN1bHQYBCABKAsyES5zaW50ZXIudjEuUmVzdWx0SAASLgoPaW5wdXRfc3RhdGVtZW50GAUgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlSAASJgoHcmVjZWlwdBgGIAEoCzITLnNpbnRlci52MS5FbnZlbG9wZUgAEiUKB3ZvdWNoZXIYByABKAsyEi5zaW50ZXIudjEuVm91Y2hlckgAEiUKB2ZhaWx1cmUYCCABKAsyEi5zaW50ZXIudjEuRmFpbHVyZUgAQgcKBWZyYW1lIjkKCEFjY2VwdGVkEgsKA3NlcRgBIAEoBBISCgpjdW11bGF0aXZlGAIgASgMEgwKBGhlYWQYAyABKAwikwEKB1JlcXVlc3QSCwoDc2VxGAEgASgEEg8KB2pvYl9rZXkYAiABKAwSIQoGaW5wdXRzGAMgAygLMhEuc2ludGVyLnYxLlRlbnNvchIfCgVjYXJyeRgEIAMoCzIQLnNpbnRlci52MS5DYXJyeRImCgZzZWFsZWQYBSABKAsyFi5zaW50ZXIudjEuU2VhbGVkSW5wdXQiUQoLU2VhbGVkSW5wdXQSCwoDY2lkGAEgASgMEgsKA3NldBgCIAEoDBILCgNqb2IYAyABKAwSCwoDc2VxGAQgASgEEg4KBmRpZ2VzdBgFIAEoDCImCgVDYXJyeRINCgVpbnB1dBgBIAEoCRIOCgZvdXRwdXQYAiABKAkiXwoGUmVzdWx0EgsKA3NlcRgBIAEoBBIiCgdvdXRwdXRzGAIgAygLMhEuc2ludGVyLnYxLlRlbnNvchIUCgxleGVjdXRpb25fdXMYAyABKA0SDgoGc2VhbGVkGAQgASgMIjUKB0ZhaWx1cmUSCwoDc2VxGAEgASgEEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIkCgdTdW1TdGVwEgwKBGhhc2gYASABKAwSCwoDc3VtGAIgASgMIikKC1RyZWVPcGVuaW5nEgwKBHJvb3QYASABKAwSDAoEcGF0aBgCIAMoDCIpCgtMZWFmT3BlbmluZxIMCgRsZWFmGAEgASgMEgwKBHBhdGgYAiADKAwiUgoMU2VnbWVudFByb29mEg0KBXByb29mGAEgASgMEhMKC2FjY3VtdWxhdG9yGAIgASgMEg0KBXN0YWdlGAMgASgMEg8KB3NpZ25hbHMYBCABKAwiOwoOU3RhdGVtZW50UHJvb2YSKQoIc2VnbWVudHMYASADKAsyFy5zaW50ZXIudjEuU2VnbWVudFByb29mIj0KCkpvYk9wZW5pbmcSDwoHam9iX2tleRgBIAEoDBIOCgZpbnB1dHMYAiADKAwSDgoGc2VydmVkGAMgAygMItgCCg5Kb2JBdHRlc3RhdGlvbhIkCgdyZWNlaXB0GAEgASgLMhMuc2ludGVyLnYxLkVudmVsb3BlEg8KB3ZvdWNoZXIYAiABKAwSDQoFaW5kZXgYAyABKA0SJAoIc3VtX3BhdGgYBCADKAsyEi5zaW50ZXIudjEuU3VtU3RlcBISCgp0cmFjZV9wYXRoGAUgAygMEiUKBXRyZWVzGAYgAygLMhYuc2ludGVyLnYxLlRyZWVPcGVuaW5nEiYKBmxlYXZlcxgHIAMoCzIWLnNpbnRlci52MS5MZWFmT3BlbmluZxItCgpzdGF0ZW1lbnRzGAggAygLMhkuc2ludGVyLnYxLlN0YXRlbWVudFByb29mEg8KB2NvbmNlZGUYCSABKAgSJgoHb3BlbmluZxgKIAEoCzIVLnNpbnRlci52MS5Kb2JPcGVuaW5nEg8KB3RlbnNvcnMYCyABKAwiRQoLQXR0ZXN0YXRpb24SDQoFYmF0Y2gYASABKAwSJwoEam9icxgCIAMoCzIZLnNpbnRlci52MS5Kb2JBdHRlc3RhdGlvbiJ0CgtWb3RlTWVzc2FnZRINCgViYXRjaBgBIAEoDBIPCgdhdHRlbXB0GAIgASgNEhQKCmNvbW1pdG1lbnQYAyABKAxIABInCgZyZXZlYWwYBCABKAsyFS5zaW50ZXIudjEuVm90ZVJldmVhbEgAQgYKBGJvZHkiZAoKVm90ZVJldmVhbBITCgthdHRlc3RhdGlvbhgBIAEoDBIQCgh2ZXJkaWN0cxgCIAEoDBIOCgZkaWdlc3QYAyABKAwSEQoJc2lnbmF0dXJlGAQgASgMEgwKBHNhbHQYBSABKAwiIQoQQXR0ZXN0YXRpb25RdWVyeRINCgViYXRjaBgBIAEoDCIdCgtCbG9ja3NRdWVyeRIOCgZoYXNoZXMYASADKAwiLQoHRGF0YVNldBIiCgVmaWxlcxgBIAMoCzITLnNpbnRlci52MS5EYXRhRmlsZSImCghEYXRhRmlsZRIMCgRuYW1lGAEgASgJEgwKBGRhdGEYAiABKAwiLwoJVGVuc29yU2V0EiIKB3RlbnNvcnMYASADKAsyES5zaW50ZXIudjEuVGVuc29yIikKCVNlYWxlZFNldBINCgVpdGVtcxgBIAMoDBINCgVpbmRleBgCIAEoDCI/CghTZXRJbmRleBIQCghwcm92aWRlchgBIAEoDBIhCgVpdGVtcxgCIAMoCzISLnNpbnRlci52MS5TZXRJdGVtIkgKB1NldEl0ZW0SDAoEbmFtZRgBIAEoCRIRCgllcGhlbWVyYWwYAiABKAwSDwoHc2Vzc2lvbhgDIAEoDBILCgNzZXEYBCABKARiBnByb3RvMw");
 
 /**
  * Describes the message sinter.v1.Envelope.
@@ -106,121 +106,156 @@ export const RequestSchema = /*@__PURE__*/
   messageDesc(file_sinter, 12);
 
 /**
+ * Describes the message sinter.v1.SealedInput.
+ * Use `create(SealedInputSchema)` to create a new message.
+ */
+export const SealedInputSchema = /*@__PURE__*/
+  messageDesc(file_sinter, 13);
+
+/**
  * Describes the message sinter.v1.Carry.
  * Use `create(CarrySchema)` to create a new message.
  */
 export const CarrySchema = /*@__PURE__*/
-  messageDesc(file_sinter, 13);
+  messageDesc(file_sinter, 14);
 
 /**
  * Describes the message sinter.v1.Result.
  * Use `create(ResultSchema)` to create a new message.
  */
 export const ResultSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 14);
+  messageDesc(file_sinter, 15);
 
 /**
  * Describes the message sinter.v1.Failure.
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 15);
+  messageDesc(file_sinter, 16);
 
 /**
  * Describes the message sinter.v1.SumStep.
  * Use `create(SumStepSchema)` to create a new message.
  */
 export const SumStepSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 16);
+  messageDesc(file_sinter, 17);
 
 /**
  * Describes the message sinter.v1.TreeOpening.
  * Use `create(TreeOpeningSchema)` to create a new message.
  */
 export const TreeOpeningSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 17);
+  messageDesc(file_sinter, 18);
 
 /**
  * Describes the message sinter.v1.LeafOpening.
  * Use `create(LeafOpeningSchema)` to create a new message.
  */
 export const LeafOpeningSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 18);
+  messageDesc(file_sinter, 19);
 
 /**
  * Describes the message sinter.v1.SegmentProof.
  * Use `create(SegmentProofSchema)` to create a new message.
  */
 export const SegmentProofSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 19);
+  messageDesc(file_sinter, 20);
 
 /**
  * Describes the message sinter.v1.StatementProof.
  * Use `create(StatementProofSchema)` to create a new message.
  */
 export const StatementProofSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 20);
+  messageDesc(file_sinter, 21);
 
 /**
  * Describes the message sinter.v1.JobOpening.
  * Use `create(JobOpeningSchema)` to create a new message.
  */
 export const JobOpeningSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 21);
+  messageDesc(file_sinter, 22);
 
 /**
  * Describes the message sinter.v1.JobAttestation.
  * Use `create(JobAttestationSchema)` to create a new message.
  */
 export const JobAttestationSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 22);
+  messageDesc(file_sinter, 23);
 
 /**
  * Describes the message sinter.v1.Attestation.
  * Use `create(AttestationSchema)` to create a new message.
  */
 export const AttestationSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 23);
+  messageDesc(file_sinter, 24);
 
 /**
  * Describes the message sinter.v1.VoteMessage.
  * Use `create(VoteMessageSchema)` to create a new message.
  */
 export const VoteMessageSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 24);
+  messageDesc(file_sinter, 25);
 
 /**
  * Describes the message sinter.v1.VoteReveal.
  * Use `create(VoteRevealSchema)` to create a new message.
  */
 export const VoteRevealSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 25);
+  messageDesc(file_sinter, 26);
 
 /**
  * Describes the message sinter.v1.AttestationQuery.
  * Use `create(AttestationQuerySchema)` to create a new message.
  */
 export const AttestationQuerySchema = /*@__PURE__*/
-  messageDesc(file_sinter, 26);
+  messageDesc(file_sinter, 27);
 
 /**
  * Describes the message sinter.v1.BlocksQuery.
  * Use `create(BlocksQuerySchema)` to create a new message.
  */
 export const BlocksQuerySchema = /*@__PURE__*/
-  messageDesc(file_sinter, 27);
+  messageDesc(file_sinter, 28);
 
 /**
  * Describes the message sinter.v1.DataSet.
  * Use `create(DataSetSchema)` to create a new message.
  */
 export const DataSetSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 28);
+  messageDesc(file_sinter, 29);
 
 /**
  * Describes the message sinter.v1.DataFile.
  * Use `create(DataFileSchema)` to create a new message.
  */
 export const DataFileSchema = /*@__PURE__*/
-  messageDesc(file_sinter, 29);
+  messageDesc(file_sinter, 30);
+
+/**
+ * Describes the message sinter.v1.TensorSet.
+ * Use `create(TensorSetSchema)` to create a new message.
+ */
+export const TensorSetSchema = /*@__PURE__*/
+  messageDesc(file_sinter, 31);
+
+/**
+ * Describes the message sinter.v1.SealedSet.
+ * Use `create(SealedSetSchema)` to create a new message.
+ */
+export const SealedSetSchema = /*@__PURE__*/
+  messageDesc(file_sinter, 32);
+
+/**
+ * Describes the message sinter.v1.SetIndex.
+ * Use `create(SetIndexSchema)` to create a new message.
+ */
+export const SetIndexSchema = /*@__PURE__*/
+  messageDesc(file_sinter, 33);
+
+/**
+ * Describes the message sinter.v1.SetItem.
+ * Use `create(SetItemSchema)` to create a new message.
+ */
+export const SetItemSchema = /*@__PURE__*/
+  messageDesc(file_sinter, 34);
 

@@ -19,9 +19,10 @@ export type MadeBid = {
   expiryMs: number
 }
 
-/** A session as the chain states it. `spent` is what batches have already taken. */
+/** A session as the chain states it. `spent` is what batches have already taken. Who pays is not asked: the chain has reserved it. */
 export type ChainSession = {
-  consumer: Address
+  /** The voucher key. */
+  signer: Address
   provider: Address
   ceiling: bigint
   spent: bigint
@@ -46,7 +47,7 @@ export type AssignmentContext = {
 export type Assignment = {
   session: Uint8Array
   bid: MadeBid
-  consumer: Address
+  signer: Address
   ceiling: bigint
   opened: Opened<'assignment'>
 }
@@ -67,12 +68,12 @@ export async function judgeAssignment(envelope: Envelope, context: AssignmentCon
   if (bid.consumer !== signer) return reject('ASSIGNMENT_CONSUMER')
   if (bid.expiryMs <= context.nowMs && !(await context.resumable(message.session, message.bid)))
     return reject('BID_EXPIRED')
-  // [REJECT] The session stands on chain between these two, open, and its ceiling still pays for a job.
+  // [REJECT] The session stands on chain with this signer as its voucher key and this provider, open, and its ceiling still pays for a job.
   const session = await context.session(message.session)
-  if (session === null || session.consumer !== signer) return reject('SESSION_UNKNOWN')
+  if (session === null || session.signer !== signer) return reject('SESSION_UNKNOWN')
   if (session.provider !== context.provider) return reject('SESSION_PROVIDER')
   if (session.closing || session.expiry * 1000 < context.nowMs + context.minimumLifeS * 1000)
     return reject('SESSION_CLOSING')
   if (session.ceiling - session.spent < bid.price) return reject('SESSION_CEILING')
-  return accepted({ session: message.session, bid, consumer: signer, ceiling: session.ceiling, opened })
+  return accepted({ session: message.session, bid, signer, ceiling: session.ceiling, opened })
 }

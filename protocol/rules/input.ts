@@ -20,7 +20,8 @@ export const jobKeyDigest = (jobKey: Uint8Array): Uint8Array => hash('job-key', 
 
 export type InputContext = {
   networkId: Uint8Array
-  consumer: Address
+  /** The session’s voucher key, which is the consumer’s identity here. */
+  signer: Address
   session: Uint8Array
   seq: bigint
   /** What the provider received and computed itself. */
@@ -30,11 +31,11 @@ export type InputContext = {
 /** Judges the consumer's signed statement of what it sent, at the provider, before a receipt is issued over it. */
 export function judgeInput(envelope: Envelope, context: InputContext): Judged<Opened<'input'>> {
   // [REJECT] The envelope and the statement are canonically encoded and the signature recovers a key.
-  const opened = openEnvelope('input', context.networkId, envelope, context.consumer)
+  const opened = openEnvelope('input', context.networkId, envelope, context.signer)
   if (typeof opened === 'string') return reject(opened)
   const { message, signer } = opened
-  // [REJECT] The consumer of this session says it, of this job.
-  if (signer !== context.consumer) return reject('INPUT_SIGNER')
+  // [REJECT] The voucher key of this session says it, of this job.
+  if (signer !== context.signer) return reject('INPUT_SIGNER')
   if (!equalBytes(message.session, context.session) || message.seq !== context.seq) return reject('INPUT_JOB')
   // [REJECT] It is about the bytes and the key that arrived.
   if (!equalBytes(message.inputDigest, context.received.inputDigest)) return reject('INPUT_DIGEST')

@@ -9,7 +9,8 @@ import type { Receipt } from './receipt.ts'
 export type VoucherContext = {
   /** Chain and escrow of the network. */
   domain: SigningDomain
-  consumer: Address
+  /** The session’s voucher key. */
+  signer: Address
   /** The receipt that awaits acknowledgement. */
   receipt: Pick<Receipt, 'session' | 'seq' | 'cumulative' | 'hash'>
 }
@@ -17,7 +18,7 @@ export type VoucherContext = {
 export type SignedVoucher = VoucherFields & { signature: Uint8Array }
 
 /** Judges a voucher, at the provider: only a voucher the escrow will take releases the next job. */
-export function judgeVoucher(voucher: Voucher, { domain, consumer, receipt }: VoucherContext): Judged<SignedVoucher> {
+export function judgeVoucher(voucher: Voucher, { domain, signer, receipt }: VoucherContext): Judged<SignedVoucher> {
   // [REJECT] Session and receipt hash have 32 bytes, the amount 16.
   if (voucher.session.length !== 32 || voucher.receipt.length !== 32 || voucher.cumulative.length !== 16)
     return reject('VOUCHER_FIELDS')
@@ -27,9 +28,9 @@ export function judgeVoucher(voucher: Voucher, { domain, consumer, receipt }: Vo
   const cumulative = bytesToBigint(voucher.cumulative)
   if (cumulative !== receipt.cumulative) return reject('VOUCHER_CUMULATIVE')
   if (!equalBytes(voucher.receipt, receipt.hash)) return reject('VOUCHER_RECEIPT')
-  // [REJECT] The signature, last because dearest, is the consumer's for this chain and this escrow.
+  // [REJECT] The signature, last because dearest, is the voucher key's for this chain and this escrow.
   const fields = { session: voucher.session, seq: voucher.seq, cumulative, receipt: voucher.receipt }
-  if (recoverTyped(voucherDigest(domain, fields), voucher.signature, consumer) !== consumer)
+  if (recoverTyped(voucherDigest(domain, fields), voucher.signature, signer) !== signer)
     return reject('VOUCHER_SIGNATURE')
   return accepted({ ...fields, signature: voucher.signature })
 }

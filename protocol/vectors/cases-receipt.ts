@@ -165,7 +165,7 @@ function vouchers(): Case[] {
       name: 'a voucher acknowledges one receipt on one chain at one escrow',
       context: {
         domain,
-        consumer: consumer.address,
+        signer: consumer.address,
         receipt: { session: hex('session'), seq: '7', cumulative: '10500', hash: hex('receipt') },
       },
       steps: [

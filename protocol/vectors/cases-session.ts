@@ -31,7 +31,7 @@ function assignments(): Case[] {
   }
   const session = {
     id: hex('session'),
-    consumer: consumer.address,
+    signer: consumer.address,
     provider: provider.address,
     ceiling: '10000',
     spent: '8500',
@@ -107,7 +107,7 @@ function assignments(): Case[] {
           'accept',
         ),
         chain('one unit short of the price', { spent: '8501' }, 'reject SESSION_CEILING'),
-        chain('a session of another consumer', { consumer: stranger.address }, 'reject SESSION_UNKNOWN'),
+        chain('a session with another voucher key', { signer: stranger.address }, 'reject SESSION_UNKNOWN'),
         chain('a session that is not on chain', { id: hex('session', 1) }, 'reject SESSION_UNKNOWN'),
         chain('a session with another provider', { provider: stranger.address }, 'reject SESSION_PROVIDER'),
         chain('a session that is closing', { closing: true }, 'reject SESSION_CLOSING'),
@@ -133,7 +133,7 @@ function inputs(): Case[] {
     inputRoot: bytes('input-root'),
   }
   const context = {
-    consumer: consumer.address,
+    signer: consumer.address,
     session: hex('session'),
     seq: '7',
     received: { inputDigest: hex('input-digest'), jobKeyDigest: hex('job-key-digest'), inputRoot: hex('input-root') },

@@ -1,10 +1,12 @@
 /** Writes the test vectors of the protocol: `node protocol/vectors/generate.ts`. Tests compare them with the code, and the contracts with them. */
 import { writeFileSync } from 'node:fs'
-import { fromHex, toHex, u32 } from '../bytes.ts'
+import { concat, fromHex, toHex, u32 } from '../bytes.ts'
 import { jobChallenge } from '../challenge.ts'
+import { encode } from '../codec.ts'
 import { samplePoints } from '../draw.ts'
 import { voteDigest, voucherDigest } from '../eip712.ts'
 import { seal } from '../envelope.ts'
+import { RequestSchema, SealedSetSchema, SetIndexSchema, TensorSetSchema } from '../gen/sinter_pb.js'
 import { hash, sha256 } from '../hash.ts'
 import { merkleTree } from '../merkle.ts'
 import { canonicalJson, networkId, networkTag, parseNetwork } from '../network.ts'
@@ -24,6 +26,8 @@ import { sessionCases } from './cases-session.ts'
 import { economics } from './economics.ts'
 
 const bytes = (label: string, index = 0): Uint8Array => hash('vector', new TextEncoder().encode(label), u32(index))
+/** CID of a file of one block: version 1, raw, SHA-256. */
+const rawCid = (block: Uint8Array): Uint8Array => concat(Uint8Array.of(1, 0x55, 0x12, 32), sha256(block))
 const hexes = (list: Uint8Array[]): string[] => list.map(toHex)
 
 const domain = { chainId: 31337, contract: toHex(bytes('contract').subarray(0, 20)) }
@@ -232,6 +236,27 @@ function sealedFiles(): unknown {
   })
 }
 
+/** An input of a job by content, the reference of the request that names it, and the set it is in; `ephemeral` is that of each file. */
+function sealedJob(): unknown {
+  const [consumer, provider, job] = [bytes('sealed/sender'), bytes('sealed/recipient'), bytes('sealed/set')]
+  const tensors = [{ name: 'x', type: 'float32', shape: [2], data: Uint8Array.of(0, 0, 128, 63, 0, 0, 0, 192) }]
+  const ephemeral = bytes('sealed/ephemeral', 9)
+  const keys = { networkId: NETWORK_ID, sender: consumer, job, purpose: 'input' as const }
+  const reader = publicKeyOf(provider)
+  const input = sealFile(encode(TensorSetSchema, { tensors }), { ...keys, seq: 1n, recipient: reader, ephemeral })
+  const cid = rawCid(input)
+  const index = encode(SetIndexSchema, { provider: reader, items: [{ name: 'x.json', ephemeral }] })
+  const ownIndex = { ...keys, seq: 0n, recipient: publicKeyOf(consumer), ephemeral: bytes('sealed/ephemeral', 10) }
+  const set = encode(SealedSetSchema, { items: [cid], index: sealFile(index, ownIndex) })
+  const digest = tensorsDigest(tensors)
+  const request = { seq: 1n, jobKey: bytes('job-key'), sealed: { cid, set: rawCid(set), job, seq: 1n, digest } }
+  return {
+    ...{ networkId: toHex(NETWORK_ID), consumer: toHex(consumer), provider: toHex(provider), job: toHex(job) },
+    ...{ ephemeral: toHex(ephemeral), digest: toHex(digest), input: toHex(input), cid: toHex(cid), set: toHex(set) },
+    request: toHex(encode(RequestSchema, request)),
+  }
+}
+
 /** What each rule must say to sequences of messages; see README.md in this folder. */
 function rules(): unknown {
   return {
@@ -251,6 +276,7 @@ export const VECTORS: Record<string, () => unknown> = {
   'envelope.json': envelopes,
   'network.json': networks,
   'sealed.json': sealedFiles,
+  'sealed-job.json': sealedJob,
   'drand.json': drandCases,
   'rules.json': rules,
   'economics.json': economics,

@@ -1,12 +1,17 @@
+import { encodeFunctionData } from 'viem'
+import { privateKeyToAccount } from 'viem/accounts'
 import type { Anvil } from '../../node/chain/anvil.ts'
 import { type Chain, openChain } from '../../node/chain/chain.ts'
 import { deployNetwork } from '../../node/chain/deploy.ts'
 import { signPayoutConsent, signVote, signVoucher } from '../../node/chain/eip712.ts'
+import { openingToSign } from '../../node/chain/opening.ts'
 import { devnetParams } from '../../node/chain/params.ts'
 import type { Done, RangeInput } from '../../node/chain/steps.ts'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { tokenAbi } from '../../protocol/contracts/abi.ts'
 import { hash } from '../../protocol/hash.ts'
 import { addressOf, publicKeyOf } from '../../protocol/signature.ts'
+import { relationForgery, sendAs } from './gas-referee.ts'
 
 /** Gas, and bytes of the signed transactions. */
 export type Costs = { gas: number; bytes: number }
@@ -14,6 +19,9 @@ export type Costs = { gas: number; bytes: number }
 export type SettlementCosts = Record<
   | 'register'
   | 'deposit'
+  | 'depositWithPermit'
+  | 'approve'
+  | 'openSessionFor'
   | 'openSession'
   | 'anchor'
   | 'furtherRange'
@@ -22,6 +30,7 @@ export type SettlementCosts = Record<
   | 'commit'
   | 'settle'
   | 'appeal'
+  | 'proveProof'
   | 'collect'
   | 'withdraw'
   | 'transfer',
@@ -75,7 +84,15 @@ export async function measureSettlement(
   }
   const provider = nodes[0]!
   await provider.deposit(100n * SNTR)
+  // The first is a permit's first, and that of a balance.
   await consumer.chain.deposit(1n)
+  const depositWithPermit = await costs(await consumer.chain.deposit(1n))
+  const allowance = encodeFunctionData({
+    abi: tokenAbi,
+    functionName: 'approve',
+    args: [network.contracts.escrow, 2n ** 256n - 1n],
+  })
+  const approve = await costs(await sendAs(anvil, network, consumer.key, network.contracts.token, allowance))
   const deposit = await costs(await consumer.chain.deposit(5_000n * SNTR))
   const { timestamp } = await funder.head()
   const opened: Costs[] = []
@@ -85,6 +102,18 @@ export async function measureSettlement(
     opened.push(await costs(done))
     sessions.push(done.session)
   }
+  const owner = privateKeyToAccount(consumer.key)
+  const opening = {
+    consumer: consumer.chain.address!,
+    provider: provider.address!,
+    ceiling: SNTR,
+    expiry: timestamp + 10n ** 6n,
+    signer: provider.address!,
+    nonce: await funder.sessionNonce(consumer.chain.address!),
+    deadline: timestamp + 10n ** 6n,
+  }
+  const consent = await owner.signTypedData(openingToSign(network, opening))
+  const openSessionFor = await costs(await funder.openSessionFor(opening, consent))
 
   async function range(session: Hex): Promise<RangeInput> {
     const { cursor, anchored } = await provider.session(session)
@@ -102,8 +131,8 @@ export async function measureSettlement(
     return costs((await provider.recordSlot(slot))!)
   }
 
-  /** One batch up to the verdict of its committee: that of every draw. */
-  async function judged(label: string, of: Hex[], verdict: '01' | '05') {
+  /** One batch up to its committee, committed to this attestation. */
+  async function toCommittee(label: string, of: Hex[], digest: Uint8Array) {
     const ranges: RangeInput[] = []
     for (const session of of) ranges.push(await range(session))
     const done = await provider.anchorBatch(toHex(bytes(label)), ranges)
@@ -113,9 +142,15 @@ export async function measureSettlement(
     await anvil.mine(2, params.auditWindow + 1)
     const trace = await costs(await provider.anchorTrace(id, toHex(bytes('trace'))))
     slots.push(await record((await provider.batch(id)).challengeSlot))
-    const commit = await costs(await provider.commitAttestation(id, toHex(bytes('attestation'))))
-    const { committeeSlot, attestation, attempt } = await provider.batch(id)
-    slots.push(await record(committeeSlot))
+    const commit = await costs(await provider.commitAttestation(id, toHex(digest)))
+    slots.push(await record((await provider.batch(id)).committeeSlot))
+    return { id, anchor: await costs(done), slots, trace, commit }
+  }
+
+  /** One batch up to the verdict of its committee: that of every draw. */
+  async function judged(label: string, of: Hex[], verdict: '01' | '05') {
+    const { id, ...steps } = await toCommittee(label, of, bytes('attestation'))
+    const { attestation, attempt } = await provider.batch(id)
     const members = (await provider.committee(id)).slice(0, quorum)
     const verdicts = `0x${verdict.repeat(DRAWS).padEnd(64, '0')}` as Hex
     const votes = members.map((member) => {
@@ -130,7 +165,7 @@ export async function measureSettlement(
       return { verdicts, digest: toHex(digest), signature: toHex(signVote(network, keys.get(member)!, fields)) }
     })
     const settle = await costs(await provider.settle(id, votes, []))
-    return { id, anchor: await costs(done), slots, trace, commit, settle }
+    return { id, ...steps, settle }
   }
 
   /** One batch from anchor to collection. */
@@ -145,6 +180,9 @@ export async function measureSettlement(
   await batch('first', sessions)
   const one = await batch('one', [sessions[0]!])
   const four = await batch('four', sessions)
+  const forgery = await relationForgery(bytes('forged'))
+  const { id: forged } = await toCommittee('forged', [sessions[0]!], forgery.digest)
+  const proveProof = await costs(await forgery.convict(anvil, network, keys.get(provider.address!)!, forged))
   const appeal = await costs(await provider.appeal((await judged('condemned', [sessions[0]!], '05')).id))
   await consumer.chain.withdraw(1n)
   const withdraw = await costs(await consumer.chain.withdraw(SNTR))
@@ -154,6 +192,9 @@ export async function measureSettlement(
   return {
     register: median(registered),
     deposit,
+    depositWithPermit,
+    approve,
+    openSessionFor,
     openSession: median(opened),
     anchor: one.anchor,
     furtherRange: {
@@ -165,6 +206,7 @@ export async function measureSettlement(
     commit: one.commit,
     settle: one.settle,
     appeal,
+    proveProof,
     collect: four.collect,
     withdraw,
     transfer,

@@ -51,7 +51,10 @@ try {
   const rows: [string, Costs | null, string][] = [
     ['register', large.register, 'a node: key, payout consent, stake'],
     ['deposit', large.deposit, 'into the escrow'],
+    ['deposit, by permit', large.depositWithPermit, 'one transaction, no allowance before or after'],
+    ['approve', large.approve, 'what a deposit takes besides, the first time, without a permit'],
     ['open_session', large.openSession, ''],
+    ['open_session, signed', large.openSessionFor, 'openSessionFor, by a key; a contract wallet adds its own check'],
     ['anchor', large.anchor, 'a batch with one range'],
     ['anchor, each further range', large.furtherRange, ''],
     ['anchor_trace', large.anchorTrace, ''],
@@ -62,6 +65,7 @@ try {
     ['settle_13', large.settle, 'committee of 13, 9 votes'],
     ['collect', large.collect, 'per range'],
     ['appeal', large.appeal, 'against a verdict of 13; its committee settles besides'],
+    ['prove_proof', large.proveProof, 'the referee, of a real proof of `relation`: 653 signals and its key'],
     ['claim', large.withdraw, 'pay out of the escrow (withdraw)'],
     ['token transfer', large.transfer, 'for comparison'],
   ]
@@ -128,6 +132,8 @@ try {
       settle_5: small.settle.gas,
       settle_13: large.settle.gas,
       appeal: large.appeal.gas,
+      prove_proof: large.proveProof.gas,
+      deposit_with_permit: large.depositWithPermit.gas,
       claim: large.withdraw.gas,
       per_job_1000_l2_cents: Number(perJob[1_000]!.toFixed(6)),
     }),

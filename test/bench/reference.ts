@@ -57,7 +57,7 @@ function areClasses(labels: unknown, outputs: number): boolean {
 }
 
 /** One sample as the graph takes it: integers become the manifest's own rows. */
-function asInput(manifest: Manifest, weights: Uint8Array, sample: Float32Array): Int16Array {
+export function asInput(manifest: Manifest, weights: Uint8Array, sample: Float32Array): Int16Array {
   const [{ lookup, shape, tensor }] = manifest.inputs as [Manifest['inputs'][number]]
   if (lookup === null) return quantise(sample, tensorOf(manifest, tensor).exponent)
   const rows = int32Slice(weights, lookup.table)

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {INodeRegistry} from "../../protocol/contracts/interfaces/INodeRegistry.sol";
 import {World} from "./World.sol";
 
 /// @dev Attacks that succeeded against earlier versions of the contracts, kept so that they never do again.
@@ -14,7 +15,7 @@ contract AttacksTest is World {
     /// @dev Registers nodes with the least stake.
     function crowd(uint256 count) private {
         for (uint256 key = 1_000; key < 1_000 + count; key++) {
-            enter(key, 7, 1_000 ether);
+            enter(key, 20_000 + key / 64, 1_000 ether);
             _keys[vm.addr(key)] = key;
         }
         for (uint256 key = 1; key <= NODES; key++) _keys[vm.addr(key)] = key;
@@ -62,10 +63,10 @@ contract AttacksTest is World {
         IBatches.Params memory p = defaults();
         (p.committeeSize, p.quorum) = (3, 2);
         rebuild(p);
-        crowd(registry.MAX_PLACES() - NODES);
+        crowd(200);
         mine(1);
         bytes32 batchId = judged(100 ether);
-        while (batches.committee(batchId).length < registry.MAX_PLACES() - 1) {
+        while (batches.committee(batchId).length < registry.MAX_DRAWN()) {
             skip(61);
             batches.redraw(batchId);
             recordSlot(batches.batchOf(batchId).committeeSlot);
@@ -84,34 +85,48 @@ contract AttacksTest is World {
         underTheLimit(before - gasleft());
     }
 
-    function test_aPlaceGoesToMoreStakeAndTheDrawsOfThePastDoNotChange() public {
-        crowd(registry.MAX_PLACES() - NODES);
+    /// @dev Of a network that is larger than the largest committee, that is the last: it can be waited for, and then the batch ends.
+    function test_aLargeNetworkHasALastCommittee() public {
+        IBatches.Params memory p = defaults();
+        (p.committeeSize, p.quorum) = (100, 67);
+        rebuild(p);
+        crowd(200);
         mine(1);
-        uint256 frozen = vm.getBlockNumber() - 1;
-        uint256 all = registry.MAX_PLACES() - 1;
-        bytes32 past = keccak256(abi.encode(registry.draw("seed", frozen, all, provider)));
-        // As much as the least is not more.
-        enter(500, 600, 1_000 ether);
-        mine(1);
-        assert(!drawn(500));
-        token.approve(address(registry), 2);
-        registry.addStake(vm.addr(500), 1);
-        mine(1);
-        assert(drawn(500));
-        assert(!drawn(1_000));
-        eq(registry.eligibleCount(vm.getBlockNumber() - 1, provider), all, "places");
-        // Whoever lost its place comes back with more stake than the next.
-        registry.addStake(vm.addr(1_000), 1);
-        mine(1);
-        assert(drawn(1_000) && drawn(500));
-        assert(!drawn(1_001));
-        eq(keccak256(abi.encode(registry.draw("seed", frozen, all, provider))), past, "the past");
+        bytes32 batchId = judged(100 ether);
+        eq(batches.committee(batchId).length, 100, "first");
+        skip(61);
+        batches.redraw(batchId);
+        recordSlot(batches.batchOf(batchId).committeeSlot);
+        eq(batches.committee(batchId).length, registry.MAX_DRAWN(), "last");
+        skip(61);
+        vm.expectRevert(abi.encodeWithSelector(IBatches.CommitteeExhausted.selector, registry.MAX_DRAWN()));
+        batches.redraw(batchId);
+        skip(41);
+        batches.abandon(batchId);
+        requireStatus(batchId, IBatches.Status.Abandoned);
     }
 
-    function drawn(uint256 key) private view returns (bool) {
-        address[] memory now_ = registry.draw("seed", vm.getBlockNumber() - 1, registry.MAX_PLACES(), provider);
-        for (uint256 i = 0; i < now_.length; i++) if (now_[i] == vm.addr(key)) return true;
-        return false;
+    /// @dev A provider whose owner has many nodes: each is one path more that a draw has to read.
+    function test_anOwnerOfManyNodesCannotMakeADrawTooExpensive() public {
+        crowd(300);
+        uint256 own = registry.MAX_NODES_OF_OWNER();
+        // One of key 101 is the provider.
+        for (uint256 key = 2_000; key < 2_000 + own - 1; key++) enter(key, 101, 1_000 ether);
+        address operator = vm.addr(3_000);
+        token.transfer(operator, 1_000 ether);
+        bytes memory publicKey = publicKeyOf(3_000);
+        bytes memory consent = consentOf(operator, 101);
+        vm.prank(operator);
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooManyNodesOfOwner.selector, vm.addr(101)));
+        registry.register(publicKey, vm.addr(101), "cpu", 1_000 ether, consent);
+        mine(1);
+        chill();
+        uint256 before = gasleft();
+        address[] memory drawn = registry.draw("seed", vm.getBlockNumber() - 1, 200, provider);
+        uint256 used = before - gasleft();
+        if (used > 6_000_000) revert Differs("gas", used, 6_000_000);
+        eq(drawn.length, registry.MAX_DRAWN(), "drawn");
+        for (uint256 i = 0; i < drawn.length; i++) assert(registry.payoutOf(drawn[i]) != vm.addr(101));
     }
 
     /// @dev 40 nodes with 4% of the stake are two thirds of all nodes. Where every node sits, they were a quorum: a provider that

@@ -31,7 +31,7 @@ contract EscrowTest is World {
         vm.expectRevert(
             abi.encodeWithSelector(IEscrow.InsufficientBalance.selector, consumer, 90_000 ether, 90_001 ether)
         );
-        escrow.openSession(provider, 90_001 ether, uint64(vm.getBlockTimestamp() + 1));
+        escrow.openSession(provider, 90_001 ether, uint64(vm.getBlockTimestamp() + 1), consumer);
     }
 
     function test_aRangeListedTwiceIsRefused() public {

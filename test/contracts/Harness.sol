@@ -36,6 +36,7 @@ interface Vm {
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
     function snapshotState() external returns (uint256 id);
     function revertToState(uint256 id) external returns (bool);
+    function envOr(string calldata name, uint256 otherwise) external view returns (uint256);
     function toString(uint256 value) external pure returns (string memory);
 }
 

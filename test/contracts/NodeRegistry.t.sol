@@ -130,9 +130,9 @@ contract NodeRegistryTest is World {
         mine(5);
         address[] memory later = registry.draw("seed", frozen, 3, provider);
         for (uint256 i = 0; i < 3; i++) eq(before[i], later[i], "member");
-        eq(registry.eligibleCount(frozen, provider), NODES - 1, "eligible then");
+        eq(registry.drawable(frozen, provider), NODES - 1, "eligible then");
         // One node came and one left.
-        eq(registry.eligibleCount(vm.getBlockNumber() - 1, provider), NODES - 1, "eligible now");
+        eq(registry.drawable(vm.getBlockNumber() - 1, provider), NODES - 1, "eligible now");
     }
 
     function test_aDrawNeedsAFrozenBlock() public {

@@ -90,7 +90,7 @@ contract StrikesTest is World {
         bytes memory refusal = abi.encodeWithSelector(IStrikes.Excluded.selector, provider, r.excludedUntil);
         vm.prank(consumer);
         vm.expectRevert(refusal);
-        escrow.openSession(provider, 1 ether, expiry);
+        escrow.openSession(provider, 1 ether, expiry, consumer);
         // What was acknowledged before can still be brought in.
         vm.warp(r.graceUntil);
         anchor(1 ether);
@@ -102,15 +102,15 @@ contract StrikesTest is World {
         vm.warp(r.excludedUntil - 1);
         vm.prank(consumer);
         vm.expectRevert(refusal);
-        escrow.openSession(provider, 1 ether, expiry);
+        escrow.openSession(provider, 1 ether, expiry, consumer);
         vm.warp(r.excludedUntil);
         vm.prank(consumer);
-        escrow.openSession(provider, 1 ether, expiry);
+        escrow.openSession(provider, 1 ether, expiry, consumer);
         anchor(1 ether);
         eq(score(), 0, "it begins anew");
         // Others were not touched.
         vm.prank(consumer);
-        escrow.openSession(vm.addr(2), 1 ether, expiry);
+        escrow.openSession(vm.addr(2), 1 ether, expiry, consumer);
     }
 
     /// @dev Strike grinding: a consumer without stake crafts inputs until the provider is off, for nothing but gas, since its fee comes back.

@@ -200,8 +200,9 @@ abstract contract World is Harness {
 
     function open(uint256 consumerKey, address to, uint256 ceiling) internal returns (bytes32) {
         uint64 expiry = uint64(vm.getBlockTimestamp() + 100_000);
-        vm.prank(vm.addr(consumerKey));
-        return escrow.openSession(to, ceiling, expiry);
+        address account = vm.addr(consumerKey);
+        vm.prank(account);
+        return escrow.openSession(to, ceiling, expiry, account);
     }
 
     // ---- signatures

@@ -4,6 +4,9 @@ import { runForge } from './run.ts'
 const TIMES = 10
 process.env.FOUNDRY_FUZZ_RUNS = String(1_000 * TIMES)
 process.env.FOUNDRY_INVARIANT_RUNS = String(256 * TIMES)
+// To fill the tree takes more gas than a test is given.
+process.env.STAKE_TREE_LEAVES = '50000'
+process.env.FOUNDRY_GAS_LIMIT = String(2n ** 63n)
 
 const started = Date.now()
 const results = await runForge(process.argv[2])

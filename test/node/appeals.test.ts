@@ -2,54 +2,28 @@ import { randomBytes } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { isCommitted } from '../../node/chain/appeals.ts'
-import { signVote } from '../../node/chain/eip712.ts'
 import { postedMessage } from '../../node/stages/contest.ts'
-import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
-import { attestationParts, CHUNK_BYTES } from '../../protocol/claims.ts'
-import { encode } from '../../protocol/codec.ts'
-import { AttestationSchema } from '../../protocol/gen/sinter_pb.js'
-import { anchored, code, openWorld, word } from './chain-world.ts'
+import { fromHex, type Hex } from '../../protocol/bytes.ts'
+import { CHUNK_BYTES } from '../../protocol/claims.ts'
+import { attested, code, fastAnvil, openWorld, voteAll, word } from './chain-world.ts'
 
 const NETWORK = new Uint8Array(32).fill(7)
-const world = await openWorld(undefined, { slashPending: 60, appealWindow: 50 })
+const windows = { traceWindow: 600, voteWindow: 600, slashPending: 600, appealWindow: 500 }
+const world = await openWorld(undefined, { ...windows, unbondingDelay: 10_000, canaryWindow: 10_000 }, () =>
+  fastAnvil(200),
+)
 const { chain } = world.provider
 
 test.after(() => world.anvil.stop())
 
 /** A batch with an attestation of more than one chunk, and a committee that says that it was shown none. */
 async function condemnedUnheard(): Promise<{ batchId: Hex; payload: Uint8Array }> {
-  const { batchId } = await anchored(world, [100n, 200n])
-  await chain.awaitSlot((await chain.batch(batchId)).sampleSlot)
-  await chain.awaitTime((await chain.batch(batchId)).auditUntil)
-  await chain.anchorTrace(batchId, word(11n))
-  await chain.awaitSlot((await chain.batch(batchId)).challengeSlot)
   const proof = new Uint8Array(randomBytes(CHUNK_BYTES + 100))
-  const segments = [{ proof, signals: new Uint8Array(32) }]
-  const payload = encode(AttestationSchema, { batch: fromHex(batchId), jobs: [{ statements: [{ segments }] }] })
-  await chain.commitAttestation(batchId, toHex(attestationParts(payload, NETWORK).digest))
+  const { batchId, payload } = await attested(world, NETWORK, proof)
   await vote(batchId, '05050505', word(0n))
   return { batchId, payload }
 }
-
-async function vote(batchId: Hex, verdicts: string, digest: Hex): Promise<void> {
-  const { committeeSlot, attestation, attempt } = await chain.batch(batchId)
-  await chain.awaitSlot(committeeSlot)
-  const padded: Hex = `0x${verdicts.padEnd(64, '0')}`
-  const fields = {
-    batch: fromHex(batchId),
-    attempt,
-    attestation: fromHex(attestation),
-    verdicts: fromHex(padded),
-    digest: fromHex(digest),
-  }
-  const members = await chain.committee(batchId)
-  const votes = members.map((member) => ({
-    verdicts: padded,
-    digest,
-    signature: toHex(signVote(world.network, world.keyOf(member), fields)),
-  }))
-  await chain.settle(batchId, votes, [])
-}
+const vote = (batchId: Hex, verdicts: string, digest: Hex): Promise<void> => voteAll(world, batchId, verdicts, digest)
 
 test('silence alleged is answered by the attestation on chain, which everybody reads there', async () => {
   const { batchId, payload } = await condemnedUnheard()

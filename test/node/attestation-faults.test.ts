@@ -207,7 +207,7 @@ test('VOUCHER_SIGNATURE: none, of another receipt, session, chain or contract', 
     job(message).voucher = job(message, 1).voucher
   })
   await condemns('VOUCHER_SIGNATURE', (_, { ranges }) => {
-    ranges[0]!.consumer = CONSUMERS[1].address
+    ranges[0]!.signer = CONSUMERS[1].address
   })
   for (const vouchers of [
     { chainId: 1, contract: `0x${'e5'.repeat(20)}` as const },

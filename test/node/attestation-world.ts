@@ -168,7 +168,7 @@ export function makeWorld(init: WorldInit = {}): World {
     }
     const fee = BigInt(count) * PRICE
     const toSeq = before + BigInt(count)
-    const range = { session, consumer: consumer.address, fromSeq: before + 1n, toSeq, start: before * PRICE, fee }
+    const range = { session, signer: consumer.address, fromSeq: before + 1n, toSeq, start: before * PRICE, fee }
     if (count > 0) ranges.push(range)
   })
   const ordered = init.order?.(jobs) ?? jobs

@@ -117,11 +117,12 @@ async function checked({
   })
   const event = (name: string, args: object): void =>
     checks.apply({ name, args: { batchId: ID, ...args }, block: 1n, logIndex: 0, tx: '0x01' } as unknown as BatchEvent)
-  for (const [index, { session, consumer: owner, fromSeq, toSeq, start, fee }] of world.ranges.entries())
+  for (const [index, { session, signer, fromSeq, toSeq, start, fee }] of world.ranges.entries())
     event('RangeAnchored', {
       index: BigInt(index),
       session: toHex(session),
-      consumer: owner,
+      consumer: keyOf('somebody who pays').address,
+      signer,
       fromSeq,
       toSeq,
       cumulative: start + fee,

@@ -97,6 +97,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
     if (!sessions.has(key)) {
       sessions.set(key, {
         consumer: CONSUMER,
+        signer: CONSUMER,
         provider: ADDRESS,
         ceiling: 10n ** 9n,
         anchored: 0n,
@@ -107,7 +108,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       })
       await ledger.openSession({
         session,
-        consumer: CONSUMER,
+        signer: CONSUMER,
         bid: session,
         manifest: 'm',
         price: PRICE,

@@ -16,6 +16,7 @@ const range = (index: bigint, cumulative: bigint, fee: bigint): BatchEvent =>
     index,
     session: toHex(bytes32(`session ${index}`)),
     consumer: keyOf('consumer').address,
+    signer: keyOf('voucher key').address,
     ...{ fromSeq: 4n, toSeq: 9n, cumulative, fee },
   })
 const anchored = event('BatchAnchored', { provider: PROVIDER.address, root: toHex(bytes32('root')), total: 90n })
@@ -37,6 +38,8 @@ test('the book knows a batch by its events, in either order and more than once',
         [toHex(bytes32('session 1')), 0n, 30n],
       ],
     )
+    // Receipts are acknowledged by the voucher key, whoever pays.
+    assert.ok(batch.ranges.every(({ signer }) => signer === keyOf('voucher key').address))
     assert.is(book.open().length, 1)
   }
 })

@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -9,11 +12,13 @@ import { identityFromKey } from '../../node/identity/identity.ts'
 import { linksOf } from '../../node/net/dag.ts'
 import { keyOf } from '../../node/net/disk.ts'
 import type { FrameStream } from '../../node/net/frame-stream.ts'
-import type { StreamHandler } from '../../node/net/streams.ts'
+import { encodePrefix } from '../../node/net/frames.ts'
+import { QUOTAS, type StreamHandler } from '../../node/net/streams.ts'
 import { BLOCK_LIMITS, decodeBlocksQuery } from '../../protocol/blocks.ts'
 import { encode } from '../../protocol/codec.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import { BlocksQuerySchema } from '../../protocol/gen/sinter_pb.js'
+import type { Offered } from '../bench/bulk-peer.ts'
 import { code, contentWorld, type Peer } from './content-world.ts'
 
 const world = await contentWorld()
@@ -143,6 +148,63 @@ test('a source that answers nothing holds nobody up', async () => {
   assert.ok(performance.now() - from < 12_000)
 })
 
+test('a source that trickles bytes is dropped for another', async () => {
+  const loris = await world.start(sources[1]!.network.addresses(), { bitswapOnly: true })
+  let trickled = 0
+  const drips: NodeJS.Timeout[] = []
+  await loris.network.libp2p.handle('/sinter/blocks/1', (stream) => {
+    stream.addEventListener('message', () => {
+      if (trickled++ === 0) stream.send(encodePrefix(MIB))
+    })
+    // Never idle, and never done: a block would take it half a day.
+    drips.push(setInterval(() => trickled > 0 && stream.status === 'open' && stream.send(new Uint8Array(1)), 40))
+  })
+  const { bytes, cid } = await shared(24, [sources[1]!])
+  await fetcher.network.dial(loris.network.addresses())
+  manners[1] = slow(40)
+  const from = performance.now()
+  const got = await ask(cid, { from: [loris.network.peerId, peerId(1)] })
+  for (const drip of drips) clearInterval(drip)
+  assert.is(Buffer.compare(got, bytes), 0)
+  assert.ok(trickled > 0, 'it was asked')
+  assert.not.ok(fetcher.scores.usable(loris.network.peerId), 'it is not asked again soon')
+  assert.ok(performance.now() - from < 10_000, `${performance.now() - from} ms`)
+})
+
+test('a source that completes a block just in time holds up no block that another has', async () => {
+  const { bytes, cid } = await shared(12)
+  manners[0] = slow(1_200)
+  const from = performance.now()
+  assert.is(Buffer.compare(await ask(cid), bytes), 0)
+  // It had most of the file to itself at first: alone it would need a quarter of a minute.
+  assert.ok(performance.now() - from < 7_000, `${performance.now() - from} ms`)
+  assert.ok(sent[1]! > 6, `${sent[1]} blocks from the other`)
+})
+
+test('a source whose process is killed midway is replaced by another', async () => {
+  const args = [join(import.meta.dirname, '../bench/bulk-peer.ts'), 'serve', '24', '1', 'killed']
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+    const { addresses, peer, cids } = JSON.parse(line) as Offered
+    const cid = cids[0]!.bulk
+    await fetcher.network.dial(addresses)
+    await sources[1]!.network.dial(addresses)
+    await sources[1]!.content.get(cid, { maxBytes: 64 * MIB, timeoutMs: 20_000, from: [peer] })
+    manners[1] = slow(60)
+    const before = fetcher.content.usage().usedBytes
+    const fetched = ask(cid, { from: [peer, peerId(1)] })
+    const arrived = (): number => fetcher.content.usage().usedBytes - before
+    while (arrived() < 3 * MIB) await new Promise((resolve) => setTimeout(resolve, 2))
+    child.kill('SIGKILL')
+    const had = arrived()
+    assert.is((await fetched).length, 24 * MIB)
+    assert.ok(had < 24 * MIB && sent[1]! > 0, `${had} bytes were here when it died`)
+  } finally {
+    child.kill('SIGKILL')
+  }
+})
+
 test('every block that is asked for must fit its hash: when all sources lie there is no file', async () => {
   const liar = await world.start(sources[1]!.network.addresses(), {
     serve: () => async (stream) => {
@@ -199,21 +261,22 @@ test('queries that are none end the stream, and one peer has so many streams', a
     await stream.write(query)
     assert.is(await stream.read(3_000).then(() => 'answered', errorCode), 'STREAM_CLOSED')
   }
-  const four = await Promise.all([1, 2, 3, 4].map(() => fetcher.streams.open(peerId(1), 'blocks')))
+  const most = Array.from({ length: QUOTAS.blocks.maxStreamsPerPeer })
+  const all = await Promise.all(most.map(() => fetcher.streams.open(peerId(1), 'blocks')))
   const absent = encode(BlocksQuerySchema, { hashes: [new Uint8Array(32)] })
-  for (const stream of four) {
+  for (const stream of all) {
     await stream.write(absent)
     assert.is((await stream.read(3_000)).length, 0, 'a block that is not here is an empty frame')
   }
-  const fifth = await fetcher.streams.open(peerId(1), 'blocks')
+  const further = await fetcher.streams.open(peerId(1), 'blocks')
   assert.is(
-    await fifth
+    await further
       .write(absent)
-      .then(() => fifth.read(3_000))
+      .then(() => further.read(3_000))
       .then(() => 'answered', errorCode),
     'STREAM_CLOSED',
   )
-  for (const stream of four) await stream.close()
+  for (const stream of all) await stream.close()
 })
 
 test('a query has one encoding and bounds; no bytes break its decoder or that of nodes', () => {

@@ -93,7 +93,13 @@ test('parameters that are unknown or contradict each other are refused before an
     assert.is(await refused(() => readParams(file, false)), expected, text)
   }
   const bad = { ...options(), out: join(folder, 'other.json'), params: file }
-  for (const text of ['{"unbondingDelay": 1}', '{"seatStake": "1000000000000000000001"}', '{"canaryWindow": 100}']) {
+  for (const text of [
+    '{"unbondingDelay": 1}',
+    '{"seatStake": "1000000000000000000001"}',
+    '{"canaryWindow": 100}',
+    '{"committeeSize": 128, "quorum": 90}',
+    '{"minStake": "900000000000000000000", "seatStake": "1"}',
+  ]) {
     writeFileSync(file, text)
     assert.is(await code(chainDeploy(bad, say)), 'NETWORK_PARAMS', text)
   }

@@ -7,8 +7,11 @@ import { devnetParams, type NetworkParams } from '../../node/chain/params.ts'
 import type { RoundSource } from '../../node/chain/rounds.ts'
 import type { SignedVoteInput } from '../../node/chain/steps.ts'
 import { bigintToBytes, fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
+import { attestationParts } from '../../protocol/claims.ts'
+import { encode } from '../../protocol/codec.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
 import { errorCode } from '../../protocol/errors.ts'
+import { AttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import { keccak256 } from '../../protocol/hash.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import { type SumTree, sumTree } from '../../protocol/sum-tree.ts'
@@ -47,12 +50,35 @@ export async function code(action: Promise<unknown>): Promise<string> {
   )
 }
 
+/**
+ * An anvil that mines what comes at once, and a block of a second of its clock every `blockMs`: tests that only wait for the chain are
+ * done in a fraction of the time.
+ */
+export async function fastAnvil(blockMs: number): Promise<Anvil & { pause(paused: boolean): Promise<void> }> {
+  const anvil = await startAnvil({ blockTime: 0 })
+  let mining = true
+  const timer = setInterval(() => mining && void anvil.mine(1).catch(() => {}), blockMs)
+  return {
+    ...anvil,
+    /** What comes while it is paused waits. */
+    async pause(paused) {
+      mining = !paused
+      await anvil.request('evm_setAutomine', [mining])
+    },
+    async stop() {
+      clearInterval(timer)
+      await anvil.stop()
+    },
+  }
+}
+
 /** Anvil with the contracts, five staked nodes, a consumer and its session with the first node. */
 export async function openWorld(
   drand?: { network: DrandNetwork; rounds: RoundSource },
   change: Partial<NetworkParams> = {},
+  start: () => Promise<Anvil> = startAnvil,
 ): Promise<World> {
-  const anvil = await startAnvil()
+  const anvil = await start()
   try {
     // Nobody names audits here but where a test says so.
     const params = { ...devnetParams, auditWindow: 1, ...change }
@@ -152,6 +178,46 @@ export async function committed(world: World, batchId: Hex, verdicts: string): P
     const signature = toHex(signVote(world.network, world.keyOf(member), fields))
     return { verdicts: vector, digest: toHex(digest), signature }
   })
+}
+
+/** A batch whose provider has committed to an attestation with one proof of these bytes. `payload` is its encoding. */
+export async function attested(
+  world: World,
+  networkId: Uint8Array,
+  proof: Uint8Array,
+): Promise<{ batchId: Hex; payload: Uint8Array }> {
+  const { chain } = world.provider
+  const { batchId } = await anchored(world, [100n, 200n])
+  await chain.awaitSlot((await chain.batch(batchId)).sampleSlot)
+  await chain.awaitTime((await chain.batch(batchId)).auditUntil)
+  await chain.anchorTrace(batchId, word(11n))
+  await chain.awaitSlot((await chain.batch(batchId)).challengeSlot)
+  const segments = [{ proof, signals: new Uint8Array(32) }]
+  const payload = encode(AttestationSchema, { batch: fromHex(batchId), jobs: [{ statements: [{ segments }] }] })
+  await chain.commitAttestation(batchId, toHex(attestationParts(payload, networkId).digest))
+  return { batchId, payload }
+}
+
+/** Settles with the votes of the whole committee, which all say this. */
+export async function voteAll(world: World, batchId: Hex, verdicts: string, digest: Hex): Promise<void> {
+  const { chain } = world.provider
+  const { committeeSlot, attestation, attempt } = await chain.batch(batchId)
+  await chain.awaitSlot(committeeSlot)
+  const padded: Hex = `0x${verdicts.padEnd(64, '0')}`
+  const fields = {
+    batch: fromHex(batchId),
+    attempt,
+    attestation: fromHex(attestation),
+    verdicts: fromHex(padded),
+    digest: fromHex(digest),
+  }
+  const members = await chain.committee(batchId)
+  const votes = members.map((member) => ({
+    verdicts: padded,
+    digest,
+    signature: toHex(signVote(world.network, world.keyOf(member), fields)),
+  }))
+  await chain.settle(batchId, votes, [])
 }
 
 /** Everything the token's supply is made of, and some of its parts. */

@@ -88,11 +88,12 @@ export async function contentWorld(): Promise<{
       return peer
     },
     async stop() {
-      for (const { content, streams, network } of peers) {
+      const ends = peers.map(async ({ content, streams, network }) => {
         await content.stop()
         await streams.stop()
         await network.stop()
-      }
+      })
+      await Promise.all(ends)
       await rm(root, { recursive: true, force: true })
     },
   }

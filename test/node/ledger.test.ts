@@ -21,7 +21,7 @@ async function reopen(): Promise<void> {
 }
 const fields = (session: Uint8Array) => ({
   session,
-  consumer: CONSUMER,
+  signer: CONSUMER,
   bid: id(9),
   manifest: 'bafy',
   price: 5n,

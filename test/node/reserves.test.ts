@@ -2,13 +2,13 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createPurse, reclaimSessions, releaseSession } from '../../node/client/reserves.ts'
 import { errorCode } from '../../protocol/errors.ts'
-import { openWorld, type World } from './chain-world.ts'
+import { fastAnvil, openWorld, type World } from './chain-world.ts'
 
 const SNTR = 10n ** 18n
 let world: World
 
 test.before(async () => {
-  world = await openWorld()
+  world = await openWorld(undefined, {}, () => fastAnvil(200))
 })
 test.after(() => world?.anvil.stop())
 

@@ -94,7 +94,11 @@ test('a model is admitted under the policies that it can be attested under, load
 
 /** Runtimes over the digits model under any number of names. */
 function createWorld(
-  { proving = LIMITS, ...init }: Parameters<typeof createRuntimes>[1] & { proving?: ProvingLimits } = {},
+  {
+    proving = LIMITS,
+    worth = () => 0,
+    ...init
+  }: Parameters<typeof createRuntimes>[1] & { proving?: ProvingLimits; worth?(cid: string): number } = {},
   change: Partial<ModelLibrary> = {},
 ) {
   const clock = { now: 1_000 }
@@ -125,6 +129,7 @@ function createWorld(
           await real.close()
         },
       }),
+      worth,
       now: () => clock.now,
       log,
     },
@@ -147,6 +152,23 @@ test('models beyond the limit wait until another has been idle, and its process 
   await runtimes.close()
   assert.is(closed.length, 2)
   assert.is(await code(runtimes.get('b')), 'EXEC_CLOSED')
+})
+
+test('what is worth least goes first, and gives way sooner to what is worth more', async () => {
+  const worth: Record<string, number> = { a: 3, b: 1, c: 2, d: 0 }
+  const { runtimes, clock } = createWorld({ maxModels: 2, worth: (cid) => worth[cid]! })
+  await runtimes.get('a')
+  clock.now += 1_000
+  await runtimes.get('b')
+  clock.now += 5_000
+  assert.not.ok(runtimes.hasRoom())
+  assert.is(await code(runtimes.get('d')), 'MODELS_BUSY')
+  await runtimes.get('c')
+  assert.equal(runtimes.loaded(), ['a', 'c'], 'the one used last went, since it is worth less')
+  clock.now += 60_000
+  await runtimes.get('d')
+  assert.equal(runtimes.loaded(), ['a', 'd'])
+  await runtimes.close()
 })
 
 test('a model in the middle of a job is not taken away', async () => {

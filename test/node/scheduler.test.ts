@@ -121,7 +121,7 @@ const SESSION = `0x${'5e'.repeat(32)}` as const
 const BATCH = `0x${'ba'.repeat(32)}` as const
 const event = (name: string, args: object): BatchEvent =>
   ({ name, args: { batchId: BATCH, ...args }, block: 1n, logIndex: 0, tx: BATCH }) as BatchEvent
-const range = { index: 2n, session: SESSION, consumer: provider(1), fromSeq: 3n, toSeq: 5n }
+const range = { index: 2n, session: SESSION, consumer: provider(9), signer: provider(1), fromSeq: 3n, toSeq: 5n }
 const settled = (status: BatchStatus) => event('BatchSettled', { status: BATCH_STATUSES.indexOf(status) })
 
 test('a receipt goes from pending over verified to settled, each of the range and nothing else', () => {

@@ -182,7 +182,7 @@ export function createWorld(init: SessionInit = {}, runtime: Runtime = digitsRun
     session,
     clock,
     chain: {
-      consumer: consumer.address,
+      signer: consumer.address,
       provider: provider.address,
       ceiling: 100n * PRICE,
       spent: 0n,

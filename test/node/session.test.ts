@@ -331,9 +331,9 @@ test('a session is not opened under another bid, nor when its receipts are lost'
   await lost.served
   world.chain.spent = 0n
   const { session, bid } = world
-  const { consumer: payer, manifest: cid } = bid
+  const { consumer: signer, manifest: cid } = bid
   const terms = { price: 1n, ceiling: 1n, policy: 'zk', canonical: false } as const
-  await world.ledger.openSession({ session, consumer: payer, bid: bytes32(), manifest: cid, ...terms })
+  await world.ledger.openSession({ session, signer, bid: bytes32(), manifest: cid, ...terms })
   const other = world.connect()
   assert.is(failureOf(await hostile(world, other.stream).assign()), 'SESSION_BID')
   await other.served

@@ -1,6 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { describeStrikes } from '../../node/commands/status.ts'
+import type { BatchStatus } from '../../node/chain/views.ts'
+import { type BatchFacts, describeBatch } from '../../node/commands/batch-status.ts'
+import { describeMint, describeStrikes } from '../../node/commands/status.ts'
 
 const record = { score: 6_907_755n, graceUntil: 1_000n, excludedUntil: 2_000n, strikes: 3n }
 
@@ -12,6 +14,88 @@ test('a provider reads how far it is from an exclusion, and when it is over', ()
   const text = describeStrikes(record, 13_815_510, 1_999n)
   assert.match(text, /^excluded until 1970-01-01T00:33:20.000Z: .*off tolerance too often \(3 receipts/)
   assert.match(text, /batches are taken until 1970-01-01T00:16:40.000Z$/)
+})
+
+test('a provider reads what is minted for it, and to whom', () => {
+  const payout = `0x${'bb'.repeat(20)}` as const
+  const SNTR = 10n ** 18n
+  assert.is(
+    describeMint(payout, SNTR / 2n, 3n * SNTR),
+    `mint: 0.5 SNTR wait to be claimed, 3 SNTR were minted to ${payout} so far`,
+  )
+  assert.is(describeMint(payout, 0n, null), 'mint: nothing waits to be claimed')
+})
+
+const facts = (
+  status: BatchStatus,
+  batch: Partial<BatchFacts['batch']> = {},
+  more: Partial<BatchFacts> = {},
+): BatchFacts => ({
+  id: '0xba',
+  batch: {
+    status,
+    attempt: 0,
+    total: 10n ** 18n,
+    slashAt: 2_000n,
+    silent: false,
+    attestation: '0x01',
+    verdicts: `0x0501${'00'.repeat(30)}`,
+    ...batch,
+  } as BatchFacts['batch'],
+  now: 1_500n,
+  deadline: 1_600n,
+  lock: 3n * 10n ** 18n,
+  draws: 2,
+  appeals: [],
+  nextBond: 1n,
+  appealUntil: 1_500n,
+  bench: null,
+  ranges: { all: 3, uncollected: 2 },
+  ...more,
+})
+
+test('each state of a batch is said in words, with the last second of what can still be done', () => {
+  const head = '0xba: 1 SNTR of fees, 3 SNTR locked; '
+  const slash = 'the lock of 3 SNTR is slashed at 1970-01-01T00:33:20.000Z'
+  for (const [given, lines] of [
+    [facts('anchored'), ['anchored; its trace is to be anchored by 1970-01-01T00:26:40.000Z']],
+    [
+      facts('anchored', {}, { deadline: 0n }),
+      ['anchored; its trace is to be anchored once the beacon’s slot is recorded'],
+    ],
+    [
+      facts('traced', {}, { now: 1_601n }),
+      ['traced; its attestation is to be committed by 1970-01-01T00:26:40.000Z, which is over'],
+    ],
+    [facts('committed'), ['its committee votes by 1970-01-01T00:26:40.000Z']],
+    [facts('committed', { attempt: 1 }), ['committee 2, a larger one, votes by 1970-01-01T00:26:40.000Z']],
+    [
+      facts('slashPending'),
+      [
+        `condemned: 1 of 2 draws found forged by a committee; ${slash}`,
+        'an appeal, for a bond of 0.000000000000000001 SNTR, is taken until 1970-01-01T00:25:00.000Z',
+      ],
+    ],
+    [
+      facts('slashPending', { silent: true }, { now: 1_501n, bench: { voters: 1, until: 3_000n } }),
+      [
+        `condemned: 1 of 2 draws found forged by 1 voter, whose seats answer for it until 1970-01-01T00:50:00.000Z; ${slash}`,
+        'a voter says that there was no attestation: whoever posts it on chain voids the verdict, for no bond',
+        'the time for appeals was over at 1970-01-01T00:25:00.000Z',
+      ],
+    ],
+    [facts('slashPending', { verdicts: '0x00' }), [`the referee has found a fault: ${slash}, and there is no appeal`]],
+    [
+      facts('slashPending', { verdicts: '0x00', attestation: '0x00' }),
+      [`no attestation came in time: ${slash}, and nothing can be said against it`],
+    ],
+  ] as const) {
+    const [first, ...rest] = lines
+    assert.equal(describeBatch(given), [`${head}${first}`, ...rest])
+  }
+  assert.equal(describeBatch(facts('paid', {}, { lock: 0n })), [
+    '0xba: 1 SNTR of fees; paid; 2 of 3 ranges not collected yet',
+  ])
 })
 
 test.run()

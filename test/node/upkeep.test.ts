@@ -6,6 +6,7 @@ import { createQuoter, fixedFeed } from '../../node/chain/oracle.ts'
 import type { RegisteredNode } from '../../node/chain/views.ts'
 import type { Log } from '../../node/net/log.ts'
 import { createUpkeep, type UpkeepInit } from '../../node/stages/upkeep.ts'
+import { SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 
 const SNTR = 10n ** 18n
@@ -13,12 +14,28 @@ const OPERATOR: Address = `0x${'aa'.repeat(20)}`
 const OWNER: Address = `0x${'bb'.repeat(20)}`
 
 function world(init: Partial<UpkeepInit> = {}, prices = true) {
-  const state = { wei: 10n ** 18n, gasPrice: 10n ** 9n, escrow: 0n, wallet: 0n, payout: OPERATOR }
+  const state = {
+    wei: 10n ** 18n,
+    gasPrice: 10n ** 9n,
+    escrow: 0n,
+    wallet: 0n,
+    payout: OPERATOR,
+    credit: 0n,
+    minted: 0n,
+    taken: false,
+  }
   const said: { event: string; level?: string; [key: string]: unknown }[] = []
   const keep = (facts: unknown): void => void said.push(facts as (typeof said)[number])
   const log = { debug: keep, info: keep, warn: keep, error: keep } as unknown as Log
   const chain = {
     balanceOf: async () => state.escrow,
+    claimable: async () => (state.credit === 0n ? null : { amount: state.credit, gas: 60_000n }),
+    async claimMint() {
+      if (state.taken) throw new SinterError('CHAIN_NothingToClaim', 'claimed')
+      state.minted += state.credit
+      state.credit = 0n
+      return { tx: '0x00' as const, block: 1n, gasUsed: 1n }
+    },
     etherOf: async () => state.wei,
     gasPrice: async () => state.gasPrice,
     node: async () => ({ payout: state.payout }) as RegisteredNode,
@@ -57,6 +74,30 @@ test('what belongs to another payout address, or to an operator who wants to kee
     await upkeep.tick()
     assert.is(state.wallet, 0n)
   }
+})
+
+test('what is minted is claimed once it is worth its gas, also for another payout address, and not by an operator who wants none of it', async () => {
+  const { state, said, upkeep } = world()
+  state.payout = OWNER
+  for (const [credit, minted] of [
+    [0n, 0n],
+    // At 0.18 tokens of gas.
+    [89n * (SNTR / 10n), 0n],
+    [9n * SNTR, 9n * SNTR],
+  ] as const) {
+    state.credit = credit
+    await upkeep.tick()
+    assert.is(state.minted, minted)
+  }
+  assert.is(said.filter(({ event }) => event === 'mint.claimed').length, 1)
+  // Somebody else was faster: it has arrived all the same.
+  Object.assign(state, { credit: 9n * SNTR, taken: true })
+  await upkeep.tick()
+  assert.is(said.filter(({ event }) => event === 'mint.claimed').length, 1)
+  const never = world({ claimFrom: null })
+  never.state.credit = 1_000n * SNTR
+  await never.upkeep.tick()
+  assert.is(never.state.minted, 0n)
 })
 
 test('without prices claims go by amount alone', async () => {

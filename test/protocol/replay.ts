@@ -76,8 +76,8 @@ const assignments =
       async session(id) {
         const session = find(context.sessions, id)
         if (session === undefined) return null
-        const { consumer, provider, expiry, closing } = session
-        return { consumer, provider, expiry, closing, ceiling: BigInt(session.ceiling), spent: BigInt(session.spent) }
+        const { signer, provider, expiry, closing } = session
+        return { signer, provider, expiry, closing, ceiling: BigInt(session.ceiling), spent: BigInt(session.spent) }
       },
       resumable: async (session, bid) =>
         context.resumable.some((each: Context) => each.session === toHex(session) && each.bid === toHex(bid)),
@@ -86,12 +86,12 @@ const assignments =
 
 const inputs =
   (networkId: Uint8Array): Receiver =>
-  (bytes, { consumer, session, seq, received }) => {
+  (bytes, { signer, session, seq, received }) => {
     const envelope = inner(bytes)
     if (envelope === null) return reject('ENVELOPE_MALFORMED')
     return judgeInput(envelope, {
       networkId,
-      consumer,
+      signer,
       session: fromHex(session),
       seq: BigInt(seq),
       received: {
@@ -132,13 +132,13 @@ function receipts(networkId: Uint8Array): Receiver {
 
 const vouchers =
   (): Receiver =>
-  (bytes, { domain, consumer, receipt }) => {
+  (bytes, { domain, signer, receipt }) => {
     const voucher = decode(VoucherSchema, bytes)
     if (voucher === null) return reject('VOUCHER_FIELDS')
     const { session, seq, cumulative, hash } = receipt
     return judgeVoucher(voucher, {
       domain: domain as SigningDomain,
-      consumer,
+      signer,
       receipt: { session: fromHex(session), seq: BigInt(seq), cumulative: BigInt(cumulative), hash: fromHex(hash) },
     })
   }

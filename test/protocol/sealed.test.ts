@@ -1,9 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { fromHex, type Hex } from '../../protocol/bytes.ts'
+import { decode } from '../../protocol/codec.ts'
 import { errorCode } from '../../protocol/errors.ts'
-import { openFile, SEALED_CHUNK, SEALED_HEADER, sealedFacts, sealFile } from '../../protocol/sealed.ts'
+import { RequestSchema, SealedSetSchema, SetIndexSchema, TensorSetSchema } from '../../protocol/gen/sinter_pb.js'
+import { tensorsDigest } from '../../protocol/rules/input.ts'
+import { openFile, reopenFile, SEALED_CHUNK, SEALED_HEADER, sealedFacts, sealFile } from '../../protocol/sealed.ts'
 import { publicKeyOf } from '../../protocol/signature.ts'
 
 const bytes = (length: number) => new Uint8Array(randomBytes(length))
@@ -184,6 +189,49 @@ test('two files of the same bytes have nothing in common', () => {
   const [a, b] = [sealIt(plaintext), sealIt(plaintext)]
   assert.is.not(Buffer.compare(a.subarray(SEALED_HEADER), b.subarray(SEALED_HEADER)), 0)
   assert.is(Buffer.from(a).indexOf(Buffer.alloc(12)), -1)
+})
+
+test('whoever sealed a file and kept its secret opens it again; with another secret, reader or place it does not', () => {
+  const plaintext = bytes(SEALED_CHUNK + 1)
+  const ephemeral = bytes(32)
+  const file = sealIt(plaintext, { ephemeral })
+  const again = (change: Partial<Parameters<typeof reopenFile>[1]> = {}) =>
+    reopenFile(file, { networkId, sender, recipient: publicKeyOf(recipient), ephemeral, expected: facts, ...change })
+  assert.is(Buffer.compare(again(), plaintext), 0)
+  for (const change of [{ ephemeral: bytes(32) }, { recipient: publicKeyOf(stranger) }, { networkId: bytes(32) }])
+    assert.is(
+      codeOf(() => again(change)),
+      'SEALED_FORGED',
+    )
+  assert.is(
+    codeOf(() => again({ sender: stranger })),
+    'SEALED_SENDER',
+  )
+  assert.is(
+    codeOf(() => again({ expected: { ...facts, seq: 8n } })),
+    'SEALED_SEQUENCE',
+  )
+})
+
+test('the input of a job by content in the vectors is what its request names, for its provider and its owner', () => {
+  const at = new URL('../../protocol/vectors/sealed-job.json', import.meta.url)
+  const vector = JSON.parse(readFileSync(at, 'utf8')) as Record<string, Hex>
+  const of = (name: string): Uint8Array => fromHex(vector[name]!)
+  const { sealed } = decode(RequestSchema, of('request'))!
+  assert.equal([sealed!.cid, sealed!.job, sealed!.digest, sealed!.seq], [of('cid'), of('job'), of('digest'), 1n])
+  const expected = { purpose: 'input' as const, job: of('job'), seq: 1n, sender: publicKeyOf(of('consumer')) }
+  const common = { networkId: of('networkId') }
+  const plain = openFile(of('input'), { ...common, recipient: of('provider'), expected })
+  const { tensors } = decode(TensorSetSchema, plain)!
+  assert.equal(tensorsDigest(tensors), sealed!.digest)
+  const set = decode(SealedSetSchema, of('set'))!
+  assert.equal(set.items, [of('cid')])
+  const own = { ...expected, seq: 0n }
+  const index = decode(SetIndexSchema, openFile(set.index, { ...common, recipient: of('consumer'), expected: own }))!
+  const [item] = index.items
+  assert.is(item!.name, 'x.json')
+  const keys = { sender: of('consumer'), recipient: index.provider, ephemeral: item!.ephemeral }
+  assert.equal(reopenFile(of('input'), { ...common, ...keys, expected }), plain)
 })
 
 test.run()

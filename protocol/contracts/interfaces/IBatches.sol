@@ -168,6 +168,7 @@ interface IBatches {
         uint256 index,
         bytes32 indexed session,
         address indexed consumer,
+        address signer,
         uint64 fromSeq,
         uint64 toSeq,
         uint256 cumulative,

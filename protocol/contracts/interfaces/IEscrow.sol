@@ -7,26 +7,43 @@ import {IConsumerStakes} from "./IConsumerStakes.sol";
 /// @notice Four kinds of claims, which always add up to the tokens held: balances of accounts, stakes of consumers, reserves of
 /// sessions, pots of batches. Money reaches people only as a balance, which they pull with `withdraw`.
 interface IEscrow is IConsumerStakes {
+    /// @param consumer the account that pays, and that has back what is left: any account, also a contract.
+    /// @param expiry timestamp (seconds) after which anyone may close, once the closing window has passed too.
+    /// @param cursor highest receipt sequence number that a batch has consumed.
+    /// @param signer the voucher key: the one whose signatures move this session's money, fixed for its life.
+    /// @param closesAt timestamp from which a requested closing takes effect, 0 if none was requested.
     /// @param ceiling base units the consumer reserved for the session in all.
     /// @param anchored part of the ceiling that batches have consumed; the rest is the reserve.
-    /// @param cursor highest receipt sequence number that a batch has consumed.
-    /// @param expiry timestamp (seconds) after which anyone may close, once the closing window has passed too.
-    /// @param closesAt timestamp from which a requested closing takes effect, 0 if none was requested.
     struct Session {
         address consumer;
-        address provider;
-        uint128 ceiling;
-        uint128 anchored;
-        uint64 cursor;
         uint64 expiry;
+        address provider;
+        uint64 cursor;
+        address signer;
         uint64 closesAt;
         bool closed;
+        uint128 ceiling;
+        uint128 anchored;
     }
 
-    /// @notice The receipts of one session from its cursor + 1 up to `toSeq`, with the consumer's voucher for the last of them.
+    /// @notice What a consumer signs for a session that somebody else opens for it.
+    /// @param expiry of the session, as in `openSession`.
+    /// @param nonce the consumer's `sessionNonce`, which fixes the session's id, and lets the signature be used once.
+    /// @param deadline last timestamp (seconds) at which the session may be opened.
+    struct Opening {
+        address consumer;
+        address provider;
+        uint256 ceiling;
+        uint64 expiry;
+        address signer;
+        uint256 nonce;
+        uint256 deadline;
+    }
+
+    /// @notice The receipts of one session from its cursor + 1 up to `toSeq`, with the voucher for the last of them.
     /// @param cumulative base units the session owes in all up to `toSeq`.
     /// @param receiptHash hash of receipt `toSeq`, which commits to all before it.
-    /// @param signature the consumer's EIP-712 signature over Voucher(session, toSeq, cumulative, receiptHash).
+    /// @param signature the voucher key's EIP-712 signature over Voucher(session, toSeq, cumulative, receiptHash).
     struct Range {
         bytes32 session;
         uint64 toSeq;
@@ -39,6 +56,7 @@ interface IEscrow is IConsumerStakes {
     /// @param discountBps part of its burn that the consumer's stake saves, as of now.
     struct Consumed {
         address consumer;
+        address signer;
         uint64 fromSeq;
         uint128 fee;
         uint16 discountBps;
@@ -47,7 +65,12 @@ interface IEscrow is IConsumerStakes {
     event Deposited(address indexed account, uint256 amount);
     event Withdrawn(address indexed account, uint256 amount);
     event SessionOpened(
-        bytes32 indexed session, address indexed consumer, address indexed provider, uint256 ceiling, uint64 expiry
+        bytes32 indexed session,
+        address indexed consumer,
+        address indexed provider,
+        address signer,
+        uint256 ceiling,
+        uint64 expiry
     );
     event SessionToppedUp(bytes32 indexed session, uint256 amount, uint256 ceiling);
     event SessionCloseRequested(bytes32 indexed session, uint64 closesAt);
@@ -65,6 +88,11 @@ interface IEscrow is IConsumerStakes {
     error InsufficientPot(bytes32 pot, uint256 held, uint256 wanted);
     error BadExpiry(uint64 expiry);
     error BadProvider(address provider);
+    error BadSigner(address signer);
+    error OpeningExpired(uint256 deadline);
+    /// @notice A signed opening is for the consumer's next session, and for no other.
+    error BadNonce(address consumer, uint256 nonce, uint256 next);
+    error BadOpening(address consumer);
     error UnknownSession(bytes32 session);
     error SessionIsClosed(bytes32 session);
     error NotConsumer(address caller);
@@ -83,18 +111,30 @@ interface IEscrow is IConsumerStakes {
     /// @notice Takes approved tokens from the caller into the balance of `account`.
     function depositFor(address account, uint256 amount) external;
 
+    /// @notice Takes tokens from the caller into its balance, by its own ERC-2612 permit for exactly `amount`. A permit that somebody has
+    /// used already (anyone may, once it is seen) is passed over: what counts is what the token then allows. Of the caller's own tokens
+    /// only, or whoever has approved this contract could be made to deposit by others.
+    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
+
     /// @notice Pays out from the caller's balance.
     function withdraw(uint256 amount) external;
 
     /// @notice Reserves `ceiling` out of the caller's balance for jobs by `provider`.
     /// @param expiry timestamp (seconds), in the future.
+    /// @param signer the voucher key: the caller itself, or another key that it trusts with the ceiling. A contract cannot be one, since it
+    /// could take its signature back after the work.
     /// @return session keccak256(abi.encode("sinter/session/1", chain id, this, consumer, nonce)).
-    function openSession(address provider, uint256 ceiling, uint64 expiry) external returns (bytes32 session);
+    function openSession(address provider, uint256 ceiling, uint64 expiry, address signer) external returns (bytes32 session);
+
+    /// @notice The same for a consumer that has signed for it, out of its balance; by anyone.
+    /// @param signature the consumer's, over OpenSession(address consumer,address provider,uint256 ceiling,uint64 expiry,address signer,
+    /// uint256 nonce,uint256 deadline): EIP-712 by a key, ERC-1271 by a contract, asked now and never again.
+    function openSessionFor(Opening calldata opening, bytes calldata signature) external returns (bytes32 session);
 
     /// @notice Reserves more for a session; by its consumer.
     function topUp(bytes32 session, uint256 amount) external;
 
-    /// @notice Announces the end of a session; by its consumer. The provider has `closeWindow` to anchor what it holds.
+    /// @notice Announces the end of a session; by its consumer or its voucher key. The provider has `closeWindow` to anchor what it holds.
     function requestClose(bytes32 session) external;
 
     /// @notice Returns what is left of the ceiling to the consumer. The provider may do this at once, anyone else when a

@@ -32,8 +32,6 @@ interface INodeRegistry {
 
     event NodeRegistered(address indexed operator, address indexed payout, bytes publicKey, string hardwareClass);
     event StakeAdded(address indexed operator, address indexed from, uint256 amount, uint256 stake);
-    /// @param replaced node that lost the place, zero for a new one.
-    event PlaceTaken(address indexed operator, uint256 place, address indexed replaced);
     event UnbondRequested(address indexed operator, uint256 indexed unbondId, uint256 amount, uint64 releaseAt);
     event StakeWithdrawn(address indexed operator, uint256 indexed unbondId, address indexed payout, uint256 amount);
     event StakeLocked(bytes32 indexed lockId, address indexed operator, uint256 amount);
@@ -48,6 +46,7 @@ interface INodeRegistry {
     error KeyNotOfOperator(address operator);
     error BadPayoutConsent(address payout);
     error BadHardwareClass();
+    error TooManyNodesOfOwner(address payout);
     error StakeTooLow(uint256 stake, uint256 minStake);
     error NotOperatorNorPayout(address caller);
     error InsufficientFreeStake(uint256 free, uint256 wanted);
@@ -125,19 +124,22 @@ interface INodeRegistry {
     /// @notice Operators in order of registration, at most `limit` from `offset` on.
     function operators(uint256 offset, uint256 limit) external view returns (address[] memory);
 
-    /// @notice Most nodes that a draw chooses from. When all places are held, a node that registers or adds to its stake takes that
-    /// of the node with the least stake, if it has more; the other stays a node, and takes a place in the same way.
-    function MAX_PLACES() external view returns (uint256);
+    /// @notice Most nodes that one draw takes.
+    function MAX_DRAWN() external view returns (uint256);
+
+    /// @notice Most nodes that one payout address ever registers.
+    function MAX_NODES_OF_OWNER() external view returns (uint256);
 
     /// @notice Stake of a node at the end of a past block.
     function stakeAt(address operator, uint256 atBlock) external view returns (uint256);
 
-    /// @notice Number of nodes a draw could choose from.
-    function eligibleCount(uint256 atBlock, address excludedOperator) external view returns (uint256);
+    /// @notice How many nodes a draw without limit takes: all that had `minStake` and another owner, at most MAX_DRAWN.
+    function drawable(uint256 atBlock, address excludedOperator) external view returns (uint256);
 
     /// @notice Stake-weighted draw without replacement on the stakes as they stood at the end of block `atBlock`; nothing that
-    /// happens later changes it. Leaves out every node that has the same payout address as `excludedOperator`.
-    /// @return drawn at most `n` operators, fewer if fewer are eligible.
+    /// happens later changes it. A weight is ⌊256 · stake / minStake⌋, 0 below `minStake`. Leaves out every node that has the same payout address as
+    /// `excludedOperator`.
+    /// @return drawn at most `n` operators, fewer if fewer are drawable.
     function draw(bytes32 seed, uint256 atBlock, uint256 n, address excludedOperator)
         external
         view

@@ -29,7 +29,7 @@ library Ranges {
             if (total > type(uint128).max) revert IBatches.TotalTooLarge();
             IEscrow.Range calldata r = ranges[i];
             emit IBatches.RangeAnchored(
-                batchId, i, r.session, c.consumer, c.fromSeq, r.toSeq, r.cumulative, c.fee, r.receiptHash
+                batchId, i, r.session, c.consumer, c.signer, c.fromSeq, r.toSeq, r.cumulative, c.fee, r.receiptHash
             );
         }
         b.total = uint128(total);

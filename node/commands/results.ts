@@ -1,0 +1,45 @@
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join, parse } from 'node:path'
+import { networkId } from '../../protocol/network.ts'
+import { startClient } from '../client/client.ts'
+import { MAX_SET_BYTES, openOutputSet, readOutput } from '../client/sealed-set.ts'
+import { peerOfKey } from '../identity/identity.ts'
+import { namedValues } from '../jobs/tensors.ts'
+import { createLog, type JoinOptions, openIdentity, parseRpc, readNetworkFile } from './options.ts'
+
+export type ResultsOptions = JoinOptions & { out: string; from?: string; json: boolean; logLevel: string }
+
+/**
+ * Fetches the results of a batch by the CID that it ended with, from the provider that made them or whoever keeps them, opens them and
+ * writes one JSON file each. Those that are there are left out. Throws the codes of `Content.get` and of sealed files.
+ */
+export async function results(cid: string, options: ResultsOptions): Promise<void> {
+  const network = readNetworkFile(options.network)
+  const identity = await openIdentity(options)
+  const owner = { identity, networkId: networkId(network) }
+  const { data: dataDir, listen, bootstrap, devnet, out } = options
+  const log = createLog(options.logLevel, 'stderr')
+  const rpcUrl = parseRpc(options.rpc)
+  const client = await startClient({ network, rpcUrl, identity, dataDir, listen, bootstrap, devnet, log })
+  try {
+    await client.network.waitForPeers(1, 20_000)
+    const { content } = client
+    const from = options.from === undefined ? [] : [options.from]
+    const file = await content.get(cid, { maxBytes: MAX_SET_BYTES, timeoutMs: 60_000, from })
+    const set = openOutputSet(cid, file, owner)
+    from.push(peerOfKey(set.provider).toString())
+    mkdirSync(out, { recursive: true })
+    for (const item of set.items) {
+      const path = join(out, `${parse(item.name).name}.json`)
+      if (existsSync(path)) continue
+      const outputs = namedValues(await readOutput(item, set, { ...owner, content, from }))
+      const plain = Object.entries(outputs).map(([name, { shape, data }]) => [name, { shape, data: Array.from(data) }])
+      writeFileSync(`${path}.part`, `${JSON.stringify({ outputs: Object.fromEntries(plain) })}\n`)
+      renameSync(`${path}.part`, path)
+    }
+    if (options.json) console.log(JSON.stringify({ event: 'results', files: set.items.length }))
+    else console.log(`${set.items.length} results in ${out}`)
+  } finally {
+    await client.stop()
+  }
+}
