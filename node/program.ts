@@ -122,6 +122,31 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
 
   joining(
     program
+      .command('run')
+      .description('iterate a graph whose outputs feed its next call, such as a training step; resumable'),
+    join(home, 'client'),
+  )
+    .requiredOption('--model <cid>', 'CID of the manifest')
+    .requiredOption('--steps <n>', 'steps of the whole run')
+    .requiredOption('--state <path>', 'the state it begins with: a JSON object of lists by input, or a folder of .npy')
+    .requiredOption('--out <folder>', 'where the state goes after each step; a run there goes on')
+    .option('--feed <folder>', 'inputs that do not come from the step before: a .json or .npy file a step, in turn')
+    .option('--replicas <n>', 'providers that compute each step, canonically; most of them decide', '2')
+    .option('--policy <name>', 'how drawn steps are attested: zk, full or open', 'zk')
+    .option('--ceiling <tokens>', 'highest price per step and provider', '0.1')
+    .option('--limit <tokens>', 'the most that all steps may cost (default: no limit)')
+    .option('--json', 'one JSON object a line', false)
+    .action(async (options) => (await import('./commands/run.ts')).run(options))
+
+  joining(
+    program.command('receipt <ids...>').description('where earlier jobs of this account stand'),
+    join(home, 'client'),
+  )
+    .option('--json', 'one JSON object a line', false)
+    .action(async (ids, options) => (await import('./commands/receipt.ts')).receipt(ids, options))
+
+  joining(
+    program
       .command('dataset <folder>')
       .description('seal the .json and .npy files of a folder for one reader or one provider, serve them by CID'),
     join(home, 'client'),

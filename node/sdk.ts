@@ -89,7 +89,7 @@ export async function connect(options: ConnectOptions): Promise<Consumer> {
         devnet,
         peers,
         ...(options.account === undefined ? {} : { account: options.account }),
-        openMemory: () => openMemory(joinPath(dataDir, 'consumer'), Date.now),
+        openMemory: () => openMemory(joinPath(dataDir, 'consumer'), identity.address, Date.now),
         log,
       },
       options,

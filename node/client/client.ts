@@ -106,10 +106,12 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   })
   const streams = createStreams({ libp2p: network.libp2p, log })
   const folder = `${config.dataDir}/blocks`
-  const content = await createContent({ network, streams, folder, log }).catch(async (error) => {
-    await network.stop()
-    throw error
-  })
+  const content = await createContent({ network, streams, folder, bitswap: 'when-needed', log }).catch(
+    async (error) => {
+      await network.stop()
+      throw error
+    },
+  )
   const desk = await createOfferDesk({
     identity,
     networkId: id,

@@ -2,8 +2,7 @@ import { describeError } from '../../protocol/errors.ts'
 import type { Network } from '../net/libp2p.ts'
 import { type ClientConfig, startClient } from './client.ts'
 import { type Consumer, type ConsumerOptions, createConsumer } from './consumer.ts'
-import type { Memory } from './memory.ts'
-import { createScores } from './score.ts'
+import { createMemory, type Memory } from './memory.ts'
 
 export type JoinInit = ClientConfig & {
   /** Peers that must take offers before this returns. */
@@ -21,7 +20,7 @@ export async function join(
   const client = await startClient(init)
   try {
     if (peers > 0) await client.network.waitForSubscribers('offers', peers, 20_000)
-    const memory = (await init.openMemory?.()) ?? { scores: createScores(Date.now), close: async () => {} }
+    const memory = (await init.openMemory?.()) ?? createMemory(identity.address, Date.now)
     try {
       const components = { client, address: identity.address, memory, now: Date.now, log }
       return { consumer: await createConsumer(components, options), network: client.network }

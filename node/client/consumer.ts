@@ -9,18 +9,21 @@ import type { Log } from '../net/log.ts'
 import { type BatchCheck, checksOf } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
-import { classified } from './failures.ts'
+import { classified, rethrow } from './failures.ts'
 import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
 import type { Memory } from './memory.ts'
+import { type Quote, quoteOf } from './offer.ts'
 import { openerOf, turns } from './opener.ts'
 import { createPool, type Pool, type PoolInit } from './pool.ts'
-import { createReceiptBook, parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
+import { parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
 import { createScheduler, type RequestOptions, type Scheduler } from './scheduler.ts'
 import type { ConsumerSession, InferResult } from './session.ts'
 import { type BatchOptions, runBatch } from './shards.ts'
 import type { Answer } from './slot.ts'
 import { createSpotChecks } from './spot-check.ts'
 import { type Inputs, type Item, jobValues, type NamedTensors, namedTensors, valuesOrError } from './values.ts'
+
+export type { Quote } from './offer.ts'
 
 export type ConsumerOptions = {
   /** Highest price of one job, base units (10^-18 tokens). */
@@ -79,15 +82,6 @@ export type BatchRun = { index: number; progress: Progress } & (
   | { ok: false; error: SinterError }
 )
 
-/** What a provider asks. */
-export type Quote = {
-  provider: Address
-  price: bigint
-  expectedLatencyMs: number
-  warm: boolean
-  executionProvider: string
-}
-
 export type ModelInfo = {
   id: string
   name: string
@@ -95,7 +89,8 @@ export type ModelInfo = {
   units: number
   /** The shape of one job, without a batch axis; float32, or integers below `rows` that are looked up here (null: floats). */
   inputs: { name: string; shape: number[]; rows: number | null }[]
-  outputs: { name: string; shape: number[] }[]
+  /** `index` where the model ends in an ArgMax: the place of the largest value along `axis` is its output of that name, and its reader's to take. */
+  outputs: { name: string; shape: number[]; index: { name: string; axis: number } | null }[]
 }
 
 export type RunOptions = IterateOptions & {
@@ -153,14 +148,14 @@ export type Consumer = {
    * @param options.signal end with what is in
    */
   quote(model: string, options?: { windowMs?: number; bids?: number; signal?: AbortSignal }): Promise<Quote[]>
-  /** The state of a receipt by its id; throws `RECEIPT_UNKNOWN` for one that this connection did not make. */
+  /**
+   * A receipt by its id, of this connection or of an earlier one with the same account and data folder; throws `RECEIPT_UNKNOWN` for
+   * any other, and for those of sessions that have not changed for 90 days.
+   */
   receipt(id: string): Receipt
   /** Waits for open receipts (5 s), gives sessions back and leaves the network. */
   stop(): Promise<void>
 }
-
-/** Receipts that can be asked for by id; older ones are forgotten. */
-const KEPT_RECEIPTS = 100_000
 
 type Components = { client: LightClient; address: Address; memory: Memory; now(): number; log: Log }
 
@@ -168,8 +163,9 @@ export async function createConsumer(components: Components, options: ConsumerOp
   const { client, address, memory, now, log } = components
   const { scores } = memory
   const budget = createBudget(options.spendingLimit ?? null)
-  const book = createReceiptBook(address)
-  const receipts = new Map<string, Receipt>()
+  const book = memory.receipts
+  /** Those whose acknowledgement is awaited, which is a few: the rest is in the book. */
+  const awaited = new Map<string, Promise<unknown>>()
   let auditor: ReturnType<LightClient['openAuditor']> | null = null
   const inTurn = turns()
   const openAuditor = (): ReturnType<LightClient['openAuditor']> => (auditor ??= client.openAuditor())
@@ -181,9 +177,13 @@ export async function createConsumer(components: Components, options: ConsumerOp
     book.apply(event)
     batchChecks?.apply(event)
   }
+  // What happened to earlier receipts meanwhile is read first; without such there is nothing to read.
+  const from = (book.unsettled() ? memory.cursor() : null) ?? { next: block + 1n, marks: [] }
+  memory.reached(from)
   const watcher = client.chain.watchBatches(onEvent, {
-    from: { next: block + 1n, marks: [] },
+    from,
     pollMs: 1_000,
+    onCursor: memory.reached,
     onError: (error) => log.warn({ event: 'receipts.watch', error: describeError(error) }, 'the chain did not answer'),
   })
 
@@ -199,33 +199,45 @@ export async function createConsumer(components: Components, options: ConsumerOp
     return made
   }
 
+  /** A receipt of this account by its id, of this connection or an earlier one. Throws `RECEIPT_UNKNOWN`. */
+  function receiptOf(id: string): Receipt {
+    const parts = parseReceiptId(id)
+    const terms = parts === null ? null : book.find(parts.session, parts.seq)
+    if (parts === null || terms === null)
+      throw new SinterError('RECEIPT_UNKNOWN', `no receipt ${id.slice(0, 100)} of this account is known here`)
+    const { session, seq } = parts
+    const status = (): ReceiptStatus => book.status(session, seq)
+    const { price, provider } = terms
+    return {
+      ...{ id, price, provider, status },
+      checks: () => checksOf(status().batch, batchChecks),
+      async acknowledged() {
+        await awaited.get(id)?.catch(rethrow)
+        if (status().acknowledged) return
+        const code = book.refusal(session, seq) ?? 'RECEIPT_UNACKNOWLEDGED'
+        throw classified(new SinterError(code, `the receipt ${id} was not acknowledged`))
+      },
+    }
+  }
+
   function inferenceOf(
     model: LoadedModel,
     answer: InferResult & Pick<Answer, 'provider' | 'session' | 'price'>,
   ): Inference {
     const { seq, price, acknowledged, latencyMs, executionMs, sealed } = answer
     const session = toHex(answer.session)
-    acknowledged.then(
+    const id = receiptId(answer.session, seq)
+    book.issued(session, seq, { provider: answer.provider.provider, price })
+    const settled = acknowledged.then(
       () => book.acknowledged(session, seq),
-      () => book.refused(session, seq),
+      (error: unknown) => {
+        book.refused(session, seq, errorCode(error))
+        throw error
+      },
     )
-    const receipt: Receipt = {
-      id: receiptId(answer.session, seq),
-      price,
-      provider: answer.provider.provider,
-      status: () => book.status(session, seq),
-      checks: () => checksOf(book.status(session, seq).batch, batchChecks),
-      acknowledged: () =>
-        acknowledged.then(
-          () => {},
-          (error: unknown) => {
-            throw classified(error)
-          },
-        ),
-    }
-    receipts.set(receipt.id, receipt)
-    const [oldest] = receipts.keys()
-    if (receipts.size > KEPT_RECEIPTS && oldest !== undefined) receipts.delete(oldest)
+    awaited.set(id, settled)
+    settled.catch(() => {}).finally(() => awaited.delete(id))
+    const receipt = { ...receiptOf(id), acknowledged: () => settled.catch(rethrow) }
     const outputs = namedTensors(model.manifest, answer.outputs)
     return { outputs, latencyMs, executionMs, receipt, ...(sealed && { sealed }) }
   }
@@ -323,7 +335,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
     async model(id) {
       try {
         const { manifest } = await client.library.load(id)
-        const outputs = manifest.outputs.map(({ name, shape }) => ({ name, shape }))
+        const outputs = manifest.outputs.map(({ name, shape, argmax }) => ({ name, shape, index: argmax }))
         return { id, name: manifest.name, units: manifest.units, inputs: givenInputs(manifest), outputs }
       } catch (error) {
         throw classified(error)
@@ -359,13 +371,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
           ...(most === undefined ? {} : { enough: (bids) => bids.length >= most }),
           ...(signal === undefined ? {} : { signal }),
           choose(bids) {
-            quotes = bids.map(({ provider, price, expectedLatencyMs, warm, executionProvider }) => ({
-              provider,
-              price,
-              expectedLatencyMs,
-              warm,
-              executionProvider,
-            }))
+            quotes = bids.map(quoteOf)
             throw enough
           },
         })
@@ -376,12 +382,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
         a.price < b.price ? -1 : a.price > b.price ? 1 : a.expectedLatencyMs - b.expectedLatencyMs,
       )
     },
-    receipt(id) {
-      const known = parseReceiptId(id) === null ? undefined : receipts.get(id)
-      if (known === undefined)
-        throw new SinterError('RECEIPT_UNKNOWN', `no receipt ${id.slice(0, 100)} was made over this connection`)
-      return known
-    },
+    receipt: receiptOf,
     async stop() {
       await checks.settled()
       await Promise.all([...pools.values()].map(({ pool }) => pool.close()))

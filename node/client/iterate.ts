@@ -1,4 +1,3 @@
-import type { Manifest } from '../../models/manifest.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Policy, Receipt } from '../../protocol/rules/receipt.ts'
@@ -54,18 +53,22 @@ const MAX_OPEN = 4
 /** One provider at work, with what it has not acknowledged yet. */
 type Replica = { session: ConsumerSession; left: number; open: Promise<Receipt>[] }
 
+type End = { name: string; shape: number[] }
+
 /**
  * Which output feeds which input, checked. @param carry output to input; null takes every output that has an input's name, with or
  * without `_out` behind it. Throws `GRAPH_CARRY`.
  */
-export function linksOf(manifest: Manifest, carry: Readonly<Record<string, string>> | null): [string, string][] {
-  const { inputs, outputs } = manifest
+export function linksOf(
+  { name, inputs, outputs }: { name: string; inputs: End[]; outputs: End[] },
+  carry: Readonly<Record<string, string>> | null,
+): [string, string][] {
   const own = outputs.flatMap(({ name }): [string, string][] => {
     const input = inputs.find((each) => each.name === name || `${each.name}_out` === name)
     return input === undefined ? [] : [[name, input.name]]
   })
   const links = carry === null ? own : Object.entries(carry)
-  const size = (ends: { name: string; shape: number[] }[], name: string): number | undefined => {
+  const size = (ends: End[], name: string): number | undefined => {
     const end = ends.find((each) => each.name === name)
     return end && elementCount(end.shape)
   }
@@ -75,7 +78,7 @@ export function linksOf(manifest: Manifest, carry: Readonly<Record<string, strin
   if (links.length === 0 || broken !== undefined)
     throw new SinterError(
       'GRAPH_CARRY',
-      `no output of ${manifest.name} feeds an input of the same size${broken ? `: ${broken.join(' → ')}` : ''}`,
+      `no output of ${name} feeds an input of the same size${broken ? `: ${broken.join(' → ')}` : ''}`,
     )
   return links
 }

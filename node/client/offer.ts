@@ -160,3 +160,17 @@ export function chooseBid(bids: ReceivedBid[]): ReceivedBid {
     throw new SinterError('NO_BIDS', 'no provider bid on the offer: try a higher ceiling or a longer window')
   return best
 }
+
+/** What a provider asks. */
+export type Quote = {
+  provider: Address
+  price: bigint
+  expectedLatencyMs: number
+  warm: boolean
+  executionProvider: string
+}
+
+/** A bid as its user sees it. */
+export const quoteOf = ({ provider, price, expectedLatencyMs, warm, executionProvider }: ReceivedBid): Quote => ({
+  ...{ provider, price, expectedLatencyMs, warm, executionProvider },
+})

@@ -57,6 +57,8 @@ export function createScheduler({ pool, budget }: SchedulerComponents): Schedule
         let done = false
         let running = 0
         let begun = 0
+        /** What the last provider that was asked failed with: more to the point than that no other bids. */
+        let asked: unknown = null
         let hedge: NodeJS.Timeout | undefined
 
         const settle = (finish: () => void): void => {
@@ -93,7 +95,9 @@ export function createScheduler({ pool, budget }: SchedulerComponents): Schedule
             const answer = await runCharged(budget, slot, values, { timeoutMs: left, cancelled: () => done })
             settle(() => resolve(answer))
           } catch (error) {
-            failure = error
+            failure = errorCode(error) === 'NO_BIDS' && asked !== null ? asked : error
+            if (tried.size > 0) asked = failure
+            if (errorCode(error) === 'NO_BIDS') begun = attempts
           } finally {
             running--
           }

@@ -1,11 +1,11 @@
 import { type Context, Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
-import type { Consumer, ModelInfo } from '../client/consumer.ts'
+import type { Consumer } from '../client/consumer.ts'
 import { InputError, MoneyError, UnavailableError } from '../client/failures.ts'
 import type { Log } from '../net/log.ts'
 import { createAccess } from './access.ts'
-import { joinOutput, splitJobs } from './batching.ts'
+import { inputsOf, joinOutput, outputsOf, splitJobs } from './batching.ts'
 import { headerLength, readBody } from './body.ts'
 import { addEmbeddings, EmbeddingError, type EmbeddingModel, openAiError } from './embeddings.ts'
 import { openApi } from './openapi.ts'
@@ -154,30 +154,30 @@ export function createGateway(
   app.get('/v2/models/stats', (c) => c.json({ model_stats: Object.keys(models).map(statsOf) }))
 
   async function metadata(c: Context) {
-    const { inputs, outputs } = await consumer.model(cidOf(c))
-    const ends = (list: ModelInfo['outputs']) =>
-      list.map(({ name, shape }) => ({ name, datatype: 'FP32', shape: batched(shape) }))
+    const model = await consumer.model(cidOf(c))
+    const ends = (list: ReturnType<typeof inputsOf>) =>
+      list.map(({ name, shape, datatype }) => ({ name, datatype, shape: batched(shape) }))
     return c.json({
       name: nameOf(c),
       versions: [VERSION],
       platform: 'onnx_sinter',
-      inputs: ends(inputs),
-      outputs: ends(outputs),
+      inputs: ends(inputsOf(model)),
+      outputs: ends(outputsOf(model)),
     })
   }
 
   async function config(c: Context) {
-    const { inputs, outputs } = await consumer.model(cidOf(c))
-    const ends = (list: ModelInfo['outputs']) =>
-      list.map(({ name, shape }) => ({ name, data_type: 'TYPE_FP32', dims: shape }))
+    const model = await consumer.model(cidOf(c))
+    const ends = (list: ReturnType<typeof inputsOf>) =>
+      list.map(({ name, shape, datatype }) => ({ name, data_type: `TYPE_${datatype}`, dims: shape }))
     return c.json({
       name: nameOf(c),
       platform: 'onnx_sinter',
       backend: 'sinter',
       version_policy: { latest: { num_versions: 1 } },
       max_batch_size: maxRows,
-      input: ends(inputs),
-      output: ends(outputs),
+      input: ends(inputsOf(model)),
+      output: ends(outputsOf(model)),
     })
   }
 
@@ -208,9 +208,10 @@ export function createGateway(
       const request = decodeInfer(await readBody(c.req.raw, maxBytes), length)
       const model = await consumer.model(cid)
       const { jobs, batched: rows } = splitJobs(model, request.inputs, maxRows)
-      const wanted = request.outputs ?? model.outputs.map((each) => ({ name: each.name, binary: request.binaryOutput }))
+      const all = outputsOf(model)
+      const wanted = request.outputs ?? all.map((each) => ({ name: each.name, binary: request.binaryOutput }))
       const ends = wanted.map((each) => {
-        const end = model.outputs.find((output) => output.name === each.name)
+        const end = all.find((output) => output.name === each.name)
         if (end === undefined)
           throw new SinterError('GATEWAY_REQUEST', `unexpected inference output '${each.name}' for this model`)
         return { ...end, binary: each.binary }
@@ -225,13 +226,12 @@ export function createGateway(
         id: request.id,
         parameters: { receipt: receipts, price },
         outputs: ends.map((end) => ({
-          name: end.name,
-          binary: end.binary,
           ...joinOutput(
-            done.map(({ outputs }) => outputs[end.name]!.data),
-            end.shape,
+            done.map(({ outputs }) => outputs[end.from]!.data),
+            end,
             rows,
           ),
+          binary: end.binary,
         })),
       })
       record.success++

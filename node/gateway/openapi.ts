@@ -17,7 +17,7 @@ export function openApi(version: string): object {
     {
       name: text,
       shape: { type: 'array', items: { type: 'integer' } },
-      datatype: { type: 'string', const: 'FP32' },
+      datatype: { enum: ['FP32', 'INT32', 'INT64'] },
       data: { type: 'array', description: 'numbers, flat or nested, row-major' },
       parameters: { type: 'object', properties: { binary_data_size: { type: 'integer' } } },
     },

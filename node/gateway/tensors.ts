@@ -3,7 +3,8 @@ import { floatsOf, toWire } from '../jobs/tensors.ts'
 
 /**
  * Tensors of the Open Inference Protocol v2 (KServe, `rest_predict_v2`, and Triton's binary tensor extension). Models of this
- * network are float32, so FP32 is what is read and written; other datatypes are known by name to be refused by name.
+ * network are float32, and take whole numbers where they begin in an embedding and give them where they end in an ArgMax: so FP32, INT32 and INT64
+ * are read, FP32 and INT64 written. Other datatypes are known by name to be refused by name.
  */
 export const DATATYPES = [
   ...['BOOL', 'UINT8', 'UINT16', 'UINT32', 'UINT64', 'INT8', 'INT16', 'INT32', 'INT64'],
@@ -12,8 +13,15 @@ export const DATATYPES = [
 
 export type Parameters = Record<string, string | number | boolean>
 
-export type InputTensor = { name: string; shape: number[]; data: Float32Array }
-export type OutputTensor = InputTensor
+/** Bytes of an element of what is read. */
+const SIZES = { FP32: 4, INT32: 4, INT64: 8 } as const
+export type Datatype = keyof typeof SIZES
+
+/** Whole numbers beyond 2^53 are rounded: no embedding has as many rows. */
+export type InputTensor = { name: string; shape: number[]; datatype: Datatype; data: Float32Array | Float64Array }
+export type OutputTensor =
+  | { name: string; shape: number[]; datatype: 'FP32'; data: Float32Array }
+  | { name: string; shape: number[]; datatype: 'INT64'; data: number[] }
 export type RequestedOutput = { name: string; binary: boolean }
 
 export type InferRequest = {
@@ -64,8 +72,8 @@ function shapeOf(value: unknown, where: string): number[] {
 const elements = (shape: number[]): number => shape.reduce((product, dim) => product * dim, 1)
 
 /** Numbers nested in any way, row-major: the protocol allows flat lists and lists that follow the shape. */
-function numbersOf(data: unknown, count: number, where: string): Float32Array {
-  const out = new Float32Array(count)
+function numbersOf(data: unknown, count: number, datatype: Datatype, where: string): InputTensor['data'] {
+  const out = datatype === 'FP32' ? new Float32Array(count) : new Float64Array(count)
   let at = 0
   const walk = (value: unknown, depth: number): void => {
     if (!Array.isArray(value)) throw bad(`${where}: data must be a list`)
@@ -76,12 +84,31 @@ function numbersOf(data: unknown, count: number, where: string): Float32Array {
         continue
       }
       if (at === count) throw bad(`${where}: data has more than the ${count} elements of its shape`)
+      if (datatype !== 'FP32' && !Number.isInteger(each)) throw bad(`${where}: ${each} is no ${datatype}`)
       out[at++] = each
     }
   }
   walk(data, 1)
   if (at !== count) throw bad(`${where}: data has ${at} elements, its shape ${count}`)
   return out
+}
+
+function elementsOf(bytes: Uint8Array, datatype: Datatype): InputTensor['data'] {
+  if (datatype === 'FP32') return floatsOf(bytes)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Float64Array.from({ length: bytes.length / SIZES[datatype] }, (_, i) =>
+    datatype === 'INT32' ? view.getInt32(4 * i, true) : Number(view.getBigInt64(8 * i, true)),
+  )
+}
+
+function bytesOf(output: OutputTensor): Uint8Array {
+  if (output.datatype === 'FP32') return toWire(output.name, output.shape, output.data).data
+  const bytes = new Uint8Array(SIZES.INT64 * output.data.length)
+  const view = new DataView(bytes.buffer)
+  output.data.forEach((value, i) => {
+    view.setBigInt64(8 * i, BigInt(value), true)
+  })
+  return bytes
 }
 
 /**
@@ -110,18 +137,21 @@ export function decodeInfer(body: Uint8Array, headerLength: number | null): Infe
     const where = `input '${name}'`
     const shape = shapeOf(each.shape, where)
     if (!(DATATYPES as readonly unknown[]).includes(each.datatype)) throw bad(`${where}: unknown datatype`)
-    if (each.datatype !== 'FP32') throw bad(`${where}: the datatype is ${each.datatype as string}, the model has FP32`)
+    if (!Object.hasOwn(SIZES, each.datatype as string))
+      throw bad(`${where}: the datatype is ${each.datatype as string}, models have FP32 or INT64`)
+    const datatype = each.datatype as Datatype
     const count = elements(shape)
     const size = parametersOf(each.parameters, where).binary_data_size
-    if (size === undefined) return { name, shape, data: numbersOf(each.data, count, where) }
+    if (size === undefined) return { name, shape, datatype, data: numbersOf(each.data, count, datatype, where) }
     if (each.data !== undefined) throw bad(`${where} has both data and binary_data_size`)
     if (headerLength === null)
       throw bad(`${where} has binary_data_size and the request no Inference-Header-Content-Length`)
-    if (size !== 4 * count) throw bad(`${where}: binary_data_size is ${size}, its shape has ${4 * count} bytes`)
-    if (at + size > body.length) throw bad(`${where}: the body ends before its data does`)
-    const data = floatsOf(body.subarray(at, at + size))
-    at += size
-    return { name, shape, data }
+    const whole = SIZES[datatype] * count
+    if (size !== whole) throw bad(`${where}: binary_data_size is ${size}, its shape has ${whole} bytes`)
+    if (at + whole > body.length) throw bad(`${where}: the body ends before its data does`)
+    const data = elementsOf(body.subarray(at, at + whole), datatype)
+    at += whole
+    return { name, shape, datatype, data }
   })
   if (at !== body.length) throw bad(`${body.length - at} bytes are left after the last input`)
   if (new Set(inputs.map(({ name }) => name)).size < inputs.length) throw bad('two inputs have one name')
@@ -152,10 +182,11 @@ export type InferResponse = {
 /** Encodes an answer of finite values. `headerLength` is null when no output goes as bytes, and the body is all JSON then. */
 export function encodeInfer(response: InferResponse): { body: Uint8Array; headerLength: number | null } {
   const parts: Uint8Array[] = []
-  const outputs = response.outputs.map(({ name, shape, data, binary }) => {
-    const common = { name, datatype: 'FP32', shape }
+  const outputs = response.outputs.map(({ binary, ...output }) => {
+    const { name, datatype, shape, data } = output
+    const common = { name, datatype, shape }
     if (!binary) return { ...common, data: Array.from(data) }
-    const { data: bytes } = toWire(name, shape, data)
+    const bytes = bytesOf(output)
     parts.push(bytes)
     return { ...common, parameters: { binary_data_size: bytes.length } }
   })

@@ -1,4 +1,6 @@
 import { evaluate, traceOutputs } from '../../models/canonical.ts'
+import { givenInputs, inputValues } from '../../models/lookup.ts'
+import { quantise } from '../../models/quantise.ts'
 import type { FloatTensor } from '../../models/session.ts'
 import { elementCount, tensorOf } from '../../models/tiling.ts'
 import { u32, utf8 } from '../../protocol/bytes.ts'
@@ -103,10 +105,19 @@ export function createRuntime(
 
 const TRIALS = 3
 
-/** Inputs for a trial: zeros, then seeded noise over a growing part of the calibrated range. */
+/**
+ * Inputs for a trial: zeros, then seeded noise over a growing part of the calibrated range; of a text model seeded rows of its embeddings, since
+ * nothing else is ever looked up, and a LayerNorm of zeros means nothing.
+ */
 function trialInputs(model: LoadedModel, trial: number): Int16Array[] {
-  const { manifest } = model
-  return manifest.inputs.map(({ tensor, name }, i) => {
+  const { manifest, weights } = model
+  const ids = givenInputs(manifest).map(({ name, shape, rows }) => {
+    const random = seededRandomness(hash('trial ids', model.cid.bytes, utf8(name), u32(trial)))
+    return Float32Array.from({ length: elementCount(shape) }, (_, at) => (rows === null ? 0 : random(`${at}`, rows)))
+  })
+  const looked = manifest.inputs.some(({ lookup }) => lookup !== null) ? inputValues(manifest, weights, ids) : []
+  return manifest.inputs.map(({ tensor, name, lookup }, i) => {
+    if (lookup !== null) return quantise(looked[i]!, tensorOf(manifest, tensor).exponent)
     const random = seededRandomness(hash('trial', model.cid.bytes, utf8(name), u32(trial), u32(i)))
     const top = 2 ** 12 * trial
     const values = new Int16Array(elementCount(tensorOf(manifest, tensor).shape))

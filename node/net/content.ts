@@ -1,11 +1,10 @@
-import { withBitswap } from '@helia/bitswap'
 import { type UnixFS, unixfs } from '@helia/unixfs'
 import { peerIdFromString } from '@libp2p/peer-id'
-import { createHeliaLight } from 'helia'
 import { CID } from 'multiformats/cid'
 import { concat } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import { within } from '../loop.ts'
+import { type Bitswap, openBitswap } from './bitswap.ts'
 import { dhtRouter, heliaBlocks, isContentCid } from './blocks.ts'
 import { blocksHandler, fetchBlocks } from './bulk.ts'
 import { blockKey, blocksUnder } from './dag.ts'
@@ -64,6 +63,8 @@ const RETRY_MS = 500
  * time, so that a slow link gets its block through in the end.
  */
 const STALL_MS = 2_000
+/** Without bitswap at hand, plain streams alone are tried for so long (ms): a record may only not be found yet. */
+const STREAMS_FIRST_MS = 10_000
 
 /** Errors of Helia and of the UnixFS decoder that say that the content itself is no file of ours. */
 const WRONG_TYPE = new Set([
@@ -120,6 +121,8 @@ export type ContentInit = {
   quotaBytes?: number
   /** Milliseconds in which a source must complete a block. @default 10_000 */
   sourceStallMs?: number
+  /** `when-needed` starts bitswap when nobody has a file over plain streams, or when a file is announced here. @default 'always' */
+  bitswap?: 'always' | 'when-needed'
   scores?: SourceScores
   log: Log
 }
@@ -148,15 +151,9 @@ export async function createContent(init: ContentInit): Promise<Content> {
   })
   const { disk } = shelf
   const blockstore = heliaBlocks(disk)
-  const light = createHeliaLight({ blockstore, routers: [dhtRouter(libp2p)] })
-  const helia = withBitswap(Object.assign(light, { libp2p }), {
-    maxInboundStreams: 64,
-    maxOutboundStreams: 128,
-    maxWantlistSize: 512,
-    // A peer that lost a block may ask for it again soon.
-    doNotResendBlockWindow: 1_000,
-  })
-  await helia.start()
+  let swapping: Promise<Bitswap> | null = null
+  const bitswap = (): Promise<Bitswap> => (swapping ??= openBitswap(network, blockstore, dhtRouter(libp2p)))
+  if (init.bitswap !== 'when-needed') await bitswap()
   await streams?.handle('blocks', blocksHandler(shelf))
   const local = unixfs({ blockstore })
 
@@ -238,6 +235,7 @@ export async function createContent(init: ContentInit): Promise<Content> {
 
   /** Over bitswap, from peers that speak nothing else. Gives up when nothing came for `stallMs`. */
   async function overBitswap(cid: CID, options: GetOptions, signal: AbortSignal, stallMs: number): Promise<Uint8Array> {
+    const { session: open } = await bitswap()
     const stalled = new AbortController()
     let timer = setTimeout(() => stalled.abort(), stallMs)
     // A browser's timers cannot be refreshed.
@@ -247,7 +245,7 @@ export async function createContent(init: ContentInit): Promise<Content> {
     }
     const attempt = { signal: AbortSignal.any([signal, stalled.signal]) }
     const providers = (options.from ?? []).map((peer) => peerIdFromString(peer).toCID())
-    const session = helia.blockstore.createSession(cid, { ...attempt, providers, maxProviders: SESSION_PEERS })
+    const session = open(cid, { ...attempt, providers, maxProviders: SESSION_PEERS })
     try {
       return await read(unixfs({ blockstore: session }), cid, options.maxBytes, attempt, waitAgain)
     } finally {
@@ -261,7 +259,9 @@ export async function createContent(init: ContentInit): Promise<Content> {
     const timeout = AbortSignal.timeout(timeoutMs)
     const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal])
     let last: unknown
-    for (let stallMs = STALL_MS; !signal.aborted; stallMs *= 2) {
+    let stallMs = STALL_MS
+    const patient = init.bitswap === 'when-needed' ? Date.now() + STREAMS_FIRST_MS : 0
+    while (!signal.aborted) {
       try {
         const fresh: Fresh = new Map()
         if (await overStreams(cid, options, signal, hold, fresh)) {
@@ -270,11 +270,12 @@ export async function createContent(init: ContentInit): Promise<Content> {
           // A block that lay here was corrupt and is gone: it is asked for now.
           continue
         }
-        if (!signal.aborted) return await overBitswap(cid, options, signal, stallMs)
+        if (!signal.aborted && Date.now() >= patient) return await overBitswap(cid, options, signal, stallMs)
       } catch (error) {
         const known = fault(error)
         if (known !== null) throw known
         last = error
+        stallMs *= 2
       }
       // Nobody has it yet, or those who said so do not answer: look again until the time is up.
       await pause(RETRY_MS, signal)
@@ -337,6 +338,7 @@ export async function createContent(init: ContentInit): Promise<Content> {
     async provide(text) {
       const cid = fileCid(text)
       if (!disk.has(blockKey(cid))) throw new SinterError('CONTENT_UNAVAILABLE', `we do not have ${text} ourselves`)
+      await bitswap()
       await network.provide(text)
       await shelf.flag(cid.toString(), { announced: true })
     },
@@ -345,7 +347,8 @@ export async function createContent(init: ContentInit): Promise<Content> {
     usage: shelf.usage,
     async stop() {
       stopping.abort()
-      await Promise.all([helia.stop(), within(announcing, STOP_GRACE_MS)])
+      const swap = await swapping?.catch(() => null)
+      await Promise.all([swap?.stop(), within(announcing, STOP_GRACE_MS)])
     },
   }
 }

@@ -16,6 +16,7 @@ export type TableName =
   | 'transactions'
   | 'cursor'
   | 'scores'
+  | 'history'
   | 'peers'
   | 'meta'
 
@@ -29,6 +30,7 @@ const SYNC: Record<TableName, boolean> = {
   transactions: true,
   cursor: false,
   scores: false,
+  history: false,
   peers: false,
   meta: true,
 }
@@ -143,6 +145,7 @@ export async function openStore(folder: string): Promise<Store> {
     transactions: make('transactions'),
     cursor: make('cursor'),
     scores: make('scores'),
+    history: make('history'),
     peers: make('peers'),
     meta: make('meta'),
   }

@@ -2,10 +2,12 @@
  * `npm run test:training`: the training step of models/training over a local network of real processes, on the real images, until a stated
  * accuracy: two replicas a step; then local SGD over three providers with averaging.
  */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ConsumerWorld, openConsumerWorld, runExample } from './consumer-world.ts'
-import { GRAPH, SAMPLES, train, trainApart } from './learning.ts'
+import { drawn, firstState, GRAPH, SAMPLES, type State, score, train, trainApart } from './learning.ts'
 
 const CALLS = 64
 const ROUNDS = 8
@@ -58,6 +60,42 @@ test(`local SGD, three workers, ${ROUNDS} rounds of ${LOCAL} calls: at least 94%
   } finally {
     await consumer.stop()
   }
+})
+
+test('`sinter run` trains from files to files, and a second command goes on where the first ended', async () => {
+  const account = await world.net.newAccount('runner')
+  const file = (name: string): string => join(account.folder, name)
+  mkdirSync(file('feed'))
+  const batch = drawn(7, 0, 1)
+  const plain = (state: State): object =>
+    Object.fromEntries(Object.entries(state).map(([name, data]) => [name, Array.from(data)]))
+  for (let step = 0; step < 3; step++) writeFileSync(file(`feed/${step}.json`), JSON.stringify(plain(batch(step))))
+  writeFileSync(file('first.json'), JSON.stringify(plain(firstState())))
+  const args = ['--model', model, '--state', file('first.json'), '--feed', file('feed'), '--out', file('out'), '--json']
+  for (const [steps, own] of [
+    [2, [0, 1]],
+    [3, [2]],
+  ] as const) {
+    const command = world.net.startCommand(
+      'runner',
+      account,
+      ['run'],
+      [...args, '--steps', `${steps}`, '--policy', 'open'],
+    )
+    assert.is(await command.ended, 0)
+    const seen = command.events.filter(({ event }) => event === 'step')
+    assert.equal(
+      seen.map(({ facts }) => [facts.step, (facts.receipts as string[]).length]),
+      own.map((step) => [step, 2]),
+    )
+    const [id] = seen[0]!.facts.receipts as string[]
+    const asked = world.net.startCommand('asker', account, ['receipt', id!], ['--json'])
+    const { facts } = await asked.wait('receipt', 30_000)
+    assert.equal([facts.state, facts.acknowledged], ['pending', true])
+  }
+  const { step, state } = JSON.parse(readFileSync(file('out/state.json'), 'utf8')) as { step: number; state: State }
+  assert.is(step, 3)
+  assert.ok(score(Object.fromEntries(Object.entries(state).map(([k, v]) => [k, Float32Array.from(v)]))) > 180)
 })
 
 test('the training example of node/README.md runs', async () => {

@@ -28,7 +28,7 @@ const info = {
   name: 'digits',
   units: 1,
   inputs: ends(digits.manifest.inputs),
-  outputs: ends(digits.manifest.outputs),
+  outputs: digits.manifest.outputs.map(({ name, shape }) => ({ name, shape, index: null })),
 }
 let hold: Promise<void> | null = null
 let refuse: SinterError | null = null
@@ -160,7 +160,7 @@ test('what is wrong is named, with the status for it', async () => {
     assert.is(got, status, error)
     assert.match(error, message)
   }
-  await bad({ datatype: 'INT32' }, 400, /FP32/)
+  await bad({ datatype: 'INT32', data: Array(64).fill(0) }, 400, /FP32/)
   await bad({ datatype: 'X' }, 400, /unknown datatype/)
   await bad({ shape: [1, 1, 8, 9] }, 400, /72/)
   await bad({ shape: [64] }, 400, /expected \[-1,1,8,8\]/)
@@ -301,6 +301,7 @@ test('what is encoded is decoded again, bit for bit', () => {
       const outputs = rows.map((row, i) => ({
         name: `t${i}`,
         shape: [row.length],
+        datatype: 'FP32' as const,
         data: Float32Array.from(row),
         binary: i % 2 === 0,
       }))

@@ -6,7 +6,8 @@ from importlib.metadata import version
 
 import openai
 
-url, pairs = sys.argv[1], json.load(open(sys.argv[2]))
+url, given = sys.argv[1], json.load(open(sys.argv[2]))
+pairs, tokens = given["pairs"], given["tokens"]
 client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=120)
 failures = 0
 
@@ -37,8 +38,10 @@ same = client.embeddings.create(model="sentences", input=queries[0], encoding_fo
 check("float and base64 are the same", all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(same, left[0])))
 small = client.embeddings.create(model="sentences", input=queries[0], dimensions=8).data[0].embedding
 check("dimensions", len(small) == 8 and abs(dot(small, small) - 1) < 1e-4)
-tokens = client.embeddings.create(model="sentences", input=[[5, 6, 7], [8]]).data
-check("token lists", len(tokens) == 2)
+by_ids = client.embeddings.create(model="sentences", input=[each["ids"] for each in tokens]).data
+by_text = client.embeddings.create(model="sentences", input=[each["text"] for each in tokens]).data
+agree = [dot(a.embedding, b.embedding) for a, b in zip(by_ids, by_text)]
+check("token lists are their texts", len(agree) == len(tokens) == 2 and all(each > 0.9999 for each in agree), agree)
 raw = client.embeddings.with_raw_response.create(model="sentences", input=queries[0])
 check("receipt and price in the headers", "-" in raw.headers["sinter-receipt"] and int(raw.headers["sinter-price"]) > 0)
 for what, options, kind in (

@@ -22,9 +22,15 @@ try {
   const python = join(folder, 'venv/bin/python')
   run('python3', ['-m', 'venv', join(folder, 'venv')])
   run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', 'openai'])
-  const { pairs } = JSON.parse(readFileSync(file('heldout.json'), 'utf8')) as { pairs: [string, string][] }
+  const { pairs, tokens } = JSON.parse(readFileSync(file('heldout.json'), 'utf8')) as {
+    pairs: [string, string][]
+    tokens: { text: string; ids: number[] }[]
+  }
   const short = pairs.filter((pair) => pair.every((text) => text.length < 150)).slice(0, 12)
-  writeFileSync(join(folder, 'pairs.json'), JSON.stringify(short))
+  writeFileSync(
+    join(folder, 'pairs.json'),
+    JSON.stringify({ pairs: short, tokens: tokens.filter(({ ids }) => ids.length < 60).slice(0, 2) }),
+  )
   const world = await openConsumerWorld({ one: { price: '0.01' }, two: { price: '0.02' } })
   try {
     const publisher = world.net.startCommand(
@@ -54,7 +60,12 @@ try {
     )
     const { facts } = await gateway.wait('gateway.listening', 60_000)
     await gateway.wait('gateway.warm', 180_000)
-    run(python, [join(import.meta.dirname, 'client.py'), facts.url as string, join(folder, 'pairs.json')])
+    try {
+      run(python, [join(import.meta.dirname, 'client.py'), facts.url as string, join(folder, 'pairs.json')])
+    } catch (error) {
+      for (const { facts } of gateway.events) console.error(JSON.stringify(facts))
+      throw error
+    }
   } finally {
     await world.stop()
   }
