@@ -50,11 +50,11 @@ const options = () => ({
 
 test('a network is deployed by RPC URL and its file is true', async () => {
   const file = join(folder, 'params.json')
-  writeFileSync(file, JSON.stringify({ draws: 8, minStake: '5', seatStake: '5' }))
+  writeFileSync(file, JSON.stringify({ draws: 8, minStake: '2000000000000000000000', seatStake: '5' }))
   await chainDeploy({ ...options(), params: file }, say)
   const network = parseNetwork(JSON.parse(readFileSync(out, 'utf8')))
   const params = paramsFromJson(network.params)
-  assert.equal([params.draws, params.minStake, params.quorum], [8, 5n, 2])
+  assert.equal([params.draws, params.minStake, params.quorum], [8, 2_000n * 10n ** 18n, 2])
   assert.ok(says.some((line) => line.includes(networkTag(network))))
   assert.ok((await checkDeployment(network, anvil.rpcUrl)) >= 30)
   await chainCheck({ network: out, rpc: [anvil.rpcUrl] }, say)
