@@ -6,12 +6,12 @@ import * as assert from 'uvu/assert'
 import { BATCH_STATUSES, type BatchStatus } from '../../node/chain/views.ts'
 import type { BatchEvent } from '../../node/chain/watch.ts'
 import { createBudget } from '../../node/client/budget.ts'
-import { openMemory } from '../../node/client/memory.ts'
 import type { Pool } from '../../node/client/pool.ts'
 import { createReceiptBook, KEPT_MS, KEPT_SESSIONS, parseReceiptId, receiptId } from '../../node/client/receipts.ts'
 import { createScheduler } from '../../node/client/scheduler.ts'
 import { createScores, effectivePrice, rankBids } from '../../node/client/score.ts'
 import type { Slot } from '../../node/client/slot.ts'
+import { openMemory } from '../../node/client/stored-memory.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 
 const provider = (n: number) => `0x${String(n).repeat(40)}` as const
