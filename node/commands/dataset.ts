@@ -4,21 +4,14 @@ import { extname, join } from 'node:path'
 import { givenInputs } from '../../models/lookup.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { networkId } from '../../protocol/network.ts'
-import { type LightClient, startClient } from '../client/client.ts'
+import type { LightClient } from '../client/client.ts'
 import { sealDataset } from '../client/dataset.ts'
 import { readInputFile } from '../client/input-file.ts'
 import { inputTensors, keepSet, type Owner, sealInputs } from '../client/sealed-set.ts'
 import { jobValues } from '../client/values.ts'
 import { publicKeyOfPeer } from '../identity/identity.ts'
-import {
-  createLog,
-  type JoinOptions,
-  openIdentity,
-  parseRpc,
-  readInput,
-  readNetworkFile,
-  untilAsked,
-} from './options.ts'
+import { joinNetwork } from './join.ts'
+import { type JoinOptions, readInput, untilAsked } from './options.ts'
 
 export type DatasetOptions = JoinOptions & {
   for?: string
@@ -73,18 +66,13 @@ export async function dataset(folder: string, options: DatasetOptions): Promise<
   const { provider, model } = options
   if ((provider === undefined) !== (model === undefined) || (provider !== undefined && options.for !== undefined))
     throw new SinterError('OPTION', '--provider and --model go together, and without --for')
-  const network = readNetworkFile(options.network)
-  const identity = await openIdentity(options)
-  const owner = { identity, networkId: networkId(network) }
-  const reader = options.for === undefined ? identity.publicKey : publicKeyOfPeer(options.for)
+  const named = options.for === undefined ? null : publicKeyOfPeer(options.for)
   const names = inputNames(folder)
   const files = names.map((name) => ({ name, data: readInput(join(folder, name)) }))
-  const { data: dataDir, listen, bootstrap, devnet } = options
-  const log = createLog(options.logLevel, 'stderr')
-  const rpcUrl = parseRpc(options.rpc)
-  const client = await startClient({ network, rpcUrl, identity, dataDir, listen, bootstrap, devnet, log })
+  const { network, identity, client } = await joinNetwork(options)
   try {
-    await client.network.waitForPeers(1, 20_000)
+    const owner = { identity, networkId: networkId(network) }
+    const reader = named ?? identity.publicKey
     const cid =
       provider === undefined
         ? await client.content.add(sealDataset(files, { ...owner, reader, random }), { keep: true })
@@ -107,14 +95,8 @@ export async function hold(
   cid: string,
   options: JoinOptions & { from?: string; json: boolean; logLevel: string },
 ): Promise<void> {
-  const network = readNetworkFile(options.network)
-  const identity = await openIdentity(options)
-  const { data: dataDir, listen, bootstrap, devnet } = options
-  const log = createLog(options.logLevel, 'stderr')
-  const rpcUrl = parseRpc(options.rpc)
-  const client = await startClient({ network, rpcUrl, identity, dataDir, listen, bootstrap, devnet, log })
+  const { client } = await joinNetwork(options)
   try {
-    await client.network.waitForPeers(1, 20_000)
     const from = options.from === undefined ? [] : [options.from]
     const facts = await keepSet(cid, client.content, from)
     if (options.json) console.log(JSON.stringify({ event: 'hold', cid, ...facts }))

@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { networkId } from '../../protocol/network.ts'
-import { startClient } from '../client/client.ts'
 import { MAX_SET_BYTES, openOutputSet, readOutput } from '../client/sealed-set.ts'
 import { peerOfKey } from '../identity/identity.ts'
 import { namedValues } from '../jobs/tensors.ts'
-import { createLog, type JoinOptions, openIdentity, parseRpc, readNetworkFile } from './options.ts'
+import { joinNetwork } from './join.ts'
+import type { JoinOptions } from './options.ts'
 
 export type ResultsOptions = JoinOptions & { out: string; from?: string; json: boolean; logLevel: string }
 
@@ -14,15 +14,10 @@ export type ResultsOptions = JoinOptions & { out: string; from?: string; json: b
  * writes one JSON file each. Those that are there are left out. Throws the codes of `Content.get` and of sealed files.
  */
 export async function results(cid: string, options: ResultsOptions): Promise<void> {
-  const network = readNetworkFile(options.network)
-  const identity = await openIdentity(options)
-  const owner = { identity, networkId: networkId(network) }
-  const { data: dataDir, listen, bootstrap, devnet, out } = options
-  const log = createLog(options.logLevel, 'stderr')
-  const rpcUrl = parseRpc(options.rpc)
-  const client = await startClient({ network, rpcUrl, identity, dataDir, listen, bootstrap, devnet, log })
+  const { network, identity, client } = await joinNetwork(options)
   try {
-    await client.network.waitForPeers(1, 20_000)
+    const owner = { identity, networkId: networkId(network) }
+    const { out } = options
     const { content } = client
     const from = options.from === undefined ? [] : [options.from]
     const file = await content.get(cid, { maxBytes: MAX_SET_BYTES, timeoutMs: 60_000, from })
