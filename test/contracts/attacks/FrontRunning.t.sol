@@ -228,20 +228,7 @@ contract FrontRunningTest is Settling {
     /// @dev A voter that sees its seat's end coming cannot take the stake away, and a copy of the reveal is of no canary.
     function test_nobodyLeavesInFrontOfAReveal() public {
         bytes32 salt = "salt";
-        bytes32 batchId = batches.batchIdOf(provider, "canary");
-        bytes32 seal = canaries.sealOf(batchId, salt);
-        token.transfer(provider, 10 ether);
-        vm.prank(provider);
-        token.approve(address(canaries), 10 ether);
-        vm.prank(provider);
-        canaries.bury(seal, 10 ether);
-        mine(1);
-        anchor("canary", ranges(10 ether));
-        trace(batchId, canaries.trapOf(batchId, salt));
-        commit(batchId);
-        recordSlot(batches.batchOf(batchId).committeeSlot);
-        address[] memory voters = batches.committee(batchId);
-        settle(batchId, VALID);
+        (bytes32 batchId, address[] memory voters) = paidCanary(salt);
         bytes[] memory consents = new bytes[](1);
         bytes32 content = keccak256(abi.encode(keccak256("CanaryConsent(bytes32 batch)"), batchId));
         consents[0] = signed(CONSUMER, block.chainid, address(canaries), content);

@@ -26,4 +26,22 @@ abstract contract Settling is World {
             revert(add(err, 32), mload(err))
         }
     }
+
+    /// @dev A canary of the provider's that a whole committee has paid.
+    function paidCanary(bytes32 salt) internal returns (bytes32 batchId, address[] memory voters) {
+        batchId = batches.batchIdOf(provider, "canary");
+        bytes32 seal = canaries.sealOf(batchId, salt);
+        token.transfer(provider, 10 ether);
+        vm.prank(provider);
+        token.approve(address(canaries), 10 ether);
+        vm.prank(provider);
+        canaries.bury(seal, 10 ether);
+        mine(1);
+        anchor("canary", ranges(10 ether));
+        trace(batchId, canaries.trapOf(batchId, salt));
+        commit(batchId);
+        recordSlot(batches.batchOf(batchId).committeeSlot);
+        voters = batches.committee(batchId);
+        settle(batchId, VALID);
+    }
 }

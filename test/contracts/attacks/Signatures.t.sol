@@ -5,11 +5,11 @@ import {ICanaries} from "../../../protocol/contracts/interfaces/ICanaries.sol";
 import {IEscrow} from "../../../protocol/contracts/interfaces/IEscrow.sol";
 import {INodeRegistry} from "../../../protocol/contracts/interfaces/INodeRegistry.sol";
 import {IVotes} from "../../../protocol/contracts/interfaces/IVotes.sol";
-import {World} from "../World.sol";
+import {Settling} from "./Settling.sol";
 
 /// @dev A signature counts for one thing in one spelling: no other chain, contract, session, batch, attempt or attestation, and none of the
 /// other forms that recover the same key.
-contract SignaturesTest is World {
+contract SignaturesTest is Settling {
     /// @dev Order of secp256k1.
     uint256 private constant N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
 
@@ -133,20 +133,7 @@ contract SignaturesTest is World {
 
     function test_aCanaryConsentHasOneSpellingAndOneBatch() public {
         bytes32 salt = "salt";
-        bytes32 batchId = batches.batchIdOf(provider, "canary");
-        bytes32 seal = canaries.sealOf(batchId, salt);
-        token.transfer(provider, 10 ether);
-        vm.prank(provider);
-        token.approve(address(canaries), 10 ether);
-        vm.prank(provider);
-        canaries.bury(seal, 10 ether);
-        mine(1);
-        anchor("canary", ranges(10 ether));
-        trace(batchId, canaries.trapOf(batchId, salt));
-        commit(batchId);
-        recordSlot(batches.batchOf(batchId).committeeSlot);
-        address[] memory voters = batches.committee(batchId);
-        settle(batchId, VALID);
+        (bytes32 batchId, address[] memory voters) = paidCanary(salt);
         bytes memory good = canaryConsent(batchId, block.chainid, address(canaries));
         bytes[] memory others = variants(good);
         for (uint256 i = 0; i < others.length; i++) reveal(batchId, salt, voters, others[i], false);
