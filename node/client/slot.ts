@@ -51,6 +51,9 @@ export type SlotComponents = {
   now(): number
 }
 
+/** A provider that ends a session as unused when it has been so for less (ms) does not want it. */
+const UNUSED_MS = 10_000
+
 const finite = (values: Float32Array): boolean => values.every(Number.isFinite)
 
 export function createSlot(components: SlotComponents, session: ConsumerSession, jobs: number): Slot {
@@ -60,6 +63,8 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
   const begun = new Set<{ at: number }>()
   /** When the last of them was answered (ms). */
   let answeredAt = 0
+  /** When it was last of use (ms). */
+  let usedAt = now()
   const running = new Set<Promise<Answer>>()
   let left = jobs
   let load = 0
@@ -71,6 +76,10 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
     if (kind !== null) scores.failed(provider, kind)
     components.onDead(slot, error)
   }
+
+  const unused = (): boolean => begun.size === 0 && now() - usedAt >= UNUSED_MS
+  // At once, so that no job is given to a session that is over. To end one that nobody uses is no failure.
+  void session.ended.then((error) => die(error, error.code === 'SESSION_IDLE' && unused() ? null : 'failed'))
 
   function follow(acknowledged: Promise<Receipt>): void {
     void acknowledged.then(
@@ -93,12 +102,14 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
       if (cancelled()) throw new SinterError('CANCELLED', 'the job was not needed any more')
       if (dead) throw new SinterError('SESSION_ENDED', 'the session has ended')
       started.at = now()
+      usedAt = started.at
       begun.add(started)
     }
     try {
       const result = await session.infer(values, { timeoutMs, before, ...(sealed && { sealed }) })
       const paceMs = now() - alone(started.at)
       answeredAt = now()
+      usedAt = answeredAt
       follow(result.acknowledged)
       if (!Object.values(result.outputs).every(finite))
         throw new SinterError('ANSWER_MALFORMED', `${provider} answered with values that are no numbers`)
