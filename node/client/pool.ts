@@ -100,11 +100,16 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
     void retire(slot)
   }
 
-  /** Closes a session and asks for what is left of its ceiling. */
+  /** Closes a session and asks for what is left of its ceiling. What it was given before is answered first, each job within its own time. */
   async function retire(slot: Slot): Promise<void> {
     try {
+      let over = false
+      const ends = slot.close().finally(() => {
+        over = true
+      })
       // Who hangs is not waited for: what lies in its session is asked back all the same.
-      await Promise.race([slot.close(), new Promise((resolve) => unref(setTimeout(resolve, CLOSE_MS)))])
+      do await Promise.race([ends, new Promise((resolve) => unref(setTimeout(resolve, CLOSE_MS)))])
+      while (!over && slot.load > 0 && !closed)
       await client.release(toHex(slot.session.session))
     } catch (error) {
       log.warn({ event: 'scheduler.unreleased', error: describeError(error) }, 'a session could not be released')

@@ -69,12 +69,15 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
   let left = jobs
   let load = 0
   let dead = false
+  /** It finishes what it was given. */
+  let closing = false
 
   function die(error: SinterError, kind: 'failed' | 'invalid' | null): void {
     if (dead) return
     dead = true
     if (kind !== null) scores.failed(provider, kind)
-    components.onDead(slot, error)
+    // Who closes it knows already.
+    if (!closing) components.onDead(slot, error)
   }
 
   const unused = (): boolean => begun.size === 0 && now() - usedAt >= UNUSED_MS
@@ -139,7 +142,7 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
   const slot: Slot = {
     session,
     get dead() {
-      return dead
+      return dead || closing
     },
     get load() {
       return load
@@ -163,10 +166,10 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
       return mine
     },
     async close() {
-      const wasDead = dead
-      dead = true
+      closing = true
       // A provider that hangs is not waited for.
-      if (!wasDead) await Promise.allSettled(running)
+      if (!dead) await Promise.allSettled(running)
+      dead = true
       await session.close()
     },
   }

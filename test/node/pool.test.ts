@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import type { LightClient } from '../../node/client/client.ts'
 import { createPool, type PoolInit } from '../../node/client/pool.ts'
 import { createScores } from '../../node/client/score.ts'
-import type { ConsumerSession } from '../../node/client/session.ts'
+import type { ConsumerSession, JobOptions } from '../../node/client/session.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 
@@ -14,13 +14,20 @@ const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 const now = { timeoutMs: 1_000, cancelled: () => false }
 
 function createFake(init: Partial<PoolInit> = {}) {
+  /** Answers of the jobs that run, when they are held back. */
+  const held: (() => void)[] = []
+  const answers = { hold: false }
   const openings: { resolve(): void; reject(error: SinterError): void }[] = []
   const session = (): ConsumerSession =>
     ({
       session: Uint8Array.of(openings.length),
       provider: { provider: PROVIDER, price: 1n, expectedLatencyMs: 1 },
       ended: new Promise(() => {}),
-      infer: async () => ({ outputs: {}, acknowledged: new Promise(() => {}) }),
+      async infer(_: Float32Array[], { before }: JobOptions) {
+        if (answers.hold) await new Promise<void>((resolve) => held.push(resolve))
+        before!()
+        return { outputs: {}, acknowledged: new Promise(() => {}) }
+      },
       close: async () => {},
     }) as unknown as ConsumerSession
   const client = {
@@ -38,7 +45,7 @@ function createFake(init: Partial<PoolInit> = {}) {
     },
     { ceiling: 1n, providers: 1, ...init },
   )
-  return { pool, openings }
+  return { pool, openings, held, answers }
 }
 
 test('the next session is opened before one is used up, so that nobody waits for it', async () => {
@@ -59,6 +66,23 @@ test('the next session is opened before one is used up, so that nobody waits for
     assert.is.not(waits, 'waited')
   }
   assert.is(slot.jobsLeft, 0)
+  await pool.close()
+})
+
+test('a session that is used up answers what waits in it, and only then is closed', async () => {
+  const { pool, openings, held, answers } = createFake({ sessionJobs: 4 })
+  const first = pool.take()
+  openings[0]!.resolve()
+  const slot = await first
+  answers.hold = true
+  const jobs = [0, 1, 2, 3].map(() => slot.run([], now).then(() => 'ANSWER', errorCode))
+  const next = pool.take()
+  await tick()
+  assert.equal([slot.dead, slot.jobsLeft], [true, 0])
+  for (const answer of held) answer()
+  assert.equal(await Promise.all(jobs), ['ANSWER', 'ANSWER', 'ANSWER', 'ANSWER'])
+  openings[1]!.resolve()
+  assert.is.not(await next, slot)
   await pool.close()
 })
 
