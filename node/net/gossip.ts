@@ -124,7 +124,7 @@ export function gossipService(init: Pick<GossipInit, 'tag' | 'devnet'>): ReturnT
     Dhi: 12,
     heartbeatInterval: 700,
     maxInboundDataLength: largest,
-    maxOutboundBufferSize: 8 * largest,
+    maxOutboundBufferSize: 4 * largest,
     maxTopicBytesPerPeer: 16 * 1024,
     maxInboundStreams: 2,
     maxOutboundStreams: 2,
