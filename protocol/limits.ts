@@ -10,7 +10,7 @@ export const MAX_JOB_FRAME_BYTES = 16 * 1024 * 1024
  * Fields of one message, those of its sub-messages and the elements of its packed lists counted. Empty sub-messages take two bytes
  * each on the wire and some 450 in memory. What an attestation may need is known before a job is taken (node/model/cost.ts).
  */
-export const MAX_FIELDS = 2 ** 17
+export const MAX_FIELDS = 2 ** 18
 
 export const MAX_ADDRESSES = 8
 export const MAX_ADDRESS_LENGTH = 256
