@@ -1,5 +1,5 @@
 import { bigintToBytes, bytesToBigint, concat, equalBytes, fromHex, u32, u64, utf8 } from './bytes.ts'
-import { HASH_BYTES, keccak256 } from './hash.ts'
+import { HASH_BYTES, keccak256, sha256 } from './hash.ts'
 import type { Address } from './signature.ts'
 
 /**
@@ -11,8 +11,6 @@ import type { Address } from './signature.ts'
 export const STATE_MODULUS = 64
 /** Largest prime p with 2·(p − 1)² < 2^24: sums of two products of residues are exact in float32. */
 export const PULSE_PRIME = 2897
-/** Entries of a state in a leaf of its tree. */
-export const CHUNK = 256
 /** Levels of a report's tree: its leaf i is the node that the registry has at i. */
 export const REPORT_DEPTH = 20
 
@@ -134,48 +132,43 @@ export function nextState(matrix: Uint8Array, vectors: StepVectors, x: Uint8Arra
 
 // ---- commitments
 
-const nodeHash = (left: Uint8Array, right: Uint8Array): Uint8Array => keccak256(concat(Uint8Array.of(1), left, right))
-const chunkHash = (chunk: Uint8Array): Uint8Array => keccak256(concat(Uint8Array.of(0), chunk))
+/** SHA-256, for which every machine and every system has fast code: states are what is hashed most. */
+export type Sha256 = (bytes: Uint8Array) => Uint8Array
+
+const leafHash = (content: Uint8Array, sha: Sha256 = sha256): Uint8Array => sha(concat(Uint8Array.of(0), content))
+const nodeHash = (left: Uint8Array, right: Uint8Array, sha: Sha256 = sha256): Uint8Array =>
+  sha(concat(Uint8Array.of(1), left, right))
 
 /** Levels of a tree over a power of two of leaves, leaves first. */
-function levelsOf(leaves: Uint8Array[]): Uint8Array[][] {
+function levelsOf(leaves: Uint8Array[], sha: Sha256 = sha256): Uint8Array[][] {
   const levels = [leaves]
   while (levels.at(-1)!.length > 1) {
     const below = levels.at(-1)!
-    levels.push(Array.from({ length: below.length / 2 }, (_, i) => nodeHash(below[2 * i]!, below[2 * i + 1]!)))
+    levels.push(Array.from({ length: below.length / 2 }, (_, i) => nodeHash(below[2 * i]!, below[2 * i + 1]!, sha)))
   }
   return levels
 }
 
-const pathIn = (levels: Uint8Array[][], index: number, from = 0): Uint8Array[] =>
-  levels.slice(from, -1).map((level, depth) => level[(index >> depth) ^ 1]!)
+const pathIn = (levels: Uint8Array[][], index: number): Uint8Array[] =>
+  levels.slice(0, -1).map((level, depth) => level[(index >> depth) ^ 1]!)
 
-/** The root that a node leads to, from its level up. */
-function fold(node: Uint8Array, index: number, path: Uint8Array[]): Uint8Array {
-  return path.reduce(
-    (hash, sibling, depth) => ((index >> depth) & 1 ? nodeHash(sibling, hash) : nodeHash(hash, sibling)),
+/** Whether a path of `depth` hashes leads from the node at `index` of its level to the root. */
+function leads(node: Uint8Array, index: number, path: Uint8Array[], depth: number, root: Uint8Array): boolean {
+  if (path.length !== depth || index >= 2 ** depth) return false
+  const end = path.reduce(
+    (hash, sibling, level) => ((index >> level) & 1 ? nodeHash(sibling, hash) : nodeHash(hash, sibling)),
     node,
   )
+  return equalBytes(end, root)
 }
 
-export type StateTree = {
-  root: Uint8Array
-  /** From the node over all of a row's chunks to the root. */
-  rowPath(row: number): Uint8Array[]
-  /** From the chunk with this entry to the root. */
-  chunkPath(row: number, column: number): Uint8Array[]
-}
+export type StateTree = { root: Uint8Array; path(row: number): Uint8Array[] }
 
-/** Tree over the chunks of a state, in their order. */
-export function stateTree(x: Uint8Array, n: number): StateTree {
-  const levels = levelsOf(
-    Array.from({ length: x.length / CHUNK }, (_, i) => chunkHash(x.subarray(CHUNK * i, CHUNK * i + CHUNK))),
-  )
-  return {
-    root: levels.at(-1)![0]!,
-    rowPath: (row) => pathIn(levels, row, Math.log2(n / CHUNK)),
-    chunkPath: (row, column) => pathIn(levels, (row * n + column) / CHUNK),
-  }
+/** Tree over the rows of a state. */
+export function stateTree(x: Uint8Array, n: number, sha: Sha256 = sha256): StateTree {
+  const rows = Array.from({ length: n }, (_, row) => leafHash(x.subarray(n * row, n * row + n), sha))
+  const levels = levelsOf(rows, sha)
+  return { root: levels.at(-1)![0]!, path: (row) => pathIn(levels, row) }
 }
 
 /** Tree over the roots of a lane's states 1 to `steps`. */
@@ -189,14 +182,14 @@ export function laneTree(roots: Uint8Array[]): LaneTree {
 
 /** A node's leaf in a report: the answers of its lanes, in order. */
 export const reportLeaf = (operator: Address, answers: Uint8Array[]): Uint8Array =>
-  keccak256(concat(Uint8Array.of(0), fromHex(operator), ...answers))
+  leafHash(concat(fromHex(operator), ...answers))
 
 export type ReportTree = { root: Uint8Array; path(index: number): Uint8Array[] }
 
 /** Tree of a report: `REPORT_DEPTH` levels, zeros where a node has not answered. @param leaves by the node's place in the registry. */
 export function reportTree(leaves: ReadonlyMap<number, Uint8Array>): ReportTree {
-  const empty = [ZERO]
-  const levels = [new Map(leaves)]
+  const empty: Uint8Array[] = [ZERO]
+  const levels: Map<number, Uint8Array>[] = [new Map(leaves)]
   for (let depth = 0; depth < REPORT_DEPTH; depth++) {
     const next = new Map<number, Uint8Array>()
     for (const index of levels[depth]!.keys()) {
@@ -235,68 +228,68 @@ export function positions(draw: PulseDraw, { n, steps, entries }: PulseClass): P
   })
 }
 
-/** What shows one entry: row `column` of the state before, and the chunk of the state after. `row…` and `before…` are empty for step 0. */
+/**
+ * What shows one entry: row `column` of the state before, and row `row` of the state after. The state before step 0 is zero; there `before` is
+ * zero, and `operand` and the paths to both are empty.
+ */
 export type EntryOpening = {
   before: Uint8Array
   beforePath: Uint8Array[]
-  row: Uint8Array
-  rowPath: Uint8Array[]
+  operand: Uint8Array
+  operandPath: Uint8Array[]
   after: Uint8Array
   afterPath: Uint8Array[]
-  chunk: Uint8Array
-  chunkPath: Uint8Array[]
+  result: Uint8Array
+  resultPath: Uint8Array[]
 }
 
+/** A state, n × n, and the tree over it. */
+export type KeptState = { state: Uint8Array; tree: StateTree }
+
 /**
- * @param before state before the step, null for step 0.
  * @param lane tree over the roots of all of the lane's states.
+ * @param before state before the step, null for step 0.
  */
 export function openEntry(
   { step, row, column }: Position,
   n: number,
   lane: LaneTree,
-  before: { state: Uint8Array; tree: StateTree } | null,
-  after: { state: Uint8Array; tree: StateTree },
+  before: KeptState | null,
+  after: KeptState,
 ): EntryOpening {
-  const at = row * n + column - (column % CHUNK)
   return {
     before: before?.tree.root ?? ZERO,
     beforePath: before === null ? [] : lane.path(step),
-    row: before?.state.slice(n * column, n * column + n) ?? new Uint8Array(),
-    rowPath: before?.tree.rowPath(column) ?? [],
+    operand: before?.state.slice(n * column, n * column + n) ?? new Uint8Array(),
+    operandPath: before?.tree.path(column) ?? [],
     after: after.tree.root,
     afterPath: lane.path(step + 1),
-    chunk: after.state.slice(at, at + CHUNK),
-    chunkPath: after.tree.chunkPath(row, column),
+    result: after.state.slice(n * row, n * row + n),
+    resultPath: after.tree.path(row),
   }
 }
 
 /** Whether an opening shows, under a lane's answer, that the entry was computed. What `Capacity.claim` asks of every entry. */
 export function checkEntry(
-  position: Position,
+  { step, row, column }: Position,
   { n, steps }: PulseClass,
   lane: Uint8Array,
   answer: Uint8Array,
   opening: EntryOpening,
 ): boolean {
-  const { step, row, column } = position
-  const { before, after, chunk } = opening
-  const depth = Math.log2(steps)
-  const x = step === 0 ? new Uint8Array(n) : opening.row
-  if (x.length !== n || chunk.length !== CHUNK) return false
-  if (step === 0 ? before.some((byte) => byte !== 0) : opening.beforePath.length !== depth) return false
-  if (opening.afterPath.length !== depth || opening.chunkPath.length !== 2 * Math.log2(n) - 8) return false
-  if (step > 0) {
-    if (opening.rowPath.length !== Math.log2(n)) return false
-    if (!equalBytes(fold(before, step - 1, opening.beforePath), answer)) return false
-    const chunks = Array.from({ length: n / CHUNK }, (_, i) => chunkHash(x.subarray(CHUNK * i, CHUNK * i + CHUNK)))
-    if (!equalBytes(fold(levelsOf(chunks).at(-1)![0]!, column, opening.rowPath), before)) return false
+  const { before, operand, after, result } = opening
+  const [high, deep] = [Math.log2(steps), Math.log2(n)]
+  if (step === 0) {
+    if (!equalBytes(before, ZERO) || operand.length !== 0) return false
+  } else {
+    if (operand.length !== n || !leads(leafHash(operand), column, opening.operandPath, deep, before)) return false
+    if (!leads(before, step - 1, opening.beforePath, high, answer)) return false
   }
-  if (!equalBytes(fold(after, step, opening.afterPath), answer)) return false
-  const index = Math.floor((row * n + column) / CHUNK)
-  if (!equalBytes(fold(chunkHash(chunk), index, opening.chunkPath), after)) return false
+  if (result.length !== n || !leads(leafHash(result), row, opening.resultPath, deep, after)) return false
+  if (!leads(after, step, opening.afterPath, high, answer)) return false
   const vectors = stepVectors(stepSeed(lane, step, before), n)
-  return chunk[column % CHUNK] === entryOf(matrixRow(row, n), operandRow(vectors, column, x))
+  const x = step === 0 ? new Uint8Array(n) : operand
+  return result[column] === entryOf(matrixRow(row, n), operandRow(vectors, column, x))
 }
 
 const remainder = (bytes: Uint8Array, by: number): number => Number(bytesToBigint(keccak256(bytes)) % BigInt(by))

@@ -1,13 +1,13 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { concat, equalBytes, u32, utf8 } from '../../protocol/bytes.ts'
-import { keccak256 } from '../../protocol/hash.ts'
+import { keccak256, sha256 } from '../../protocol/hash.ts'
 import {
-  CHUNK,
   checkEntry,
   type EntryOpening,
   isDrawn,
   isPulse,
+  type KeptState,
   laneSeed,
   laneTree,
   matrixRow,
@@ -35,12 +35,10 @@ const bytes = (label: string, i = 0): Uint8Array => keccak256(concat(utf8(label)
 const seedOf = (operator: `0x${string}`, lane = 0): Uint8Array =>
   laneSeed({ chainId: 31337, capacity: CAPACITY, value: bytes('value'), operator, lane })
 
-type Kept = { state: Uint8Array; tree: ReturnType<typeof stateTree> }
-
 /** A lane's states after each step; `forge` may replace what a step computed. */
 function run(lane: Uint8Array, forge: (step: number, state: Uint8Array) => Uint8Array = (_, state) => state) {
   const { n, steps } = CLASS
-  const kept: Kept[] = []
+  const kept: KeptState[] = []
   for (let step = 0; step < steps; step++) {
     const before = kept.at(-1)
     const vectors = stepVectors(stepSeed(lane, step, before?.tree.root ?? new Uint8Array(32)), n)
@@ -122,11 +120,11 @@ test('every part of an opening counts', () => {
   const broken: Partial<EntryOpening>[] = [
     { before: flip(opening.before) },
     { after: flip(opening.after) },
-    { row: flip(opening.row) },
-    { chunk: flip(opening.chunk) },
-    { row: opening.row.subarray(1) },
-    { chunk: new Uint8Array(CHUNK + 1) },
-    ...(['beforePath', 'afterPath', 'rowPath', 'chunkPath'] as const).flatMap((name) => [
+    { operand: flip(opening.operand) },
+    { result: flip(opening.result) },
+    { operand: opening.operand.subarray(1) },
+    { result: new Uint8Array(CLASS.n + 1) },
+    ...(['beforePath', 'afterPath', 'operandPath', 'resultPath'] as const).flatMap((name) => [
       { [name]: first(opening[name]) },
       { [name]: opening[name].slice(0, -1) },
       { [name]: [...opening[name], opening.before] },
@@ -165,7 +163,7 @@ test('a report has one place for a node, and zeros where nobody answered', () =>
     assert.is(path.length, REPORT_DEPTH)
     const root = path.reduce(
       (hash, sibling, depth) =>
-        keccak256(concat(Uint8Array.of(1), ...((index >> depth) & 1 ? [sibling, hash] : [hash, sibling]))),
+        sha256(concat(Uint8Array.of(1), ...((index >> depth) & 1 ? [sibling, hash] : [hash, sibling]))),
       leaves.get(index) ?? new Uint8Array(32),
     )
     assert.ok(equalBytes(root, tree.root))
