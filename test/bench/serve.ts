@@ -152,6 +152,7 @@ try {
     logFile: join(folder, 'logs', 'client.log'),
     program: join(import.meta.dirname, 'serve-client.ts'),
     onEvent({ event, facts }) {
+      if (event === 'load.failure') say(`a request failed: ${facts.error as string}`)
       const { way } = facts as unknown as Row
       const now = (): Used => ({
         provider: usage(provider.actor.pid)?.ownCpuMs ?? Number.NaN,
