@@ -21,6 +21,7 @@ contract Capacity is ICapacity {
 
     Params private _params;
     mapping(bytes32 class => Class) private _classes;
+    bytes32[] private _names;
     mapping(uint64 slot => Pulse) private _pulses;
     mapping(uint64 slot => mapping(address reporter => bytes32)) private _reports;
     mapping(bytes32 lane => bool) private _claimed;
@@ -34,7 +35,7 @@ contract Capacity is ICapacity {
         IStrikes strikes_,
         IEmissions emissions_,
         Params memory p,
-        Class[] memory classes
+        Class[] memory classes_
     ) {
         if (p.rarity == 0) revert BadCapacityParams("rarity");
         if (p.share == 0) revert BadCapacityParams("share");
@@ -42,14 +43,16 @@ contract Capacity is ICapacity {
         if (p.claimWindow == 0) revert BadCapacityParams("claimWindow");
         if (p.freshSlots == 0) revert BadCapacityParams("freshSlots");
         if (p.reporters == 0) revert BadCapacityParams("reporters");
-        for (uint256 i = 0; i < classes.length; i++) {
-            Class memory c = classes[i];
+        for (uint256 i = 0; i < classes_.length; i++) {
+            Class memory c = classes_[i];
             if (c.n < MIN_N || c.n > MAX_N || c.n & (c.n - 1) != 0) revert BadCapacityParams("n");
             if (c.steps == 0 || c.steps > MAX_STEPS || c.steps & (c.steps - 1) != 0) revert BadCapacityParams("steps");
             if (c.entries == 0) revert BadCapacityParams("entries");
             if (c.units == 0 || uint256(c.units) * p.share > type(uint64).max) revert BadCapacityParams("units");
             if (c.stakePerLane == 0) revert BadCapacityParams("stakePerLane");
+            if (_classes[c.class].n != 0) revert BadCapacityParams("class");
             _classes[c.class] = c;
+            _names.push(c.class);
         }
         registry = registry_;
         beacon = beacon_;
@@ -96,18 +99,16 @@ contract Capacity is ICapacity {
         bytes32 key = keccak256(abi.encode(c.slot, msg.sender, c.lane));
         if (_claimed[key]) revert AlreadyClaimed(c.slot, msg.sender, c.lane);
         _claimed[key] = true;
-        bytes32 drawn = beacon.value(p.drawSlot);
+        Pulses.Draw memory draw = Pulses.Draw(c.slot, beacon.value(p.drawSlot), msg.sender, c.lane);
         if (block.timestamp > beacon.recordedAt(p.drawSlot) + _params.claimWindow) revert ClaimClosed(c.slot);
-        if (!Pulses.isDrawn(c.slot, drawn, msg.sender, c.lane, _params.share)) {
-            revert NotDrawn(c.slot, msg.sender, c.lane);
-        }
+        if (!Pulses.isDrawn(draw, _params.share)) revert NotDrawn(c.slot, msg.sender, c.lane);
         strikes.requireServing(msg.sender);
         Class memory class = _classOf(msg.sender);
         uint256 wanted = (uint256(c.lane) + 1) * class.stakePerLane;
         uint256 stake = registry.stakeAt(msg.sender, p.snapshot);
         if (stake < wanted) revert StakeTooLow(stake, wanted);
         _requireReported(c);
-        _requireShown(c, class, drawn);
+        _requireShown(c, class, draw);
         uint64 units = class.units * _params.share;
         emit CapacityClaimed(c.slot, msg.sender, c.lane, units);
         emissions.report(msg.sender, units);
@@ -123,6 +124,12 @@ contract Capacity is ICapacity {
     /// @inheritdoc ICapacity
     function classOf(bytes32 class) external view returns (Class memory) {
         return _classes[class];
+    }
+
+    /// @inheritdoc ICapacity
+    function classes() external view returns (Class[] memory list) {
+        list = new Class[](_names.length);
+        for (uint256 i = 0; i < list.length; i++) list[i] = _classes[_names[i]];
     }
 
     /// @inheritdoc ICapacity
@@ -148,7 +155,8 @@ contract Capacity is ICapacity {
 
     /// @inheritdoc ICapacity
     function isDrawn(uint64 slot, address operator, uint32 lane) external view returns (bool) {
-        return Pulses.isDrawn(slot, beacon.value(_opened(slot).drawSlot), operator, lane, _params.share);
+        Pulses.Draw memory draw = Pulses.Draw(slot, beacon.value(_opened(slot).drawSlot), operator, lane);
+        return Pulses.isDrawn(draw, _params.share);
     }
 
     /// @inheritdoc ICapacity
@@ -193,12 +201,11 @@ contract Capacity is ICapacity {
         }
     }
 
-    function _requireShown(Claim calldata c, Class memory class, bytes32 drawn) private view {
+    function _requireShown(Claim calldata c, Class memory class, Pulses.Draw memory draw) private view {
         if (c.entries.length != class.entries) revert WrongEntryCount(c.entries.length, class.entries);
         bytes32 lane = Pulses.laneSeed(address(this), beacon.value(c.slot), msg.sender, c.lane);
         for (uint256 i = 0; i < class.entries; i++) {
-            Pulses.Position memory place =
-                Pulses.positionOf(c.slot, drawn, msg.sender, c.lane, i, class.n, class.steps);
+            Pulses.Position memory place = Pulses.positionOf(draw, i, class.n, class.steps);
             if (!Pulses.shows(c.entries[i], place, class, lane, c.answers[c.lane])) revert EntryNotShown(i);
         }
     }

@@ -126,6 +126,9 @@ interface ICapacity {
 
     function classOf(bytes32 class) external view returns (Class memory);
 
+    /// @notice All classes that are measured.
+    function classes() external view returns (Class[] memory);
+
     function pulseOf(uint64 slot) external view returns (Pulse memory);
 
     /// @notice Slot of the pulse that was opened last, 0 before the first.

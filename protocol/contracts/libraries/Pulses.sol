@@ -14,6 +14,15 @@ library Pulses {
     /// @dev Values of a vector in a hash.
     uint256 private constant PER_HASH = 16;
 
+    /// @param slot of the pulse.
+    /// @param value of its draw slot.
+    struct Draw {
+        uint64 slot;
+        bytes32 value;
+        address operator;
+        uint32 lane;
+    }
+
     /// @param step from 0.
     /// @param row, column of the entry in the state after the step.
     struct Position {
@@ -39,22 +48,19 @@ library Pulses {
         return keccak256(abi.encodePacked("sinter/pulse/step/1", lane, uint32(step), root));
     }
 
-    function isDrawn(uint64 slot, bytes32 value, address operator, uint32 lane, uint256 share)
-        internal
-        pure
-        returns (bool)
-    {
-        return uint256(keccak256(abi.encodePacked("sinter/pulse/draw/1", slot, value, operator, lane))) % share == 0;
+    function isDrawn(Draw memory d, uint256 share) internal pure returns (bool) {
+        return uint256(keccak256(abi.encodePacked("sinter/pulse/draw/1", d.slot, d.value, d.operator, d.lane))) % share == 0;
     }
 
     /// @dev Of nothing that a node has answered: of all it could have reported, it covers no more than it has computed.
-    function positionOf(uint64 slot, bytes32 value, address operator, uint32 lane, uint256 entry, uint256 n, uint256 steps)
+    function positionOf(Draw memory d, uint256 entry, uint256 n, uint256 steps)
         internal
         pure
         returns (Position memory)
     {
-        uint256 h =
-            uint256(keccak256(abi.encodePacked("sinter/pulse/entry/1", slot, value, operator, lane, uint32(entry))));
+        uint256 h = uint256(
+            keccak256(abi.encodePacked("sinter/pulse/entry/1", d.slot, d.value, d.operator, d.lane, uint32(entry)))
+        );
         return Position((h >> 224) % steps, uint32(h >> 192) % n, uint32(h >> 160) % n);
     }
 
