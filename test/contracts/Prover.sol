@@ -50,6 +50,10 @@ contract Prover {
         return Pulses.shows(e, place, class, lane, answer);
     }
 
+    function leads(bytes32 leaf, uint256 index, bytes32[] calldata path, bytes32 root) external pure returns (bool) {
+        return Pulses.leads(leaf, index, path, Pulses.REPORT_DEPTH, root);
+    }
+
     function _step(bytes32 seed, uint256 step, bytes memory before, Pulses.Position[] memory places, uint256 n)
         private
         view
