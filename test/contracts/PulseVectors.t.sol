@@ -86,6 +86,32 @@ contract PulseVectorsTest is Harness {
         eq(i, 6, "entries");
     }
 
+    /// @dev Value i of a vector, as the definition has it.
+    function value(bytes32 seed, uint32 which, uint256 i) private pure returns (uint256) {
+        bytes32 h = keccak256(abi.encodePacked(seed, which, uint32(i / 16)));
+        return uint16(bytes2(h << 16 * (i % 16))) % 2897;
+    }
+
+    function entryOfMatrix(uint256 r, uint256 k) private pure returns (uint256) {
+        bytes32 h = keccak256(abi.encodePacked("sinter/pulse/matrix/1", uint32(r), uint32(k / 128)));
+        return uint256(h) >> (254 - 2 * (k % 128)) & 3;
+    }
+
+    /// @dev Four at a time in lanes of a word is what one at a time is.
+    function testFuzz_anEntryIsWhatItsDefinitionSays(bytes32 seed, uint256 r, uint256 c, bool first) public view {
+        (r, c) = (bound(r, 0, 8191), bound(c, 0, 8191));
+        bytes memory operand = new bytes(first ? 0 : 256);
+        uint256 sum = 0;
+        (uint256 alpha, uint256 gamma) = (value(seed, 0, c), value(seed, 2, c));
+        for (uint256 k = 0; k < 256; k++) {
+            uint256 x = first ? 0 : uint8(bytes1(keccak256(abi.encode(seed, k))));
+            if (!first) operand[k] = bytes1(uint8(x));
+            uint256 h = (alpha * value(seed, 1, k) + gamma * value(seed, 3, k)) % 2897;
+            sum += entryOfMatrix(r, k) * ((x + h) % 64);
+        }
+        eq(prover.computed(seed, r, c, 256, operand), sum % 64, "entry");
+    }
+
     function opening(uint256 i) private view returns (ICapacity.Entry memory e) {
         string memory path = item(".lane.openings", i);
         e.before = word(path, ".before");

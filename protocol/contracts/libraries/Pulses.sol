@@ -11,8 +11,20 @@ library Pulses {
     /// @dev Largest prime with 2·(p − 1)² < 2^24: exact in float32.
     uint256 private constant PRIME = 2897;
     uint256 private constant STATE_MASK = 63;
+    /// @dev ⌈2^41/p⌉.
+    uint256 private constant RECIPROCAL = 759069126;
     /// @dev Values of a vector in a hash.
     uint256 private constant PER_HASH = 16;
+
+    /// @dev The lowest bits of each lane.
+    uint256 private constant LANES_2 = 0x0000000000000003000000000000000300000000000000030000000000000003;
+    uint256 private constant LANES_6 = 0x000000000000003f000000000000003f000000000000003f000000000000003f;
+    uint256 private constant LANES_8 = 0x00000000000000ff00000000000000ff00000000000000ff00000000000000ff;
+    uint256 private constant LANES_16 = 0x000000000000ffff000000000000ffff000000000000ffff000000000000ffff;
+    uint256 private constant LANES_23 = 0x00000000007fffff00000000007fffff00000000007fffff00000000007fffff;
+    uint256 private constant LANES_32 = 0x00000000ffffffff00000000ffffffff00000000ffffffff00000000ffffffff;
+    /// @dev The lower half of each half.
+    uint256 private constant HALVES = 0x0000000000000000ffffffffffffffff0000000000000000ffffffffffffffff;
 
     /// @param slot of the pulse.
     /// @param value of its draw slot.
@@ -96,8 +108,9 @@ library Pulses {
 
     /// @notice Entry [r, c] after a step: Σ_k A[r,k]·((x_k + H[c,k]) mod 64) mod 64 with H[c,k] = (α_c·β_k + γ_c·δ_k) mod p.
     /// @param x row c of the state before, n bytes, or none where it is zero.
-    /// @dev Hundreds of thousands of steps for a large class, hence assembly. A hash has 16 values of β, or of δ, and 128 entries of A. Residues are
-    /// taken once, of the sum: its factors are below 2^16.
+    /// @dev Thousands of terms, hence assembly, four at a time in lanes of 64 bits. A hash has 16 values of β, or of δ, and 128 entries of A. Residues are
+    /// taken once, of the sum: below 2^29, so that h − p·⌊h·⌈2^41/p⌉/2^41⌋ is exact. The lanes of A stand in reverse, so the highest of a product of words is the sum
+    /// of the products of their lanes.
     function computed(bytes32 seed, uint256 r, uint256 c, uint256 n, bytes calldata x)
         internal
         pure
@@ -121,14 +134,25 @@ library Pulses {
                 mstore(add(buffer, 32), or(shl(224, 3), shl(192, block_)))
                 let delta := keccak256(buffer, 40)
                 let word := 0
-                if x.length { word := calldataload(add(x.offset, shl(4, block_))) }
-                for { let i := 16 } i { i := sub(i, 1) } {
-                    let h := mod(add(mul(alpha, shr(240, beta)), mul(gamma, shr(240, delta))), 2897)
-                    sum := add(sum, mul(shr(254, a), and(add(shr(248, word), h), 63)))
-                    a := shl(2, a)
-                    beta := shl(16, beta)
-                    delta := shl(16, delta)
-                    word := shl(8, word)
+                if x.length { word := shr(128, calldataload(add(x.offset, shl(4, block_)))) }
+                // Its four groups of 32 bits, to the lanes.
+                word := and(or(word, shl(64, word)), HALVES)
+                word := and(or(word, shl(32, word)), LANES_32)
+                let entries := shr(224, a)
+                a := shl(32, a)
+                entries := or(
+                    or(shl(192, and(entries, 0xff)), shl(120, and(entries, 0xff00))),
+                    or(shl(48, and(entries, 0xff0000)), shr(24, entries))
+                )
+                for { let i := 0 } lt(i, 4) { i := add(i, 1) } {
+                    let h := add(mul(alpha, and(beta, LANES_16)), mul(gamma, and(delta, LANES_16)))
+                    h := sub(h, mul(PRIME, and(shr(41, mul(h, RECIPROCAL)), LANES_23)))
+                    h := and(add(h, and(word, LANES_8)), LANES_6)
+                    sum := add(sum, shr(192, mul(h, and(entries, LANES_2))))
+                    beta := shr(16, beta)
+                    delta := shr(16, delta)
+                    word := shr(8, word)
+                    entries := shr(2, entries)
                 }
             }
         }
