@@ -31,7 +31,7 @@ contract Referee is IReferee {
     /// @dev Chunks that are missing + 1; 0 before the first.
     mapping(bytes32 batchId => uint256) private _left;
 
-    constructor(IBatches batches_, IBeacon beacon_, ISeats seats_, bytes32[CIRCUITS] memory keys) {
+    constructor(IBatches batches_, IBeacon beacon_, ISeats seats_, bytes32[4] memory keys) {
         batches = batches_;
         beacon = beacon_;
         seats = seats_;
@@ -119,10 +119,8 @@ contract Referee is IReferee {
         IBatches.Batch memory b = batches.batchOf(batchId);
         if (faultOf[batchId] == Fault.None || b.status != IBatches.Status.Paid) revert NotRefuted(batchId);
         // The verdict that paid is the last. An earlier one was another, and the chain has not refuted it.
-        bytes32 bench = Benches.last(seats, batchId, b.attempt);
-        for (uint256 i = 0; i < voters.length; i++) {
-            if (!seats.slashed(bench, i)) seats.slashSeat(bench, voters, i, address(0), 0);
-        }
+        (uint256 lost,) = Benches.slash(seats, Benches.last(seats, batchId, b.attempt), voters, address(0), 0);
+        if (lost == 0) revert NothingLeft(batchId);
     }
 
     /// @inheritdoc IReferee

@@ -73,6 +73,7 @@ interface IReferee {
     error NoFault();
     error FaultProvenBefore(bytes32 batchId);
     error NotRefuted(bytes32 batchId);
+    error NothingLeft(bytes32 batchId);
 
     /// @notice Posts one chunk of the attestation that a batch has committed to; by anyone, once, in any order. Its bytes are in the call.
     /// @param path siblings from the leaf up.
@@ -112,7 +113,8 @@ interface IReferee {
         InTrace calldata trace
     ) external;
 
-    /// @notice Takes the seats of voters whose verdict paid a batch that has been convicted since; once for each. All of it burns.
+    /// @notice Takes the seats of voters whose verdict paid a batch that has been convicted since; once for each. All of it burns. Up to 48 in a call:
+    /// whoever goes on calls again, until nothing is left.
     /// @param voters of the verdict, as `BatchSettled` has them.
     function unseat(bytes32 batchId, address[] calldata voters) external;
 
