@@ -96,8 +96,8 @@ function typed(): unknown {
       voter: domain.contract,
       salt: toHex(bytes('salt')),
       commitment: toHex(commitment),
-      typedDigest: toHex(commitmentDigest(domain, { batch: vote.batch, attempt: vote.attempt, commitment })),
-      saltOfKey: toHex(voteSalt(bytes('key'), vote.batch, vote.attempt)),
+      typedDigest: toHex(commitmentDigest(domain, { ...vote, commitment })),
+      saltOfKey: toHex(voteSalt(bytes('key'), vote)),
       voterSeed: toHex(voterSeed(bytes('seed'), domain.contract)),
     },
   }

@@ -251,11 +251,12 @@ contract Actors is World {
         uint256 key = 1 + which % NODES;
         if (which % 8 != 0 || registry.freeStake(vm.addr(key)) < SEAT) return;
         bytes32 batchId = keccak256(abi.encode(which, vm.getBlockTimestamp()));
+        bytes32 bench = keccak256(abi.encode("sinter/equivocation/1", batchId, uint8(0), bytes32(0), vm.addr(key)));
         IVotes.Signature memory one = signedCommitment(batchId, 0, key, "one");
         IVotes.Signature memory other = signedCommitment(batchId, 0, key, "other");
-        if (seats.benchOf(keccak256(abi.encode("sinter/equivocation/1", batchId, uint8(0), vm.addr(key)))).until != 0) return;
+        if (seats.benchOf(bench).until != 0) return;
         vm.prank(holders[1 + which % 4]);
-        votes.proveEquivocation(batchId, 0, one, other);
+        votes.proveEquivocation(batchId, 0, 0, one, other);
     }
 
     function slashSeat(uint256 which, uint256 seat, uint256 rewardBps) external {

@@ -218,10 +218,10 @@ contract LargeBenchTest is World {
         bytes32 batchId = trapped();
         bench = batches.committee(batchId);
         uint256 key = _keys[bench[100]];
-        bytes memory proof = abi.encodeCall(
-            votes.proveEquivocation,
-            (batchId, 1, signedCommitment(batchId, 1, key, "one"), signedCommitment(batchId, 1, key, "other"))
-        );
+        IVotes.Signature memory one = signedCommitment(batchId, 1, key, "one");
+        IVotes.Signature memory other = signedCommitment(batchId, 1, key, "other");
+        bytes memory proof =
+            abi.encodeCall(votes.proveEquivocation, (batchId, 1, attestedOf(batchId), one, other));
         atMost(gasOf(address(0xbeef), address(votes), proof), 600_000, "equivocation");
     }
 }

@@ -221,6 +221,10 @@ contract ReentrancyTest is Settling {
     // ---- seats and canaries
 
     function test_aSeatIsLostOnce() public {
+        // Each sits a second time, and has that to lose too.
+        address[] memory everybody = new address[](NODES - 1);
+        for (uint256 i = 0; i < everybody.length; i++) everybody[i] = vm.addr(2 + i);
+        seats.take("another bench", everybody, 0);
         bytes32 batchId = judged(100 ether);
         address[] memory voters = batches.committee(batchId);
         settle(batchId, VALID);
