@@ -18,9 +18,10 @@ contract Actors is World {
     mapping(bytes32 batchId => uint256) private _collected;
     uint256 public unbonding;
     uint256 public appeals;
+    uint256 public equivocations;
     uint256[] private _unbonds;
     bytes32[] public benches;
-    mapping(bytes32 bench => address[]) private _voters;
+    mapping(bytes32 bench => address[]) internal _voters;
     /// @dev Seats of a bench that are neither slashed nor released.
     mapping(bytes32 bench => uint256) public held;
     /// @dev Everybody who can hold tokens: an address costs a multiplication on the curve each time it is asked for.
@@ -257,6 +258,7 @@ contract Actors is World {
         if (seats.benchOf(bench).until != 0) return;
         vm.prank(holders[1 + which % 4]);
         votes.proveEquivocation(batchId, 0, 0, one, other);
+        equivocations++;
     }
 
     function slashSeat(uint256 which, uint256 seat, uint256 rewardBps) external {
