@@ -25,7 +25,7 @@ export type PoolInit = {
   ceiling: bigint
   /** Providers with an open session at once: the second serves hedges and fail-over without a new offer. @default 2 */
   providers?: number
-  /** Jobs that a session's ceiling on chain pays for; it is renewed before it is used up. @default 256 */
+  /** Jobs that a session's ceiling on chain pays for; when three quarters are used another is opened. @default 256 */
   sessionJobs?: number
   /** How long bids are gathered at most (ms). @default 2_000 */
   windowMs?: number
@@ -63,6 +63,8 @@ export type Pool = {
   close(): Promise<void>
 }
 
+/** Part of a session's jobs that is kept for while the next one is opened. */
+const RENEW_AT = 0.25
 /** Pause after an opening that failed before a spare is tried again (ms). */
 const SPARE_PAUSE_MS = 5_000
 /** Milliseconds that open jobs and receipts have to end when a session is closed. */
@@ -79,6 +81,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   const closing = new AbortController()
   const { signal } = closing
   const slots = new Set<Slot>()
+  const lasts = new WeakMap<Slot, number>()
   let closed = false
   let everOpen = false
   /** Requests that wait for an opening. */
@@ -97,26 +100,34 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
     void retire(slot)
   }
 
-  /** Closes a session and asks for what is left of its ceiling. */
+  /** Closes a session and asks for what is left of its ceiling. What it was given before is answered first, each job within its own time. */
   async function retire(slot: Slot): Promise<void> {
     try {
+      let over = false
+      const ends = slot.close().finally(() => {
+        over = true
+      })
       // Who hangs is not waited for: what lies in its session is asked back all the same.
-      await Promise.race([slot.close(), new Promise((resolve) => unref(setTimeout(resolve, CLOSE_MS)))])
+      do await Promise.race([ends, new Promise((resolve) => unref(setTimeout(resolve, CLOSE_MS)))])
+      while (!over && slot.load > 0 && !closed)
       await client.release(toHex(slot.session.session))
     } catch (error) {
       log.warn({ event: 'scheduler.unreleased', error: describeError(error) }, 'a session could not be released')
     }
   }
 
-  function hold(opened: ConsumerSession, jobs: number): Slot {
+  /** @param renewAt jobs left from which on another session with the provider is wanted: who asks does not wait for it then. */
+  function hold(opened: ConsumerSession, jobs: number, renewAt: number): Slot {
     const { onReceipt = () => {} } = components
     const slot = createSlot({ scores, onDead, onReceipt, now }, opened, jobs)
     slots.add(slot)
+    lasts.set(slot, renewAt)
     everOpen = true
     return slot
   }
 
-  const heldProviders = (): Address[] => [...slots].map(({ session }) => session.provider.provider)
+  const lasting = (): Slot[] => [...slots].filter((slot) => slot.jobsLeft > lasts.get(slot)!)
+  const heldProviders = (): Address[] => lasting().map(({ session }) => session.provider.provider)
 
   /** The best of the bids that can be taken. Throws `NO_BIDS`. */
   function best(bids: ReceivedBid[], open: ReceivedBid[]): ReceivedBid {
@@ -146,7 +157,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       },
       Array<bigint>(count).fill(each),
     )
-    for (const session of sessions) hold(session, Number(each))
+    for (const session of sessions) hold(session, Number(each), 0)
   }
 
   async function openOne(): Promise<Slot> {
@@ -171,7 +182,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       timer = setTimeout(() => reject(new SinterError('OPEN_TIMEOUT', `no session within ${openMs} ms`)), openMs)
     })
     try {
-      return hold(await Promise.race([session, late]), sessionJobs)
+      return hold(await Promise.race([session, late]), sessionJobs, Math.floor(sessionJobs * RENEW_AT))
     } catch (error) {
       // One that comes after all is not left open.
       if (errorCode(error) === 'OPEN_TIMEOUT')
@@ -201,7 +212,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
         slots.delete(slot)
         void retire(slot)
       }
-    if (closed || opening !== null || slots.size >= size || now() - failedAt < SPARE_PAUSE_MS) return
+    if (closed || opening !== null || lasting().length >= size || now() - failedAt < SPARE_PAUSE_MS) return
     open().catch((error: unknown) =>
       log.debug({ event: 'scheduler.no-spare', error: describeError(error) }, 'no spare provider'),
     )
@@ -246,13 +257,18 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
         tend()
         const [first] = usable(avoid).sort((a, b) => Number(a.stalled()) - Number(b.stalled()) || cost(a) - cost(b))
         if (first !== undefined) return first
+        // A request that is only slow does not ask the network again and again whether there is somebody else.
+        if (now() - failedAt < SPARE_PAUSE_MS && [...avoid].some((slot) => !slot.dead))
+          throw new SinterError('NO_BIDS', 'nobody else bid a moment ago')
         waiting++
+        const ours = opening === null
         try {
           await open()
         } catch (error) {
           const code = errorCode(error)
-          // Another's opening that failed says nothing about ours; money does not come by itself.
-          if (++failures > 1 || code === 'BALANCE_TOO_LOW' || code === 'NO_BIDS') throw error
+          // Another's opening that failed says nothing about ours: it may have looked for somebody else than whom we would take. Money does
+          // not come by itself.
+          if (++failures > 1 || code === 'BALANCE_TOO_LOW' || (code === 'NO_BIDS' && ours)) throw error
         } finally {
           waiting--
         }

@@ -96,6 +96,8 @@ export type ConsumerSession = {
   readonly provider: ReceivedBid
   readonly model: LoadedModel
   readonly canonical: boolean
+  /** Resolves when no further job can be run, with the reason; `SESSION_IDLE` when nothing was asked of the provider for long. */
+  readonly ended: Promise<SinterError>
   /** One job. `inputs` in the manifest's order. Throws the provider's code, `JOB_TIMEOUT`, `TENSOR_*`, `INPUT_NAN`, `SESSION_ENDED`, `STREAM_FRAME_TOO_LARGE`. */
   infer(inputs: Float32Array[], options?: JobOptions): Promise<InferResult>
   /** Waits for open receipts, then closes the stream. */
@@ -129,6 +131,7 @@ export async function openConsumerSession(
   let tickets = 0
   let sending: Promise<void> = Promise.resolve()
   let ended: SinterError | null = null
+  const over = deferred<SinterError>()
   let last: WireTensor[] = []
   const line = createLine(({ alone }) => ended !== null || (underWay < (alone ? 1 : DEPTH) && pending.size < most))
   const statements = createStatements({
@@ -147,6 +150,7 @@ export async function openConsumerSession(
 
   function end(error: SinterError): void {
     ended ??= error
+    over.resolve(ended)
     for (const job of pending.values()) {
       job.result.reject(ended)
       job.outputs.reject(ended)
@@ -381,6 +385,7 @@ export async function openConsumerSession(
     provider: bid,
     model,
     canonical,
+    ended: over.promise,
     infer: (values, options = {}) => run(values, options),
     async close() {
       const open = [...pending.values()].map(({ receipt }) => receipt.promise)

@@ -51,6 +51,9 @@ export type SlotComponents = {
   now(): number
 }
 
+/** A provider that ends a session as unused when it has been so for less (ms) does not want it. */
+const UNUSED_MS = 10_000
+
 const finite = (values: Float32Array): boolean => values.every(Number.isFinite)
 
 export function createSlot(components: SlotComponents, session: ConsumerSession, jobs: number): Slot {
@@ -60,17 +63,26 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
   const begun = new Set<{ at: number }>()
   /** When the last of them was answered (ms). */
   let answeredAt = 0
+  /** When it was last of use (ms). */
+  let usedAt = now()
   const running = new Set<Promise<Answer>>()
   let left = jobs
   let load = 0
   let dead = false
+  /** It finishes what it was given. */
+  let closing = false
 
   function die(error: SinterError, kind: 'failed' | 'invalid' | null): void {
     if (dead) return
     dead = true
     if (kind !== null) scores.failed(provider, kind)
-    components.onDead(slot, error)
+    // Who closes it knows already.
+    if (!closing) components.onDead(slot, error)
   }
+
+  const unused = (): boolean => begun.size === 0 && now() - usedAt >= UNUSED_MS
+  // At once, so that no job is given to a session that is over. To end one that nobody uses is no failure.
+  void session.ended.then((error) => die(error, error.code === 'SESSION_IDLE' && unused() ? null : 'failed'))
 
   function follow(acknowledged: Promise<Receipt>): void {
     void acknowledged.then(
@@ -93,12 +105,14 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
       if (cancelled()) throw new SinterError('CANCELLED', 'the job was not needed any more')
       if (dead) throw new SinterError('SESSION_ENDED', 'the session has ended')
       started.at = now()
+      usedAt = started.at
       begun.add(started)
     }
     try {
       const result = await session.infer(values, { timeoutMs, before, ...(sealed && { sealed }) })
       const paceMs = now() - alone(started.at)
       answeredAt = now()
+      usedAt = answeredAt
       follow(result.acknowledged)
       if (!Object.values(result.outputs).every(finite))
         throw new SinterError('ANSWER_MALFORMED', `${provider} answered with values that are no numbers`)
@@ -128,7 +142,7 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
   const slot: Slot = {
     session,
     get dead() {
-      return dead
+      return dead || closing
     },
     get load() {
       return load
@@ -152,10 +166,10 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
       return mine
     },
     async close() {
-      const wasDead = dead
-      dead = true
+      closing = true
       // A provider that hangs is not waited for.
-      if (!wasDead) await Promise.allSettled(running)
+      if (!dead) await Promise.allSettled(running)
+      dead = true
       await session.close()
     },
   }

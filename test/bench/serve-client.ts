@@ -51,9 +51,9 @@ async function load(count: number, concurrency: number, run: Run, limitMs = CELL
         try {
           await run(end.signal)
           latencies.push(performance.now() - at)
-        } catch {
+        } catch (error) {
           // Those under way when the time is up are not counted.
-          if (!end.signal.aborted) failed++
+          if (!end.signal.aborted && failed++ === 0) say('load.failure', { error: String(error) })
         }
       }
     }),
