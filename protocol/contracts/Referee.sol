@@ -9,6 +9,7 @@ import {ISeats} from "./interfaces/ISeats.sol";
 import {Benches} from "./libraries/Benches.sol";
 import {Claims} from "./libraries/Claims.sol";
 import {Groth16} from "./libraries/Groth16.sol";
+import {Receipts} from "./libraries/Receipts.sol";
 import {Sha256Tree} from "./libraries/Sha256Tree.sol";
 import {SumTree} from "./libraries/SumTree.sol";
 
@@ -112,6 +113,31 @@ contract Referee is IReferee {
         uint256 place = bindingPlace(circuit);
         if (place < signals.length && signals[place] == Claims.binding(seed, claim.statement, claim.segment)) revert NoFault();
         _convict(batchId, b, Fault.Binding);
+    }
+
+    /// @inheritdoc IReferee
+    function proveRoots(
+        bytes32 batchId,
+        Parts calldata parts,
+        Leaf calldata leaf,
+        InTrace calldata claim,
+        TwoRoots calldata roots
+    ) external {
+        IBatches.Batch memory b = _claimed(batchId, parts, leaf, Claims.inTrace(claim));
+        if (Receipts.hash(roots.receipt) != claim.receiptHash) revert NotReceipt();
+        bytes32 named = Receipts.record(roots.named);
+        bytes32 traced = Receipts.record(roots.traced);
+        if (
+            Receipts.ioRoot(roots.output, roots.records) != Receipts.rootOf(roots.receipt.payload, roots.output)
+                || roots.item >= roots.records.length || roots.records[roots.item] != named
+                || roots.named.tensor != roots.traced.tensor || roots.named.tree != roots.traced.tree
+                // However many trees there are: a path of this length leads to one leaf.
+                || !Sha256Tree.holds(
+                    bytes32(claim.tensors), traced, roots.place, 1 << roots.path.length, roots.path
+                )
+        ) revert NotRecorded();
+        if (named == traced) revert NoFault();
+        _convict(batchId, b, Fault.Roots);
     }
 
     /// @inheritdoc IReferee

@@ -25,6 +25,7 @@ interface Vm {
     function store(address target, bytes32 slot, bytes32 value) external;
     function setBlockhash(uint256 height, bytes32 hash) external;
     function expectRevert(bytes calldata data) external;
+    function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function getNonce(address account) external view returns (uint64);

@@ -54,9 +54,9 @@ contract LargeBenchTest is World {
         return sha256(abi.encodePacked(uint8(0), content));
     }
 
-    function enterAt(uint256 key, uint256 at) private {
-        vm.store(address(registry), OPERATORS, bytes32(at));
-        vm.store(address(registry), TREE_LEAVES, bytes32(at));
+    function enterAt(uint256 key, uint256 leafIndex) private {
+        vm.store(address(registry), OPERATORS, bytes32(leafIndex));
+        vm.store(address(registry), TREE_LEAVES, bytes32(leafIndex));
         enter(key, 20_000 + key / 64, 1_000 ether);
         _keys[vm.addr(key)] = key;
     }
