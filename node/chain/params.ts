@@ -182,7 +182,7 @@ export const devnetParams: NetworkParams = {
   pulseShare: 2,
   pulseWindow: 12,
   pulseClaimWindow: 60,
-  pulseFreshSlots: 4,
+  pulseFreshSlots: 6,
   pulseDrawMargin: 7,
   pulseReporters: 5,
   // What a lane stands for is a nominal 50 units an epoch: the products are small, so that many nodes fit on one machine.
@@ -224,7 +224,7 @@ export const firstParams: NetworkParams = {
   pulseClaimWindow: 6 * HOUR,
   pulseFreshSlots: 2,
   pulseDrawMargin: 1,
-  capacityClasses: `cpu:1024:1024:4:44:${1_000n * SNTR}`,
+  capacityClasses: `cpu:1024:4096:4:176:${1_000n * SNTR}`,
 }
 
 /** The form a network file carries: amounts as decimal strings. */
