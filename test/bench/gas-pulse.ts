@@ -74,9 +74,9 @@ export async function measurePulse(
   const of = (form: (n: number) => string): string => sizes.map(form).join(',')
   const params = {
     ...devnetParams,
-    ...{ pulseRarity: 1, pulseShare: 1, pulseClaimWindow: 100_000, epochLength: 100_000 },
+    ...{ pulseRarity: 1, pulseClaimWindow: 100_000, epochLength: 100_000 },
     classes: of((n) => `n${n}:1000:1000`),
-    capacityClasses: of((n) => `n${n}:${n}:${STEPS}:${ENTRIES}:1:1000`),
+    capacityClasses: of((n) => `n${n}:${n}:${STEPS}:${ENTRIES}:1:1:1000`),
   }
   const at = { rpcUrl: anvil.rpcUrl, key: anvil.key }
   const network = await deployNetwork({ ...at, name: 'gas-pulse', params, tileDraws: 8, circuits, faucet: true })

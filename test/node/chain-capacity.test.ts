@@ -34,10 +34,9 @@ test.before(async () => {
   world = await openWorld(undefined, {
     // Every slot is a pulse, every lane is drawn.
     pulseRarity: 1,
-    pulseShare: 1,
     pulseWindow: 8,
     pulseDrawMargin: 5,
-    capacityClasses: `cpu:256:4:4:${UNITS}:${STAKE_PER_LANE}`,
+    capacityClasses: `cpu:256:4:4:${UNITS}:1:${STAKE_PER_LANE}`,
     epochLength: 3_600,
   })
 })
@@ -98,7 +97,9 @@ const seedOf = (node: Actor, value: Hex): Uint8Array =>
   })
 
 test('the network file’s classes are those of the chain', async () => {
-  assert.equal(capacityClasses(world.params), [{ name: 'cpu', ...CLASS, units: UNITS, stakePerLane: STAKE_PER_LANE }])
+  assert.equal(capacityClasses(world.params), [
+    { name: 'cpu', ...CLASS, units: UNITS, share: 1, stakePerLane: STAKE_PER_LANE },
+  ])
 })
 
 test('lanes that were computed are paid, and one that was not is found', async () => {
