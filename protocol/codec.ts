@@ -25,7 +25,7 @@ function messageOf(field: DescField): DescMessage | undefined {
  * How many fields of `budget` are left after those of a message, negative when it has more or one that the schema does not know.
  * Looks at tags and lengths only: nothing is built yet. Throws like the reader on bytes that are no message.
  */
-function countFields(schema: DescMessage, bytes: Uint8Array, budget: number): number {
+export function countFields(schema: DescMessage, bytes: Uint8Array, budget: number): number {
   const reader = new BinaryReader(bytes)
   let left = budget
   while (reader.pos < reader.len && left >= 0) {

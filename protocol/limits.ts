@@ -1,16 +1,16 @@
 /** Caps that everybody on a network applies alike; a message beyond one is rejected before it is decoded. */
 export const MAX_OFFER_BYTES = 16 * 1024
 export const MAX_VOTE_BYTES = 8 * 1024
-export const MAX_ATTESTATION_BYTES = 2 * 1024 * 1024
+export const MAX_ATTESTATION_BYTES = 4 * 1024 * 1024
 export const MAX_BID_BYTES = 8 * 1024
 /** A frame of the job stream: inputs and outputs of one job. */
 export const MAX_JOB_FRAME_BYTES = 16 * 1024 * 1024
 
 /**
  * Fields of one message, those of its sub-messages and the elements of its packed lists counted. Empty sub-messages take two bytes
- * each on the wire and some 450 in memory; an attestation of the largest size has room for fewer fields with content.
+ * each on the wire and some 450 in memory. What an attestation may need is known before a job is taken (node/model/cost.ts).
  */
-export const MAX_FIELDS = 2 ** 17
+export const MAX_FIELDS = 2 ** 18
 
 export const MAX_ADDRESSES = 8
 export const MAX_ADDRESS_LENGTH = 256

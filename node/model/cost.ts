@@ -11,7 +11,7 @@ import {
   tileSize,
 } from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { MAX_ATTESTATION_BYTES } from '../../protocol/limits.ts'
+import { MAX_ATTESTATION_BYTES, MAX_FIELDS } from '../../protocol/limits.ts'
 import { merkleDepth } from '../../protocol/merkle.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
 import { EXTREMUM_GAPS, PRODUCT_PAIRS, SEGMENT_LEAVES, TREE } from '../../protocol/statement.ts'
@@ -28,6 +28,8 @@ const PROOF_WIRE_BYTES = 352
 const HASH_WIRE_BYTES = 34
 /** Receipt, voucher, paths of the job itself. */
 const JOB_WIRE_BYTES = 4_096
+/** Fields of these beyond one for each hash. */
+const JOB_FIELDS = 256
 
 /** What an op asks of an attestation, at most: for one of its tiles, and for any number of them. */
 type OpCost = {
@@ -35,9 +37,14 @@ type OpCost = {
   /** Leaves of its operands that one tile reads, and that there are. */
   reads: number
   readable: number
+  /** Bytes of these with their paths. */
+  readBytes: number
+  readableBytes: number
   /** Leaves of its output that go with a leaf in which a tile lies, and how many such leaves there are. */
   own: number
   outputLeaves: number
+  /** Bytes of one of them with its path. */
+  ownBytes: number
   /** Staged segments of one tile. */
   stages: number
   /** Pointwise proofs of one tile: its table, or its clamp should it saturate. */
@@ -49,6 +56,12 @@ const extentsOf = (shape: number[], reduce: number[], axis: number, length: numb
   ...shape.map((dim, i) => (i < axis ? 1 : i === axis ? length : dim)),
   ...reduce,
 ]
+
+/** Bytes of an opened leaf of a tensor, whichever of its trees it stands in, with its path. */
+function leafBytes(manifest: Manifest, tensor: number): number {
+  const leaves = leavesFor(elementCount(tensorOf(manifest, tensor).shape))
+  return (merkleDepth(2 * leaves) + 1) * HASH_WIRE_BYTES + 4
+}
 
 /** Lines of the output, along its last axis, that a tile touches at most. */
 function linesOf(shape: number[], size: number): number {
@@ -91,13 +104,21 @@ export function opCost(manifest: Manifest, op: Op): OpCost {
   const size = tileSize(op)
   let reads = op.kind === 'table' ? 1 : 0
   let readable = op.kind === 'table' ? outputLeaves : 0
+  const ownBytes = leafBytes(manifest, op.output)
+  let [readBytes, readableBytes] = [reads * ownBytes, readable * ownBytes]
   operandsOf(op).forEach((operand, i) => {
     const reduce = reduced[i] ?? reduced[0]!
     const whole = leavesFor(elementCount(tensorOf(manifest, operand.tensor).shape))
     const box = (axis: number, length: number): number =>
       operandLeaves(manifest, operand, extentsOf(shape, reduce, axis, length))
-    reads += limbsOf(manifest, operand) * dearestRun(shape, size, box, whole)
-    readable += limbsOf(manifest, operand) * whole
+    const [most, all] = [dearestRun(shape, size, box, whole), whole].map(
+      (leaves) => limbsOf(manifest, operand) * leaves,
+    )
+    const bytes = leafBytes(manifest, operand.tensor)
+    reads += most!
+    readable += all!
+    readBytes += most! * bytes
+    readableBytes += all! * bytes
   })
   const own = treesAt(manifest, op.output)
     .filter(({ tree }) => tree !== TREE.served)
@@ -106,18 +127,24 @@ export function opCost(manifest: Manifest, op: Op): OpCost {
     tiles: opTiles(manifest, op),
     reads,
     readable,
+    readBytes,
+    readableBytes,
     own,
     outputLeaves,
+    ownBytes,
     stages: tileStages(op, shape),
     pointwise: op.kind === 'table' || saturates(manifest, op) ? 1 : 0,
   }
 }
 
 /** What `tiles` drawn tiles of an op cost together: one statement, in which no leaf stands twice. */
-export function tilesCost(op: Op, cost: OpCost, tiles: number): { leaves: number; proofs: number } {
-  const leaves = Math.min(tiles * cost.reads, cost.readable) + Math.min(tiles, cost.outputLeaves) * cost.own
+export function tilesCost(op: Op, cost: OpCost, tiles: number): Cost {
+  const own = Math.min(tiles, cost.outputLeaves) * cost.own
+  const leaves = Math.min(tiles * cost.reads, cost.readable) + own
+  const bytes = Math.min(tiles * cost.readBytes, cost.readableBytes) + own * cost.ownBytes
   const relation = op.kind === 'table' ? 0 : Math.ceil(leaves / SEGMENT_LEAVES)
-  return { leaves, proofs: relation + tiles * (cost.stages + cost.pointwise) }
+  const proofs = relation + tiles * (cost.stages + cost.pointwise)
+  return { leaves, proofs, bytes: bytes + proofs * PROOF_WIRE_BYTES }
 }
 
 /** What the worst challenge can ask of one drawn job. An upper bound: merged tiles and shared leaves only cost less. */
@@ -127,36 +154,32 @@ export function worstCost(manifest: Manifest, tileDraws: number, policy: Policy 
     return { proofs: 0, leaves: 0, bytes: 2 * values + JOB_WIRE_BYTES }
   }
   const always = alwaysChecked(manifest)
-  let leaves = 0
-  let proofs = 0
-  const dearest = { leaves: 0, proofs: 0 }
+  const sum: Cost = { proofs: 0, leaves: 0, bytes: 0 }
+  const add = (cost: Cost, times = 1): void => {
+    for (const key of ['proofs', 'leaves', 'bytes'] as const) sum[key] += times * cost[key]
+  }
+  const dearest: Cost = { proofs: 0, leaves: 0, bytes: 0 }
   manifest.ops.forEach((op, i) => {
     const cost = opCost(manifest, op)
-    if (always[i] || policy === 'full') {
-      const all = tilesCost(op, cost, cost.tiles)
-      leaves += all.leaves
-      proofs += all.proofs
-      return
-    }
-    const one = tilesCost(op, cost, 1)
-    dearest.leaves = Math.max(dearest.leaves, one.leaves)
-    dearest.proofs = Math.max(dearest.proofs, one.proofs)
+    const all = always[i] || policy === 'full'
+    const each = tilesCost(op, cost, all ? cost.tiles : 1)
+    if (all) add(each)
+    else for (const key of ['proofs', 'leaves', 'bytes'] as const) dearest[key] = Math.max(dearest[key], each[key])
   })
-  leaves += tileDraws * dearest.leaves
-  proofs += tileDraws * dearest.proofs
-  for (const { shape } of manifest.outputs) {
-    leaves += 2 * leavesFor(elementCount(shape))
-    proofs += leavesFor(elementCount(shape))
+  add(dearest, tileDraws)
+  for (const { tensor, shape } of manifest.outputs) {
+    const proofs = leavesFor(elementCount(shape))
+    const leaves = 2 * proofs
+    add({ proofs, leaves, bytes: leaves * leafBytes(manifest, tensor) + proofs * PROOF_WIRE_BYTES })
   }
-  const deepest = Math.max(...manifest.tensors.map(({ shape }) => merkleDepth(2 * leavesFor(elementCount(shape)))))
   const trees = treesOf(manifest).length
-  const bytes =
-    leaves * ((deepest + 1) * HASH_WIRE_BYTES + 4) +
-    Math.min(trees, leaves + 1) * (merkleDepth(trees) + 2) * HASH_WIRE_BYTES +
-    proofs * PROOF_WIRE_BYTES +
-    JOB_WIRE_BYTES
-  return { proofs, leaves, bytes }
+  const paths = Math.min(trees, sum.leaves + 1) * (merkleDepth(trees) + 2) * HASH_WIRE_BYTES
+  return { ...sum, bytes: sum.bytes + paths + JOB_WIRE_BYTES }
 }
+
+/** Fields on the wire of an attestation of so much, at most: one of each hash, and those that frame leaves, proofs and the job. */
+export const fieldsOf = ({ proofs, leaves, bytes }: Cost): number =>
+  Math.ceil(bytes / HASH_WIRE_BYTES) + 2 * leaves + 4 * proofs + JOB_FIELDS
 
 export type ProvingLimits = {
   /** Jobs drawn from a batch. */
@@ -211,8 +234,11 @@ export function batchExcess(ranges: RangeTerms[], limits: ProvingLimits): string
   if (proofs * PROOF_S > attestWindowS)
     return `an attestation may need ${proofs} proofs, too many for a window of ${attestWindowS} s`
   const bytes = sample((cost) => cost.bytes) + audits((cost) => cost.shownBytes)
-  return bytes > MAX_ATTESTATION_BYTES
-    ? `an attestation may have ${bytes} bytes, more than the ${MAX_ATTESTATION_BYTES} that can be handed out`
+  if (bytes > MAX_ATTESTATION_BYTES)
+    return `an attestation may have ${bytes} bytes, more than the ${MAX_ATTESTATION_BYTES} that can be handed out`
+  const fields = sample(fieldsOf) + ranges.length * fieldsOf({ proofs: 0, leaves: 0, bytes: JOB_WIRE_BYTES })
+  return fields > MAX_FIELDS
+    ? `an attestation may have ${fields} fields, more than the ${MAX_FIELDS} that are read`
     : null
 }
 

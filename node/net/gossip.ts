@@ -50,7 +50,7 @@ export type Gossip = {
  * Messages in judgement at once, per topic: the memory that strangers can make us hold is this many times the topic's
  * largest message. Beyond it a message is ignored, without blame.
  */
-const MAX_PENDING: Record<Topic, number> = { offers: 512, attestations: 32, votes: 512 }
+const MAX_PENDING: Record<Topic, number> = { offers: 512, attestations: 8, votes: 512 }
 /** A judgement that takes longer is given up (milliseconds). */
 const VALIDATION_TIMEOUT_MS = 60_000
 /** Room around the largest message for its topic and for control data. */
@@ -124,7 +124,7 @@ export function gossipService(init: Pick<GossipInit, 'tag' | 'devnet'>): ReturnT
     Dhi: 12,
     heartbeatInterval: 700,
     maxInboundDataLength: largest,
-    maxOutboundBufferSize: 8 * largest,
+    maxOutboundBufferSize: 4 * largest,
     maxTopicBytesPerPeer: 16 * 1024,
     maxInboundStreams: 2,
     maxOutboundStreams: 2,

@@ -7,11 +7,11 @@ import { jobMultiplyAdds, MAX_JOB_MULTIPLY_ADDS, tileMultiplyAdds } from '../../
 import { flagLeaves, planJob } from '../../node/attestation/layout.ts'
 import { openPlan } from '../../node/attestation/prove.ts'
 import { leafKey, leavesOf, proofCount } from '../../node/attestation/segments.ts'
-import { opCost, tilesCost, worstCost } from '../../node/model/cost.ts'
+import { fieldsOf, opCost, tilesCost, worstCost } from '../../node/model/cost.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
 import { dearestRun, operandLeaves } from '../../node/model/reach.ts'
 import { jobChallenge } from '../../protocol/challenge.ts'
-import { encode } from '../../protocol/codec.ts'
+import { countFields, encode } from '../../protocol/codec.ts'
 import { JobAttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import type { Statement } from '../../protocol/statement.ts'
 import { idealProofs } from './attestation-ideal.ts'
@@ -56,8 +56,10 @@ async function actual(model: LoadedModel, inputs: Int16Array[], seed: number, dr
   const statements = plan.statements.map((statement) => ({
     segments: new Array(proofCount(statement)).fill(segment),
   }))
+  const bytes = encode(JobAttestationSchema, { ...openPlan(job, plan), statements })
   return {
-    bytes: encode(JobAttestationSchema, { ...openPlan(job, plan), statements }).length,
+    bytes: bytes.length,
+    fields: 2 ** 24 - countFields(JobAttestationSchema, bytes, 2 ** 24),
     leaves: plan.leaves.length,
     proofs: statements.flatMap(({ segments }) => segments).length,
   }
@@ -68,8 +70,9 @@ test('no challenge asks for more than the bound, whatever the model', async () =
     for (let seed = 0; seed < 6; seed++) {
       const draws = 2 + (seed % 5)
       const found = await actual(model, inputs, seed, draws)
-      const bound = worstCost(model.manifest, draws)
-      for (const what of ['leaves', 'proofs', 'bytes'] as const)
+      const worst = worstCost(model.manifest, draws)
+      const bound = { ...worst, fields: fieldsOf(worst) }
+      for (const what of ['leaves', 'proofs', 'bytes', 'fields'] as const)
         assert.ok(found[what] <= bound[what], `${what} of ${name}: ${found[what]} > ${bound[what]}`)
     }
   }
