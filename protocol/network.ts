@@ -30,8 +30,7 @@ export const networkSchema = z.strictObject({
     prices: address,
     emissions: address,
     referee: address,
-    /** Reports measured capacity; a network without it steers and pays by none. */
-    capacity: address.optional(),
+    capacity: address,
     faucet: address.optional(),
   }),
   /** Constructor arguments of the contracts; integers beyond 2^53 as decimal strings. */

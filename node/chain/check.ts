@@ -4,6 +4,7 @@ import {
   batchesAbi,
   beaconAbi,
   canariesAbi,
+  capacityAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
@@ -19,7 +20,15 @@ import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import { drandOf } from './beacon.ts'
 import { openClient } from './client.ts'
-import { classPrices, emissionParams, NO_CAPACITY, stakeParams, strikeParams } from './economy.ts'
+import {
+  capacityClass,
+  capacityClasses,
+  classPrices,
+  emissionParams,
+  pulseParams,
+  stakeParams,
+  strikeParams,
+} from './economy.ts'
 import { chainError } from './errors.ts'
 import { pinnedKeys } from './keys.ts'
 import { paramsFromJson } from './params.ts'
@@ -45,7 +54,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
     prices,
     emissions,
     referee,
-    capacity = NO_CAPACITY,
+    capacity,
   } = network.contracts
   const stated = paramsFromJson(network.params)
   const ask = (address: Address, abi: Abi, functionName: string, args: unknown[] = []): Promise<unknown> =>
@@ -81,6 +90,7 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
   for (const [name, judge] of Object.entries({ canaries, referee, votes }))
     facts.push([`seats.isJudge(${name})`, await ask(seats, seatsAbi as Abi, 'isJudge', [judge]), true])
   await compare(emissions, emissionsAbi, { token, registry, prices, batches, capacity }, 'emissions')
+  await compare(capacity, capacityAbi, { registry, beacon, strikes, emissions }, 'capacity')
   const { targetPpm, deltaBps } = stated
   await compare(prices, pricesAbi, { emissions, targetPpm, deltaBps }, 'prices')
   const params = async (address: Address, abi: unknown, name: string, values: unknown, of: string): Promise<void> => {
@@ -95,6 +105,13 @@ export async function checkDeployment(network: NetworkFile, rpcUrl: string | rea
   await params(escrow, escrowAbi, 'stakeParams', stakeParams(stated), 'escrow')
   await params(strikes, strikesAbi, 'strikeParams', strikeParams(stated), 'strikes')
   await params(emissions, emissionsAbi, 'params', emissionParams(stated), 'emissions')
+  await params(capacity, capacityAbi, 'params', pulseParams(stated), 'capacity')
+  const measured = (await ask(capacity, capacityAbi as Abi, 'classes')) as Record<string, unknown>[]
+  const lanes = capacityClasses(stated).map(capacityClass)
+  facts.push(['capacity.classes.length', measured.length, lanes.length])
+  for (const [i, each] of lanes.slice(0, measured.length).entries())
+    for (const [field, value] of Object.entries(each))
+      facts.push([`capacity.classes[${i}].${field}`, measured[i]![field], value])
   const classes = classPrices(stated)
   const count = Number(await ask(prices, pricesAbi as Abi, 'classCount'))
   facts.push(['prices.classCount', count, classes.length])

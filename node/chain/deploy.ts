@@ -7,6 +7,7 @@ import {
   batchesAbi,
   beaconAbi,
   canariesAbi,
+  capacityAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
@@ -25,7 +26,16 @@ import { SinterError } from '../../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../../protocol/network.ts'
 import { drandToJson } from './beacon.ts'
 import { openClient } from './client.ts'
-import { classPrices, emissionParams, NO_CAPACITY, scheduleBound, stakeParams, strikeParams } from './economy.ts'
+import {
+  capacityClass,
+  capacityClasses,
+  classPrices,
+  emissionParams,
+  pulseParams,
+  scheduleBound,
+  stakeParams,
+  strikeParams,
+} from './economy.ts'
 import { pinnedKeys } from './keys.ts'
 import { type NetworkParams, paramsToJson } from './params.ts'
 import { openTransactor } from './transact.ts'
@@ -34,7 +44,6 @@ import { openTransactor } from './transact.ts'
  * @param key pays the gas; it owns nothing afterwards (no contract has an owner).
  * @param faucet deploys the devnet faucet, which then holds the genesis tokens; without it `key`'s account does.
  * @param faucetFund wei handed to the faucet.
- * @param capacity contract that reports measured capacity; without it availability pays nothing and β and prices stand still.
  * @param drand deploys the drand beacon: `slotLength` then counts rounds and `minDelay` seconds. @default null, the header beacon
  * @param circuits SHA-256 (64 hex digits) of the verification keys, for the network file.
  */
@@ -46,7 +55,6 @@ export type DeployOptions = {
   tileDraws: number
   circuits: NetworkFile['circuits']
   faucet?: boolean
-  capacity?: Address
   faucetFund?: bigint
   drand?: DrandNetwork | null
 }
@@ -94,9 +102,10 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
   const at = (offset: number): Address => getContractAddress({ from, nonce: BigInt(first + offset) })
   const [token, beacon, registry, escrow] = [at(0), at(1), at(2), at(3)]
   const libraries = Object.fromEntries(LIBRARIES.map((library, i) => [library, at(4 + i)]))
-  const [batches, prices, emissions, seats, canaries, referee, strikes, votes, drip] = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(
-    (i) => at(4 + LIBRARIES.length + i),
-  ) as [Address, Address, Address, Address, Address, Address, Address, Address, Address]
+  const [batches, prices, emissions, seats, canaries, referee, strikes, votes, capacity, drip] = Array.from(
+    { length: 10 },
+    (_, i) => at(4 + LIBRARIES.length + i),
+  ) as [Address, Address, Address, Address, Address, Address, Address, Address, Address, Address]
   const p = params
   const keys = await pinnedKeys()
 
@@ -162,7 +171,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       registry,
       prices,
       batches,
-      options.capacity ?? NO_CAPACITY,
+      capacity,
       emissionParams(p),
     ]),
     deploy('Seats', seats, seatsAbi as Abi, [
@@ -184,6 +193,14 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
     deploy('Referee', referee, refereeAbi as Abi, [batches, beacon, seats, keys]),
     deploy('Strikes', strikes, strikesAbi as Abi, [batches, strikeParams(p)]),
     deploy('Votes', votes, votesAbi as Abi, [batches, seats, BigInt(p.commitWindow)]),
+    deploy('Capacity', capacity, capacityAbi as Abi, [
+      registry,
+      beacon,
+      strikes,
+      emissions,
+      pulseParams(p),
+      capacityClasses(p).map(capacityClass),
+    ]),
     ...(faucet
       ? [deploy('DevnetFaucet', drip, faucetAbi as Abi, [token, p.faucetTokens, p.faucetEther], faucetFund)]
       : []),
@@ -206,7 +223,7 @@ export async function deployNetwork(options: DeployOptions): Promise<NetworkFile
       prices,
       emissions,
       referee,
-      ...(options.capacity === undefined ? {} : { capacity: options.capacity }),
+      capacity,
       ...(faucet ? { faucet: drip } : {}),
     },
     params: { ...paramsToJson(params), ...(drand === null ? {} : drandToJson(drand)) },
@@ -251,6 +268,9 @@ function checkParams(p: NetworkParams): void {
   }
   if (p.committeeSize > MAX_DRAWN) {
     throw new SinterError('NETWORK_PARAMS', `committeeSize is at most ${MAX_DRAWN}, what one draw takes`)
+  }
+  if (p.pulseReporters > MAX_DRAWN) {
+    throw new SinterError('NETWORK_PARAMS', `pulseReporters is at most ${MAX_DRAWN}, what one draw takes`)
   }
   if (p.cap >= p.minStake << 20n) {
     throw new SinterError(

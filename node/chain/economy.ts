@@ -1,4 +1,4 @@
-import { type Address, type Hex, keccak256, stringToHex } from 'viem'
+import { type Hex, keccak256, stringToHex } from 'viem'
 import type { NetworkParams } from './params.ts'
 
 /** Constructor arguments of the contracts of the economy, in the shape of their structs. */
@@ -42,8 +42,6 @@ export function scheduleBound(p: NetworkParams): bigint {
   return (p.emission0 * 1_000_000n + left - 1n) / left
 }
 
-export const NO_CAPACITY: Address = '0x0000000000000000000000000000000000000000'
-
 /** `IStrikes.StrikeParams`: the highest discount has full weight. */
 export const strikeParams = (p: NetworkParams) => ({
   gain: BigInt(p.strikeGain),
@@ -53,3 +51,46 @@ export const strikeParams = (p: NetworkParams) => ({
   exclusion: BigInt(p.strikeExclusion),
   fullBps: p.discountBps3,
 })
+
+/** `ICapacity.Params`. */
+export const pulseParams = (p: NetworkParams) => ({
+  rarity: p.pulseRarity,
+  window: BigInt(p.pulseWindow),
+  claimWindow: BigInt(p.pulseClaimWindow),
+  freshSlots: p.pulseFreshSlots,
+  drawMargin: p.pulseDrawMargin,
+  reporters: p.pulseReporters,
+})
+
+/** A hardware class's pulses; `name` as nodes register it. */
+export type CapacityClass = {
+  name: string
+  n: number
+  steps: number
+  entries: number
+  units: bigint
+  share: number
+  stakePerLane: bigint
+}
+
+/** The classes that capacity is measured of, from the `name:n:steps:entries:units:share:stake` list of the parameters. */
+export function capacityClasses(p: Pick<NetworkParams, 'capacityClasses'>): CapacityClass[] {
+  return p.capacityClasses
+    .split(',')
+    .filter((entry) => entry !== '')
+    .map((entry) => {
+      const [name = '', n, steps, entries, units = '', share, stake = ''] = entry.split(':')
+      return {
+        name,
+        n: Number(n),
+        steps: Number(steps),
+        entries: Number(entries),
+        units: BigInt(units),
+        share: Number(share),
+        stakePerLane: BigInt(stake),
+      }
+    })
+}
+
+/** `ICapacity.Class`. */
+export const capacityClass = ({ name, ...rest }: CapacityClass) => ({ class: keccak256(stringToHex(name)), ...rest })

@@ -1,7 +1,7 @@
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 
-/** Whole numbers of seconds, blocks, basis points and counts; see IBatches.Params, IEmissions.Params and IConsumerStakes.StakeParams. */
+/** Whole numbers of seconds, blocks, basis points and counts; see IBatches.Params, IEmissions.Params, IConsumerStakes.StakeParams and ICapacity.Params. */
 const COUNTS = [
   'slotLength',
   'minDelay',
@@ -59,6 +59,12 @@ const COUNTS = [
   'discountBps1',
   'discountBps2',
   'discountBps3',
+  'pulseRarity',
+  'pulseWindow',
+  'pulseClaimWindow',
+  'pulseFreshSlots',
+  'pulseDrawMargin',
+  'pulseReporters',
 ] as const
 /** Base units of the token, and wei for `faucetEther`. */
 const AMOUNTS = [
@@ -81,10 +87,14 @@ const AMOUNTS = [
 /** `name:price:floor`, comma-separated: base units per 10^12 multiply-adds of each hardware class. */
 const CLASSES = /^([a-z0-9-]{1,64}:\d{1,29}:\d{1,29}(,(?!$)|$))*$/
 
+/** `name:n:steps:entries:units:share:stake per lane`, comma-separated: see ICapacity.Class. */
+const CAPACITY_CLASSES = /^([a-z0-9-]{1,64}:\d{3,4}:\d{1,5}:\d{1,3}:\d{1,15}:\d{1,6}:\d{1,29}(,(?!$)|$))*$/
+
 /** Constructor arguments of all contracts, flat. Times in seconds, `slotLength` and `minDelay` in blocks. */
 export type NetworkParams = Record<(typeof COUNTS)[number], number> &
   Record<(typeof AMOUNTS)[number], bigint> & {
     classes: string
+    capacityClasses: string
   }
 
 const SNTR = 10n ** 18n
@@ -166,6 +176,15 @@ export const devnetParams: NetworkParams = {
   discountBps2: 2_000,
   discountBps3: 3_000,
   classes: `cpu:${SNTR / 1_000n}:${SNTR / 2_000n}`,
+  // Two pulses an epoch, each lane examined at every other: a pulse every 16 s, and 12 s for it.
+  pulseRarity: 8,
+  pulseWindow: 12,
+  pulseClaimWindow: 60,
+  pulseFreshSlots: 6,
+  pulseDrawMargin: 7,
+  pulseReporters: 5,
+  // What a lane stands for is a nominal 50 units an epoch: the products are small, so that many nodes fit on one machine.
+  capacityClasses: `cpu:256:16:4:25:2:${1_000n * SNTR}`,
 }
 
 const HOUR = 3_600
@@ -197,13 +216,23 @@ export const firstParams: NetworkParams = {
   canaryPeriod: 2 * DAY,
   strikeGrace: DAY,
   strikeExclusion: 30 * DAY,
+  pulseRarity: 12,
+  pulseWindow: 180,
+  pulseClaimWindow: 6 * HOUR,
+  pulseFreshSlots: 2,
+  pulseDrawMargin: 1,
+  capacityClasses: `cpu:1024:4096:4:176:8:${1_000n * SNTR}`,
 }
 
 /** The form a network file carries: amounts as decimal strings. */
 export function paramsToJson(params: NetworkParams): NetworkFile['params'] {
   const counts = COUNTS.map((name) => [name, params[name]] as const)
   const amounts = AMOUNTS.map((name) => [name, params[name].toString()] as const)
-  return { ...Object.fromEntries([...counts, ...amounts]), classes: params.classes }
+  return {
+    ...Object.fromEntries([...counts, ...amounts]),
+    classes: params.classes,
+    capacityClasses: params.capacityClasses,
+  }
 }
 
 /** Inverse of `paramsToJson`. Throws `NETWORK_PARAMS` naming the first parameter that is missing or malformed. */
@@ -219,12 +248,16 @@ export function paramsFromJson(json: NetworkFile['params']): NetworkParams {
     const text = String(json[name])
     return /^\d{1,39}$/.test(text) ? BigInt(text) : refuse(name)
   }
-  const { classes } = json
+  const list = (name: string, form: RegExp): string => {
+    const text = json[name]
+    return typeof text === 'string' && form.test(text) ? text : refuse(name)
+  }
   return {
     ...Object.fromEntries([
       ...COUNTS.map((name) => [name, count(name)]),
       ...AMOUNTS.map((name) => [name, amount(name)]),
     ]),
-    classes: typeof classes === 'string' && CLASSES.test(classes) ? classes : refuse('classes'),
+    classes: list('classes', CLASSES),
+    capacityClasses: list('capacityClasses', CAPACITY_CLASSES),
   } as NetworkParams
 }

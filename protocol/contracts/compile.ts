@@ -41,6 +41,7 @@ const DEPLOYED: Record<string, string> = {
   Strikes: 'strikesAbi',
   PriceIndex: 'pricesAbi',
   Emissions: 'emissionsAbi',
+  Capacity: 'capacityAbi',
   Referee: 'refereeAbi',
   DevnetFaucet: 'faucetAbi',
   DevnetFeed: 'feedAbi',

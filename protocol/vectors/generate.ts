@@ -21,6 +21,7 @@ import { contract, NETWORK_ID } from './cases.ts'
 import { batchCases } from './cases-batch.ts'
 import { drandCases } from './cases-drand.ts'
 import { offerCases } from './cases-offer.ts'
+import { pulses } from './cases-pulse.ts'
 import { receiptCases } from './cases-receipt.ts'
 import { sessionCases } from './cases-session.ts'
 import { economics } from './economics.ts'
@@ -230,6 +231,7 @@ function networks(): unknown {
       canaries: contract('canaries'),
       strikes: contract('strikes'),
       emissions: contract('emissions'),
+      capacity: contract('capacity'),
       referee: contract('referee'),
     },
     params: { draws: 4, minStake: '1000000000000000000000' },
@@ -305,6 +307,7 @@ export const VECTORS: Record<string, () => unknown> = {
   'drand.json': drandCases,
   'rules.json': rules,
   'economics.json': economics,
+  'pulse.json': pulses,
 }
 
 if (import.meta.main)

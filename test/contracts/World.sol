@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Canaries} from "../../protocol/contracts/Canaries.sol";
 import {Batches} from "../../protocol/contracts/Batches.sol";
+import {Capacity} from "../../protocol/contracts/Capacity.sol";
 import {Emissions} from "../../protocol/contracts/Emissions.sol";
 import {Escrow} from "../../protocol/contracts/Escrow.sol";
 import {HeaderBeacon} from "../../protocol/contracts/HeaderBeacon.sol";
@@ -14,6 +15,7 @@ import {Strikes} from "../../protocol/contracts/Strikes.sol";
 import {SinterToken} from "../../protocol/contracts/SinterToken.sol";
 import {Votes} from "../../protocol/contracts/Votes.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
+import {ICapacity} from "../../protocol/contracts/interfaces/ICapacity.sol";
 import {IConsumerStakes} from "../../protocol/contracts/interfaces/IConsumerStakes.sol";
 import {IEmissions} from "../../protocol/contracts/interfaces/IEmissions.sol";
 import {IEscrow} from "../../protocol/contracts/interfaces/IEscrow.sol";
@@ -44,6 +46,7 @@ abstract contract World is Polls {
     Seats internal seats;
     Canaries internal canaries;
     Strikes internal strikes;
+    Capacity internal capacity;
     address internal provider = vm.addr(1);
     address internal consumer = vm.addr(CONSUMER);
     bytes32 internal session;
@@ -97,7 +100,17 @@ abstract contract World is Polls {
         return 1_000_000_000 ether;
     }
 
-    /// @dev This contract reports capacity.
+    /// @dev This contract reports capacity, in tests that are not about how it is measured.
+    function capacityReporter(address) internal view virtual returns (address) {
+        return address(this);
+    }
+
+    function pulseParams() internal pure virtual returns (ICapacity.Params memory) {
+        return ICapacity.Params(4, 12, 40, 3, 4, 3);
+    }
+
+    function capacityClasses() internal pure virtual returns (ICapacity.Class[] memory) {}
+
     function emissionParams() internal pure virtual returns (IEmissions.Params memory p) {
         p.epochLength = 1 days;
         p.emission0 = 400_000 ether;
@@ -142,7 +155,7 @@ abstract contract World is Polls {
 
     /// @dev Contracts name each other, so their places are known before they are there.
     function deploy(IBatches.Params memory p) internal {
-        address[12] memory at;
+        address[13] memory at;
         uint256 nonce = vm.getNonce(address(this));
         for (uint256 i = 0; i < at.length; i++) at[i] = vm.computeCreateAddress(address(this), nonce + i);
         token = new SinterToken(address(this), 100_000_000 ether, supplyCap(), at[6]);
@@ -161,14 +174,17 @@ abstract contract World is Polls {
             p
         );
         index = new PriceIndex(at[6], emissionParams().targetPpm, 200, classes());
-        emissions = new Emissions(token, registry, index, address(batches), address(this), emissionParams());
+        emissions = new Emissions(
+            token, registry, index, address(batches), capacityReporter(at[12]), emissionParams()
+        );
         seats = new Seats(registry, address(batches), SEAT, 60, judges([at[8], at[9], at[11]]));
         canaries = new Canaries(token, registry, batches, seats, 600, 200, 5_000);
         referee = new Referee(batches, beacon, seats, keys());
         strikes = new Strikes(address(batches), strikeParams());
         votes = new Votes(batches, seats, COMMIT_WINDOW);
+        capacity = new Capacity(registry, beacon, strikes, emissions, pulseParams(), capacityClasses());
         assert(address(seats) == at[7] && seats.isJudge(address(canaries)) && address(referee) == at[9]);
-        assert(address(strikes) == at[10] && address(votes) == at[11]);
+        assert(address(strikes) == at[10] && address(votes) == at[11] && address(capacity) == at[12]);
         assert(address(batches) == at[4] && address(escrow) == at[3] && address(emissions) == at[6]);
     }
 

@@ -61,7 +61,7 @@ test('a network is deployed by RPC URL and its file is true', async () => {
   assert.is(await code(chainDeploy(options(), say)), 'FILE_EXISTS')
 
   // Every parameter that stands in a contract is compared.
-  const { genesis: _, faucetTokens: __, faucetEther: ___, classes, ...onChain } = network.params
+  const { genesis: _, faucetTokens: __, faucetEther: ___, classes, capacityClasses, ...onChain } = network.params
   for (const name of Object.keys(onChain)) {
     const stated = network.params[name]!
     const changed = typeof stated === 'number' ? stated + 1 : String(BigInt(stated) + 1n)
@@ -74,8 +74,20 @@ test('a network is deployed by RPC URL and its file is true', async () => {
       'NETWORK_MISMATCH',
       other,
     )
+  const lanes = String(capacityClasses)
+  for (const other of [
+    `${lanes}1`,
+    `${lanes},gpu:256:16:4:25:2:1`,
+    lanes.replace('cpu', 'gpu'),
+    lanes.replace(':16:', ':32:'),
+  ])
+    assert.is(
+      await code(checkDeployment({ ...network, params: { ...network.params, capacityClasses: other } }, anvil.rpcUrl)),
+      'NETWORK_MISMATCH',
+      other,
+    )
   const { escrow } = network.contracts
-  for (const name of ['registry', 'token', 'beacon', 'prices', 'emissions', 'seats'] as const) {
+  for (const name of ['registry', 'token', 'beacon', 'prices', 'emissions', 'seats', 'capacity'] as const) {
     const contracts = { ...network.contracts, [name]: escrow }
     assert.is.not(await code(checkDeployment({ ...network, contracts }, anvil.rpcUrl)), 'NO_ERROR', name)
   }
@@ -99,6 +111,7 @@ test('parameters that are unknown or contradict each other are refused before an
     '{"canaryWindow": 100}',
     '{"committeeSize": 128, "quorum": 90}',
     '{"minStake": "900000000000000000000", "seatStake": "1"}',
+    '{"pulseReporters": 128}',
   ]) {
     writeFileSync(file, text)
     assert.is(await code(chainDeploy(bad, say)), 'NETWORK_PARAMS', text)

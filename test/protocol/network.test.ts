@@ -21,6 +21,7 @@ const file = {
     canaries: contract('canaries'),
     strikes: contract('strikes'),
     emissions: contract('emissions'),
+    capacity: contract('capacity'),
     referee: contract('referee'),
   },
   params: { draws: 4, minStake: '1000000000000000000000' },
