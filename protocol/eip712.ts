@@ -18,7 +18,7 @@ export type VoteFields = {
 }
 
 /** What a committee member signs: `commitment` is `voteCommitment` of its vote. */
-export type CommitmentFields = { batch: Uint8Array; attempt: number; commitment: Uint8Array }
+export type CommitmentFields = { batch: Uint8Array; attempt: number; attestation: Uint8Array; commitment: Uint8Array }
 
 const typeHash = (text: string): Uint8Array => keccak256(utf8(text))
 const word = (value: bigint): Uint8Array => bigintToBytes(value, 32)
@@ -28,7 +28,7 @@ const VOUCHER_TYPE = typeHash('Voucher(bytes32 session,uint64 seq,uint256 cumula
 const VOTE_TYPE = typeHash(
   'Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest,bytes32 salt,address voter)',
 )
-const COMMITMENT_TYPE = typeHash('VoteCommitment(bytes32 batch,uint8 attempt,bytes32 commitment)')
+const COMMITMENT_TYPE = typeHash('VoteCommitment(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 commitment)')
 const NAME = typeHash('Sinter')
 const VERSION = typeHash('1')
 
@@ -60,8 +60,9 @@ export function voteCommitment(vote: VoteFields, salt: Uint8Array, voter: Addres
 }
 
 /** `domain.contract` is the votes contract. */
-export function commitmentDigest(domain: SigningDomain, { batch, attempt, commitment }: CommitmentFields): Uint8Array {
-  return typedDigest(domain, keccak256(concat(COMMITMENT_TYPE, batch, word(BigInt(attempt)), commitment)))
+export function commitmentDigest(domain: SigningDomain, fields: CommitmentFields): Uint8Array {
+  const { batch, attempt, attestation, commitment } = fields
+  return typedDigest(domain, keccak256(concat(COMMITMENT_TYPE, batch, word(BigInt(attempt)), attestation, commitment)))
 }
 
 /** A signature in the 64 bytes of ERC-2098: r, then s with the parity in its highest bit. */

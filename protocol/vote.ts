@@ -1,6 +1,7 @@
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { concat, fromHex, toHex, u32, utf8 } from './bytes.ts'
+import type { VoteFields } from './eip712.ts'
 import { SinterError } from './errors.ts'
 import { hash } from './hash.ts'
 import type { Address } from './signature.ts'
@@ -40,11 +41,15 @@ export function consequence(verdicts: Uint8Array, draws: number): string | null 
 }
 
 /**
- * Salt of a voter's commitment, which nobody else can compute: HMAC-SHA256(private key, "sinter/1/vote-salt" ‖ batch ‖ u32 attempt). A node that has
- * lost what it knew makes the same commitment again, and not a second one.
+ * Salt of a voter's commitment, which nobody else can compute: HMAC-SHA256(private key, "sinter/1/vote-salt" ‖ batch ‖ u32 attempt ‖ attestation).
+ * A node that has lost what it knew makes the same commitment again, and not a second one. After a fork that replaced the attestation, a salt that
+ * was opened tells nothing about the next.
  */
-export function voteSalt(privateKey: Uint8Array, batch: Uint8Array, attempt: number): Uint8Array {
-  return hmac(sha256, privateKey, concat(utf8('sinter/1/vote-salt'), batch, u32(attempt)))
+export function voteSalt(
+  privateKey: Uint8Array,
+  { batch, attempt, attestation }: Pick<VoteFields, 'batch' | 'attempt' | 'attestation'>,
+): Uint8Array {
+  return hmac(sha256, privateKey, concat(utf8('sinter/1/vote-salt'), batch, u32(attempt), attestation))
 }
 
 /** The seed of a voter's own combination: its vote carries a digest of the coefficients it computed under this seed. */

@@ -55,7 +55,6 @@ export const strikeParams = (p: NetworkParams) => ({
 /** `ICapacity.Params`. */
 export const pulseParams = (p: NetworkParams) => ({
   rarity: p.pulseRarity,
-  share: p.pulseShare,
   window: BigInt(p.pulseWindow),
   claimWindow: BigInt(p.pulseClaimWindow),
   freshSlots: p.pulseFreshSlots,
@@ -70,29 +69,24 @@ export type CapacityClass = {
   steps: number
   entries: number
   units: bigint
+  share: number
   stakePerLane: bigint
 }
 
-/** The classes that capacity is measured of, from the `name:n:steps:entries:units:stake` list of the parameters. */
+/** The classes that capacity is measured of, from the `name:n:steps:entries:units:share:stake` list of the parameters. */
 export function capacityClasses(p: Pick<NetworkParams, 'capacityClasses'>): CapacityClass[] {
   return p.capacityClasses
     .split(',')
     .filter((entry) => entry !== '')
     .map((entry) => {
-      const [name, n, steps, entries, units, stake] = entry.split(':') as [
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-      ]
+      const [name = '', n, steps, entries, units = '', share, stake = ''] = entry.split(':')
       return {
         name,
         n: Number(n),
         steps: Number(steps),
         entries: Number(entries),
         units: BigInt(units),
+        share: Number(share),
         stakePerLane: BigInt(stake),
       }
     })

@@ -12,6 +12,7 @@ import {
   batchesAbi,
   beaconAbi,
   canariesAbi,
+  capacityAbi,
   drandBeaconAbi,
   emissionsAbi,
   escrowAbi,
@@ -36,6 +37,7 @@ const ERRORS: Abi = [
   strikesAbi,
   votesAbi,
   canariesAbi,
+  capacityAbi,
   emissionsAbi,
   faucetAbi,
 ]

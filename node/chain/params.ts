@@ -60,7 +60,6 @@ const COUNTS = [
   'discountBps2',
   'discountBps3',
   'pulseRarity',
-  'pulseShare',
   'pulseWindow',
   'pulseClaimWindow',
   'pulseFreshSlots',
@@ -88,8 +87,8 @@ const AMOUNTS = [
 /** `name:price:floor`, comma-separated: base units per 10^12 multiply-adds of each hardware class. */
 const CLASSES = /^([a-z0-9-]{1,64}:\d{1,29}:\d{1,29}(,(?!$)|$))*$/
 
-/** `name:n:steps:entries:units:stake per lane`, comma-separated: see ICapacity.Class. */
-const CAPACITY_CLASSES = /^([a-z0-9-]{1,64}:\d{3,4}:\d{1,5}:\d{1,3}:\d{1,15}:\d{1,29}(,(?!$)|$))*$/
+/** `name:n:steps:entries:units:share:stake per lane`, comma-separated: see ICapacity.Class. */
+const CAPACITY_CLASSES = /^([a-z0-9-]{1,64}:\d{3,4}:\d{1,5}:\d{1,3}:\d{1,15}:\d{1,6}:\d{1,29}(,(?!$)|$))*$/
 
 /** Constructor arguments of all contracts, flat. Times in seconds, `slotLength` and `minDelay` in blocks. */
 export type NetworkParams = Record<(typeof COUNTS)[number], number> &
@@ -179,14 +178,13 @@ export const devnetParams: NetworkParams = {
   classes: `cpu:${SNTR / 1_000n}:${SNTR / 2_000n}`,
   // Two pulses an epoch, each lane examined at every other: a pulse every 16 s, and 12 s for it.
   pulseRarity: 8,
-  pulseShare: 2,
   pulseWindow: 12,
   pulseClaimWindow: 60,
-  pulseFreshSlots: 4,
+  pulseFreshSlots: 6,
   pulseDrawMargin: 7,
   pulseReporters: 5,
   // What a lane stands for is a nominal 50 units an epoch: the products are small, so that many nodes fit on one machine.
-  capacityClasses: `cpu:256:16:4:25:${1_000n * SNTR}`,
+  capacityClasses: `cpu:256:16:4:25:2:${1_000n * SNTR}`,
 }
 
 const HOUR = 3_600
@@ -219,12 +217,11 @@ export const firstParams: NetworkParams = {
   strikeGrace: DAY,
   strikeExclusion: 30 * DAY,
   pulseRarity: 12,
-  pulseShare: 8,
   pulseWindow: 180,
   pulseClaimWindow: 6 * HOUR,
   pulseFreshSlots: 2,
   pulseDrawMargin: 1,
-  capacityClasses: `cpu:1024:1024:4:44:${1_000n * SNTR}`,
+  capacityClasses: `cpu:1024:4096:4:176:8:${1_000n * SNTR}`,
 }
 
 /** The form a network file carries: amounts as decimal strings. */

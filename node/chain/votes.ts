@@ -28,7 +28,7 @@ export type Polls = {
   commitmentSignatures(transaction: Hex): Promise<Map<Hex, Uint8Array> | null>
   /** `seat` is the voter's place in the committee. */
   commitVotes(batchId: Hex, attempt: number, commitments: ({ seat: number } & SignedHash)[]): Promise<Done>
-  proveEquivocation(batchId: Hex, attempt: number, one: SignedHash, other: SignedHash): Promise<Done>
+  proveEquivocation(batchId: Hex, attempt: number, attestation: Hex, one: SignedHash, other: SignedHash): Promise<Done>
 }
 
 export function openPolls(client: PublicClient, network: NetworkFile, transactor: Transactor | null): Polls {
@@ -81,7 +81,7 @@ export function openPolls(client: PublicClient, network: NetworkFile, transactor
     commitVotes: (batchId, attempt, commitments) =>
       // Late, it leaves a voter out.
       send('commitVotes', [batchId, attempt, commitments.map((each) => ({ seat: each.seat, ...compact(each) }))], true),
-    proveEquivocation: (batchId, attempt, one, other) =>
-      send('proveEquivocation', [batchId, attempt, compact(one), compact(other)], false),
+    proveEquivocation: (batchId, attempt, attestation, one, other) =>
+      send('proveEquivocation', [batchId, attempt, attestation, compact(one), compact(other)], false),
   }
 }

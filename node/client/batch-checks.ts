@@ -10,6 +10,7 @@ import type { Address } from '../../protocol/signature.ts'
 import { consequence, type DrawVerdict } from '../../protocol/vote.ts'
 import { verifyAttestation } from '../attestation/verify.ts'
 import type { Chain } from '../chain/chain.ts'
+import type { Batch } from '../chain/views.ts'
 import type { BatchEvent } from '../chain/watch.ts'
 import type { ModelLibrary } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
@@ -149,8 +150,8 @@ export function createBatchChecks(components: BatchChecksComponents): BatchCheck
   }
 
   /** Every commitment that members signed and handed in for this attempt. */
-  async function commitmentsOf(id: Hex, attempt: number, sinceBlock: number): Promise<Map<Address, Hex>> {
-    const list = await chain.commitments(id, attempt, sinceBlock)
+  async function commitmentsOf(id: Hex, { attempt, attestation, anchorBlock }: Batch): Promise<Map<Address, Hex>> {
+    const list = await chain.commitments(id, attempt, anchorBlock)
     const signatures = new Map<Hex, Uint8Array>()
     for (const tx of new Set(list.map((each) => each.tx))) {
       const handedIn = await chain.commitmentSignatures(tx)
@@ -160,7 +161,8 @@ export function createBatchChecks(components: BatchChecksComponents): BatchCheck
     }
     const signed = list.filter(({ voter, commitment: hex }) => {
       const signature = signatures.get(hex)
-      const digest = commitmentDigest(domains.votes, { batch: fromHex(id), attempt, commitment: fromHex(hex) })
+      const fields = { batch: fromHex(id), attempt, attestation: fromHex(attestation), commitment: fromHex(hex) }
+      const digest = commitmentDigest(domains.votes, fields)
       return signature !== undefined && recoverTyped(digest, signature, voter) === voter
     })
     return new Map(signed.map(({ voter, commitment }) => [voter, commitment]))
@@ -172,7 +174,7 @@ export function createBatchChecks(components: BatchChecksComponents): BatchCheck
     const settlement = await chain.settlement(transaction)
     if (settlement === null) throw new SinterError('VOTES_HIDDEN', 'the batch was settled through another contract')
     const { committed, votes } = settlement
-    const commitments = await commitmentsOf(id, batch.attempt, batch.anchorBlock)
+    const commitments = await commitmentsOf(id, batch)
     const draws = chain.params.draws + audits.length
     const voters = new Set<Address>()
     const outcomes = new Set<string | null>()

@@ -12,8 +12,8 @@ export type Recorded = { voter: Address; commitment: Hex }
 export type BallotBox = {
   record(vote: Vote): void
   /** Takes what stands on chain: what counts of a voter that said something else elsewhere. */
-  adopt(batch: Uint8Array, attempt: number, recorded: Recorded[]): void
-  /** The signature is empty where only the chain has told. */
+  adopt(batch: Uint8Array, attempt: number, attestation: Uint8Array, recorded: Recorded[]): void
+  /** Of the attestation heard of last. The signature is empty where only the chain has told. */
   commitment(batch: Uint8Array, attempt: number, voter: Address): SignedCommitment | null
   /** Commitments with their signatures, by voter. */
   commitments(batch: Uint8Array, attempt: number): ReadonlyMap<Address, SignedCommitment>
@@ -50,16 +50,18 @@ export function createBallotBox(): BallotBox {
         reveals.set(vote.voter, { voter: vote.voter, vote: vote.vote, salt: vote.salt })
         return
       }
-      if (commitments.has(vote.voter)) return
-      commitments.set(vote.voter, { commitment: vote.commitment, signature: vote.signature })
+      const { attestation, commitment, signature } = vote
+      const known = commitments.get(vote.voter)
+      if (known === undefined || !equalBytes(known.attestation, attestation))
+        commitments.set(vote.voter, { attestation, commitment, signature })
     },
-    adopt(batch, attempt, recorded) {
+    adopt(batch, attempt, attestation, recorded) {
       const { commitments } = ballot(batch, attempt)
       for (const { voter, commitment: hex } of recorded) {
         const commitment = fromHex(hex)
         const known = commitments.get(voter)
         if (known === undefined || !equalBytes(known.commitment, commitment))
-          commitments.set(voter, { commitment, signature: UNSIGNED })
+          commitments.set(voter, { attestation, commitment, signature: UNSIGNED })
       }
     },
     commitment: (batch, attempt, voter) => committed(batch, attempt).get(voter) ?? null,

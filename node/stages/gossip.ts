@@ -71,16 +71,17 @@ export function gossipValidators(components: GossipComponents): {
     return { provider: anchored.provider, digest: equalBytes(digest, ZERO) ? null : digest }
   }
 
-  /** The committee of the present attempt; asked of the chain once per attempt. */
+  /** The committee of the present attempt; asked of the chain once per attempt and attestation. */
   const panel: VoteContext['panel'] = async (id) => {
     const anchored = book.get(id)
     if (anchored === null) return null
     const batch = await batchFor(anchored.id)
     const known = panels.get(id)
-    if (known?.attempt === batch.attempt) return known
+    const attestation = fromHex(batch.attestation)
+    if (known?.attempt === batch.attempt && equalBytes(known.attestation, attestation)) return known
     const committee = batch.status === 'committed' ? await seatsOf(anchored.id) : null
     if (committee === null) return null
-    const fresh = { committee, attempt: batch.attempt, attestation: fromHex(batch.attestation) }
+    const fresh = { committee, attempt: batch.attempt, attestation }
     panels.set(id, fresh)
     return fresh
   }

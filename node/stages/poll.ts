@@ -59,31 +59,33 @@ export function createPolls({ address, chain, ballots, confirmations, log }: Pol
     if (known?.digest === digest) return known.recorded
     const recorded = await chain.commitments(id, batch.attempt, batch.anchorBlock)
     lists.set(id, { digest, recorded })
-    await compare(id, batch.attempt, recorded)
-    ballots.adopt(fromHex(id), batch.attempt, recorded)
+    await compare(id, batch, recorded)
+    ballots.adopt(fromHex(id), batch.attempt, fromHex(batch.attestation), recorded)
     return recorded
   }
 
   /** Whoever told us something else than the chain has signed twice: the other signature is in the transaction. */
-  async function compare(id: Hex, attempt: number, recorded: Committed[]): Promise<void> {
-    const batch = fromHex(id)
-    for (const { voter, commitment, tx } of recorded) {
+  async function compare(id: Hex, { attempt, attestation: digest }: Batch, recorded: Committed[]): Promise<void> {
+    const [batch, attestation] = [fromHex(id), fromHex(digest)]
+    for (const { voter, commitment: hex, tx } of recorded) {
       const told = ballots.commitment(batch, attempt, voter)
-      if (told === null || equalBytes(told.commitment, fromHex(commitment))) continue
-      const signature = (await chain.commitmentSignatures(tx))?.get(commitment)
+      const commitment = fromHex(hex)
+      if (told === null || !equalBytes(told.attestation, attestation)) continue
+      if (equalBytes(told.commitment, commitment)) continue
+      const signature = (await chain.commitmentSignatures(tx))?.get(hex)
       if (signature === undefined) continue
-      await accuse({ voter, batch, attempt, signed: [told, { commitment: fromHex(commitment), signature }] })
+      await accuse({ voter, batch, attempt, attestation, signed: [told, { attestation, commitment, signature }] })
     }
   }
 
-  async function accuse({ voter, batch, attempt, signed }: Equivocation): Promise<void> {
-    const key = `${toHex(batch)}/${attempt}/${voter}`
+  async function accuse({ voter, batch, attempt, attestation, signed }: Equivocation): Promise<void> {
+    const key = `${toHex(batch)}/${attempt}/${toHex(attestation)}/${voter}`
     const [one, other] = signed
     // Our own second vote is for others to find; what only the chain has told is compared above.
     if (accused.has(key) || voter === address || one!.signature.length === 0) return
     accused.add(key)
     try {
-      await chain.proveEquivocation(toHex(batch), attempt, one!, other!)
+      await chain.proveEquivocation(toHex(batch), attempt, toHex(attestation), one!, other!)
       log.warn({ event: 'equivocation.proven', batch: toHex(batch), attempt, voter }, 'a voter signed two votes')
     } catch (error) {
       // Another node has proven it, or the voter has no free stake now.
@@ -116,15 +118,16 @@ export function createPolls({ address, chain, ballots, confirmations, log }: Pol
         begun && ballot.closedAt !== 0 ? BigInt(ballot.closedAt) : deadline - BigInt(voteWindow - commitWindow)
       const closed = (begun && ballot.closedAt !== 0) || head.timestamp > closes
       const missing = members.filter((member) => !recorded.some(({ voter }) => voter === member))
-      const known = missing.filter((member) => signed(id, batch.attempt, member) !== null)
+      const known = missing.filter((member) => signed(id, batch, member) !== null)
       const pending = closed
         ? { count: 0, own: false, all: false }
         : { count: known.length, own: known.includes(address), all: known.length === missing.length }
       return { members, recorded, closes, closed, sealed: sealed(id, batch.attempt, closed, head.block), pending }
     },
-    async handIn(id, { attempt }, { members, recorded }) {
+    async handIn(id, batch, { members, recorded }) {
+      const { attempt } = batch
       const commitments = members.flatMap((member, seat) => {
-        const own = signed(id, attempt, member)
+        const own = signed(id, batch, member)
         return own === null || recorded.some(({ voter }) => voter === member) ? [] : [{ seat, ...own }]
       })
       const { gasUsed } = await chain.commitVotes(id, attempt, commitments)
@@ -138,8 +141,9 @@ export function createPolls({ address, chain, ballots, confirmations, log }: Pol
     },
   }
 
-  function signed(id: Hex, attempt: number, member: Address) {
+  function signed(id: Hex, { attempt, attestation }: Batch, member: Address) {
     const known = ballots.commitment(fromHex(id), attempt, member)
-    return known === null || known.signature.length === 0 ? null : known
+    if (known === null || known.signature.length === 0) return null
+    return equalBytes(known.attestation, fromHex(attestation)) ? known : null
   }
 }

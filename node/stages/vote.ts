@@ -188,11 +188,13 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
     const { attestation, verdicts, digest } = vote
     const body =
       kind === 'commitment'
-        ? { case: 'commitment' as const, value: { commitment, signature } }
+        ? { case: 'commitment' as const, value: { attestation, commitment, signature } }
         : { case: 'reveal' as const, value: { attestation, verdicts, digest, salt } }
     const { bytes } = seal('vote', networkId, identity.privateKey, { batch: vote.batch, attempt: vote.attempt, body })
     const place = { voter: identity.address, batch: vote.batch, attempt: vote.attempt }
-    ballots.record(kind === 'commitment' ? { ...place, kind, commitment, signature } : { ...place, kind, vote, salt })
+    ballots.record(
+      kind === 'commitment' ? { ...place, kind, attestation, commitment, signature } : { ...place, kind, vote, salt },
+    )
     await components.gossip.publish('votes', bytes)
     log.info({ event: `vote.${kind}`, batch: toHex(vote.batch), verdicts: toHex(verdicts) }, `vote ${kind} published`)
   }
@@ -213,15 +215,14 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
       // Too late for a vote of this attempt.
       if (panel.closed && panel.recorded === null) return
       const vote = await judge(facts, panel, attestation, late)
-      const salt = voteSalt(identity.privateKey, vote.batch, vote.attempt)
+      const salt = voteSalt(identity.privateKey, vote)
       const commitment = voteCommitment(vote, salt, identity.address)
       // Before this node lost what it knew it had said something else: a second commitment would cost a seat.
       if (panel.recorded !== null && panel.recorded !== toHex(commitment)) {
         log.warn({ event: 'vote.lost', batch: toHex(vote.batch) }, 'another vote of ours stands on chain')
         return
       }
-      const { batch, attempt } = vote
-      const signature = signTyped(commitmentDigest(votes, { batch, attempt, commitment }), identity.privateKey)
+      const signature = signTyped(commitmentDigest(votes, { ...vote, commitment }), identity.privateKey)
       seat = { vote, signature, salt, committed: false, revealed: false }
       await seats.put(key, seat)
     }
@@ -239,7 +240,8 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
   return {
     check: async (facts, attestation) => (await verify(facts, attestation, false)).verdicts,
     async attend(facts, panel, attestation) {
-      const key = storeKey(toHex(facts.challenge.batch), panel.attempt)
+      // A fork may have put another attestation in the place of one that was voted on.
+      const key = storeKey(toHex(facts.challenge.batch), panel.attempt, toHex(panel.attestationDigest))
       if (working.has(key)) return
       working.add(key)
       try {

@@ -107,9 +107,9 @@ abstract contract BatchState is BatchParams {
     }
 
     /// @inheritdoc IBatches
-    function panel(bytes32 batchId) external view returns (uint8, uint64, address[] memory) {
+    function panel(bytes32 batchId) external view returns (uint8, uint64, bytes32, address[] memory) {
         Batch storage b = _in(batchId, Status.Committed);
-        return (b.attempt, _recorded(b.committeeSlot), committee(batchId));
+        return (b.attempt, _recorded(b.committeeSlot), b.attestation, committee(batchId));
     }
 
     /// @inheritdoc IBatches

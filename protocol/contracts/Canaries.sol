@@ -27,6 +27,8 @@ contract Canaries is ICanaries, EIP712 {
     uint16 public immutable rewardBps;
 
     mapping(address maker => Canary) private _canaries;
+    /// @dev Of benches with more voters than one transaction slashes.
+    mapping(bytes32 batchId => address) private _makerOf;
 
     /// @param rewardBps_ less than all: whoever is maker and voter must not move its seat for nothing.
     constructor(
@@ -84,10 +86,20 @@ contract Canaries is ICanaries, EIP712 {
         if (b.status == IBatches.Status.SlashPending) batches.pardon(batchId);
         if (b.status == IBatches.Status.Paid) {
             _requireConsents(batchId, consents);
-            (lost, rewarded) = _slash(Benches.last(seats, batchId, b.attempt), voters);
+            if (voters.length > Benches.AT_ONCE) _makerOf[batchId] = msg.sender;
+            (lost, rewarded) = _slash(batchId, b.attempt, voters, msg.sender);
         }
         emit CanaryRevealed(batchId, msg.sender, b.status, lost, rewarded);
         token.safeTransfer(msg.sender, bond);
+    }
+
+    /// @inheritdoc ICanaries
+    function takeRest(bytes32 batchId, address[] calldata voters) external {
+        address maker = _makerOf[batchId];
+        uint8 attempt = batches.batchOf(batchId).attempt;
+        (uint256 lost, uint256 rewarded) = maker == address(0) ? (0, 0) : _slash(batchId, attempt, voters, maker);
+        if (lost == 0) revert NothingLeft(batchId);
+        emit RestTaken(batchId, maker, lost, rewarded);
     }
 
     /// @inheritdoc ICanaries
@@ -115,14 +127,14 @@ contract Canaries is ICanaries, EIP712 {
         return keccak256(abi.encode(trapOf(batchId, salt), salt));
     }
 
-    /// @dev All of them: a batch is paid only by votes that found nothing forged.
-    function _slash(bytes32 bench, address[] calldata voters) private returns (uint256 lost, uint256 rewarded) {
+    /// @dev All of them: a batch is paid only by votes that found nothing forged. A bench that was released has nothing to lose.
+    function _slash(bytes32 batchId, uint8 attempt, address[] calldata voters, address maker)
+        private
+        returns (uint256, uint256)
+    {
+        bytes32 bench = Benches.last(seats, batchId, attempt);
         if (seats.benchOf(bench).voters == 0) return (0, 0);
-        for (uint256 i = 0; i < voters.length; i++) {
-            if (seats.slashed(bench, i)) continue;
-            rewarded += seats.slashSeat(bench, voters, i, msg.sender, rewardBps);
-            lost++;
-        }
+        return Benches.slash(seats, bench, voters, maker, rewardBps);
     }
 
     /// @dev Else a forger could sell answers that are none and, when nobody looked, take the voters' seats on top.

@@ -38,7 +38,6 @@ contract Capacity is ICapacity {
         Class[] memory classes_
     ) {
         if (p.rarity == 0) revert BadCapacityParams("rarity");
-        if (p.share == 0) revert BadCapacityParams("share");
         if (p.window == 0) revert BadCapacityParams("window");
         if (p.claimWindow == 0) revert BadCapacityParams("claimWindow");
         if (p.freshSlots == 0) revert BadCapacityParams("freshSlots");
@@ -48,7 +47,8 @@ contract Capacity is ICapacity {
             if (c.n < MIN_N || c.n > MAX_N || c.n & (c.n - 1) != 0) revert BadCapacityParams("n");
             if (c.steps == 0 || c.steps > MAX_STEPS || c.steps & (c.steps - 1) != 0) revert BadCapacityParams("steps");
             if (c.entries == 0) revert BadCapacityParams("entries");
-            if (c.units == 0 || uint256(c.units) * p.share > type(uint64).max) revert BadCapacityParams("units");
+            if (c.share == 0) revert BadCapacityParams("share");
+            if (c.units == 0 || uint256(c.units) * c.share > type(uint64).max) revert BadCapacityParams("units");
             if (c.stakePerLane == 0) revert BadCapacityParams("stakePerLane");
             if (_classes[c.class].n != 0) revert BadCapacityParams("class");
             _classes[c.class] = c;
@@ -101,15 +101,15 @@ contract Capacity is ICapacity {
         _claimed[key] = true;
         Pulses.Draw memory draw = Pulses.Draw(c.slot, beacon.value(p.drawSlot), msg.sender, c.lane);
         if (block.timestamp > beacon.recordedAt(p.drawSlot) + _params.claimWindow) revert ClaimClosed(c.slot);
-        if (!Pulses.isDrawn(draw, _params.share)) revert NotDrawn(c.slot, msg.sender, c.lane);
-        strikes.requireServing(msg.sender);
         Class memory class = _classOf(msg.sender);
+        if (!Pulses.isDrawn(draw, class.share)) revert NotDrawn(c.slot, msg.sender, c.lane);
+        strikes.requireServing(msg.sender);
         uint256 wanted = (uint256(c.lane) + 1) * class.stakePerLane;
         uint256 stake = registry.stakeAt(msg.sender, p.snapshot);
         if (stake < wanted) revert StakeTooLow(stake, wanted);
         _requireReported(c);
         _requireShown(c, class, draw);
-        uint64 units = class.units * _params.share;
+        uint64 units = class.units * class.share;
         emit CapacityClaimed(c.slot, msg.sender, c.lane, units);
         emissions.report(msg.sender, units);
     }
@@ -156,7 +156,7 @@ contract Capacity is ICapacity {
     /// @inheritdoc ICapacity
     function isDrawn(uint64 slot, address operator, uint32 lane) external view returns (bool) {
         Pulses.Draw memory draw = Pulses.Draw(slot, beacon.value(_opened(slot).drawSlot), operator, lane);
-        return Pulses.isDrawn(draw, _params.share);
+        return Pulses.isDrawn(draw, _classOf(operator).share);
     }
 
     /// @inheritdoc ICapacity

@@ -9,6 +9,7 @@ import {ISeats} from "./interfaces/ISeats.sol";
 import {Benches} from "./libraries/Benches.sol";
 import {Claims} from "./libraries/Claims.sol";
 import {Groth16} from "./libraries/Groth16.sol";
+import {Receipts} from "./libraries/Receipts.sol";
 import {Sha256Tree} from "./libraries/Sha256Tree.sol";
 import {SumTree} from "./libraries/SumTree.sol";
 
@@ -31,7 +32,7 @@ contract Referee is IReferee {
     /// @dev Chunks that are missing + 1; 0 before the first.
     mapping(bytes32 batchId => uint256) private _left;
 
-    constructor(IBatches batches_, IBeacon beacon_, ISeats seats_, bytes32[CIRCUITS] memory keys) {
+    constructor(IBatches batches_, IBeacon beacon_, ISeats seats_, bytes32[4] memory keys) {
         batches = batches_;
         beacon = beacon_;
         seats = seats_;
@@ -115,14 +116,37 @@ contract Referee is IReferee {
     }
 
     /// @inheritdoc IReferee
+    function proveRoots(
+        bytes32 batchId,
+        Parts calldata parts,
+        Leaf calldata leaf,
+        InTrace calldata claim,
+        TwoRoots calldata roots
+    ) external {
+        IBatches.Batch memory b = _claimed(batchId, parts, leaf, Claims.inTrace(claim));
+        if (Receipts.hash(roots.receipt) != claim.receiptHash) revert NotReceipt();
+        bytes32 named = Receipts.record(roots.named);
+        bytes32 traced = Receipts.record(roots.traced);
+        if (
+            Receipts.ioRoot(roots.output, roots.records) != Receipts.rootOf(roots.receipt.payload, roots.output)
+                || roots.item >= roots.records.length || roots.records[roots.item] != named
+                || roots.named.tensor != roots.traced.tensor || roots.named.tree != roots.traced.tree
+                // However many trees there are: a path of this length leads to one leaf.
+                || !Sha256Tree.holds(
+                    bytes32(claim.tensors), traced, roots.place, 1 << roots.path.length, roots.path
+                )
+        ) revert NotRecorded();
+        if (named == traced) revert NoFault();
+        _convict(batchId, b, Fault.Roots);
+    }
+
+    /// @inheritdoc IReferee
     function unseat(bytes32 batchId, address[] calldata voters) external {
         IBatches.Batch memory b = batches.batchOf(batchId);
         if (faultOf[batchId] == Fault.None || b.status != IBatches.Status.Paid) revert NotRefuted(batchId);
         // The verdict that paid is the last. An earlier one was another, and the chain has not refuted it.
-        bytes32 bench = Benches.last(seats, batchId, b.attempt);
-        for (uint256 i = 0; i < voters.length; i++) {
-            if (!seats.slashed(bench, i)) seats.slashSeat(bench, voters, i, address(0), 0);
-        }
+        (uint256 lost,) = Benches.slash(seats, Benches.last(seats, batchId, b.attempt), voters, address(0), 0);
+        if (lost == 0) revert NothingLeft(batchId);
     }
 
     /// @inheritdoc IReferee

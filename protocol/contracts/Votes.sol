@@ -14,7 +14,7 @@ contract Votes is IVotes, EIP712 {
         "Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest,bytes32 salt,address voter)"
     );
     bytes32 private constant COMMITMENT_TYPEHASH =
-        keccak256("VoteCommitment(bytes32 batch,uint8 attempt,bytes32 commitment)");
+        keccak256("VoteCommitment(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 commitment)");
     /// @dev Seats that `Ballot.missing` has bits for.
     uint256 private constant MOST_SEATS = 192;
     /// @dev Of the seat that an equivocation costs: enough to pay for the proof, and never worth an equivocation of one's own.
@@ -37,9 +37,7 @@ contract Votes is IVotes, EIP712 {
 
     /// @inheritdoc IVotes
     function commitVotes(bytes32 batchId, uint8 attempt, Signed[] calldata commitments) external {
-        (uint8 current, uint64 since, address[] memory members) = batches.panel(batchId);
-        if (attempt != current) revert WrongAttempt(current);
-        if (block.timestamp > since + commitWindow) revert CommitWindowOver(since + commitWindow);
+        (bytes memory question, address[] memory members) = _asked(batchId, attempt);
         Ballot memory b = _ballots[batchId];
         if (b.members == 0 || b.attempt != attempt) b = _empty(attempt, members.length);
         Commitment[] memory added = new Commitment[](commitments.length);
@@ -51,7 +49,7 @@ contract Votes is IVotes, EIP712 {
             if (b.missing & bit == 0) continue;
             address voter = members[c.seat];
             // A bad signature recovers the zero address, which registers no node and so holds no seat.
-            if (_signer(batchId, attempt, c.commitment, c.r, c.vs) != voter) revert NotTheMembers(c.seat);
+            if (_signer(question, c.commitment, c.r, c.vs) != voter) revert NotTheMembers(c.seat);
             b.missing ^= bit;
             b.digest = keccak256(abi.encode(b.digest, voter, c.commitment));
             added[count++] = Commitment(voter, c.commitment);
@@ -100,18 +98,23 @@ contract Votes is IVotes, EIP712 {
     }
 
     /// @inheritdoc IVotes
-    function proveEquivocation(bytes32 batchId, uint8 attempt, Signature calldata one, Signature calldata other)
-        external
-    {
+    function proveEquivocation(
+        bytes32 batchId,
+        uint8 attempt,
+        bytes32 attestation,
+        Signature calldata one,
+        Signature calldata other
+    ) external {
         // Signing one vote again, with other randomness or by another encoding, is no second vote.
         if (one.commitment == other.commitment) revert SameVote();
-        address voter = _signer(batchId, attempt, one.commitment, one.r, one.vs);
-        if (voter == address(0) || voter != _signer(batchId, attempt, other.commitment, other.r, other.vs)) {
+        bytes memory question = _question(batchId, attempt, attestation);
+        address voter = _signer(question, one.commitment, one.r, one.vs);
+        if (voter == address(0) || voter != _signer(question, other.commitment, other.r, other.vs)) {
             revert NotOneVoter();
         }
-        emit EquivocationProven(batchId, attempt, voter, msg.sender);
+        emit EquivocationProven(batchId, attempt, attestation, voter, msg.sender);
         // A bench of its own: whether the vote counted does not matter, and each equivocation has one.
-        bytes32 bench = keccak256(abi.encode("sinter/equivocation/1", batchId, attempt, voter));
+        bytes32 bench = keccak256(abi.encode("sinter/equivocation/1", batchId, attempt, attestation, voter));
         address[] memory voters = new address[](1);
         voters[0] = voter;
         seats.take(bench, voters, 0);
@@ -150,12 +153,26 @@ contract Votes is IVotes, EIP712 {
         );
     }
 
-    function _signer(bytes32 batchId, uint8 attempt, bytes32 commitment, bytes32 r, bytes32 vs)
+    /// @dev Who is asked, while they may still commit, and what.
+    function _asked(bytes32 batchId, uint8 attempt) private view returns (bytes memory, address[] memory) {
+        (uint8 current, uint64 since, bytes32 attestation, address[] memory members) = batches.panel(batchId);
+        if (attempt != current) revert WrongAttempt(current);
+        if (block.timestamp > since + commitWindow) revert CommitWindowOver(since + commitWindow);
+        return (_question(batchId, attempt, attestation), members);
+    }
+
+    /// @dev What voters sign, but for their commitments. It names the attestation: after a fork another one may stand there, and what is said of
+    /// that is no second vote on this.
+    function _question(bytes32 batchId, uint8 attempt, bytes32 attestation) private pure returns (bytes memory) {
+        return abi.encode(COMMITMENT_TYPEHASH, batchId, attempt, attestation);
+    }
+
+    function _signer(bytes memory question, bytes32 commitment, bytes32 r, bytes32 vs)
         private
         view
         returns (address signer)
     {
-        bytes32 content = keccak256(abi.encode(COMMITMENT_TYPEHASH, batchId, attempt, commitment));
+        bytes32 content = keccak256(bytes.concat(question, commitment));
         (signer,,) = ECDSA.tryRecover(_hashTypedDataV4(content), r, vs);
     }
 }

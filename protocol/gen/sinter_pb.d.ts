@@ -1041,6 +1041,13 @@ export declare type VoteCommitment = Message<"sinter.v1.VoteCommitment"> & {
    * @generated from field: bytes signature = 2;
    */
   signature: Uint8Array;
+
+  /**
+   * digest of the attestation that the vote is about
+   *
+   * @generated from field: bytes attestation = 3;
+   */
+  attestation: Uint8Array;
 };
 
 /**

@@ -11,11 +11,17 @@ export type Vote = { voter: Address; batch: Uint8Array; attempt: number } & (
   | { kind: 'reveal'; vote: VoteFields; salt: Uint8Array }
 )
 
-/** A commitment and its voter's signature (65 bytes, EIP-712). */
-export type SignedCommitment = { commitment: Uint8Array; signature: Uint8Array }
+/** A commitment to a vote on this attestation, and its voter's signature (65 bytes, EIP-712). */
+export type SignedCommitment = { attestation: Uint8Array; commitment: Uint8Array; signature: Uint8Array }
 
-/** Two commitments that one voter signed for one attempt: what `Votes.proveEquivocation` takes. */
-export type Equivocation = { voter: Address; batch: Uint8Array; attempt: number; signed: SignedCommitment[] }
+/** Two commitments that one voter signed for one attempt and attestation: what `Votes.proveEquivocation` takes. */
+export type Equivocation = {
+  voter: Address
+  batch: Uint8Array
+  attempt: number
+  attestation: Uint8Array
+  signed: SignedCommitment[]
+}
 
 export type VoteContext = {
   networkId: Uint8Array
@@ -23,7 +29,7 @@ export type VoteContext = {
   domain: SigningDomain
   /** Committee of the batch's present attempt, null while there is none. */
   panel(batch: Uint8Array): Promise<{ committee: Address[]; attempt: number; attestation: Uint8Array } | null>
-  /** The commitment this voter published for that attempt, if any reached us. */
+  /** The last commitment this voter published for that attempt, if any reached us. */
   commitment(batch: Uint8Array, attempt: number, voter: Address): SignedCommitment | null
   seen(id: Uint8Array): boolean
   /** Told of a voter that committed to a second vote. */
@@ -35,7 +41,7 @@ type Reveal = Extract<Body, { case: 'reveal' }>['value']
 type Commitment = Extract<Body, { case: 'commitment' }>['value']
 
 function judgeCommitment(
-  { commitment, signature }: Commitment,
+  { attestation, commitment, signature }: Commitment,
   opened: Opened<'vote'>,
   context: VoteContext,
 ): Judged<Vote> {
@@ -44,13 +50,15 @@ function judgeCommitment(
   // [REJECT] A commitment has 32 bytes.
   if (commitment.length !== 32) return reject('VOTE_FIELDS')
   // [REJECT] Its own signature is the voter's for this chain and this contract.
-  const digest = commitmentDigest(context.domain, { batch, attempt, commitment })
+  const digest = commitmentDigest(context.domain, { batch, attempt, attestation, commitment })
   if (recoverTyped(digest, signature, voter) !== voter) return reject('VOTE_SIGNATURE')
-  const signed = { commitment, signature }
+  const signed = { attestation, commitment, signature }
   const known = context.commitment(batch, attempt, voter)
-  if (known === null) return accepted({ kind: 'commitment', voter, batch, attempt, ...signed })
+  // What was said of an attestation that a fork took back is another matter.
+  if (known === null || !equalBytes(known.attestation, attestation))
+    return accepted({ kind: 'commitment', voter, batch, attempt, ...signed })
   const second = !equalBytes(known.commitment, commitment)
-  if (second) context.equivocated?.({ voter, batch, attempt, signed: [known, signed] })
+  if (second) context.equivocated?.({ voter, batch, attempt, attestation, signed: [known, signed] })
   // [IGNORE] A voter commits once; whatever comes later does not replace it.
   return ignore('VOTE_COMMITTED_BEFORE')
 }
@@ -58,8 +66,8 @@ function judgeCommitment(
 function judgeReveal(reveal: Reveal, opened: Opened<'vote'>, context: VoteContext): Judged<Vote> {
   const { batch, attempt } = opened.message
   const { attestation, verdicts, digest, salt } = reveal
-  // [REJECT] Attestation, verdicts, digest and salt have 32 bytes.
-  for (const field of [attestation, verdicts, digest, salt]) if (field.length !== 32) return reject('VOTE_FIELDS')
+  // [REJECT] Verdicts, digest and salt have 32 bytes.
+  for (const field of [verdicts, digest, salt]) if (field.length !== 32) return reject('VOTE_FIELDS')
   // [IGNORE] The commitment came first.
   const known = context.commitment(batch, attempt, opened.signer)
   if (known === null) return ignore('VOTE_NOT_COMMITTED')
@@ -89,14 +97,14 @@ export async function judgeVote(bytes: Uint8Array, context: VoteContext): Promis
   // [REJECT] The signer sits on it.
   if (!panel.committee.includes(signer)) return reject('VOTE_NOT_ON_COMMITTEE')
   const { body } = message
+  // [REJECT] It is a commitment or a reveal.
+  if (body.case === undefined) return reject('VOTE_FIELDS')
+  // [IGNORE] It is about the attestation committed on chain. Who forwards it may see another fork.
+  if (!equalBytes(body.value.attestation, panel.attestation)) return ignore('VOTE_ATTESTATION')
   if (body.case === 'commitment') {
     const judged = judgeCommitment(body.value, opened, context)
     return judged.action === 'accept' ? accepted({ ...judged.value, id }) : judged
   }
-  // [REJECT] What is no commitment is a reveal.
-  if (body.case !== 'reveal') return reject('VOTE_FIELDS')
-  // [REJECT] It is about the attestation committed on chain.
-  if (!equalBytes(body.value.attestation, panel.attestation)) return reject('VOTE_ATTESTATION')
   const judged = judgeReveal(body.value, opened, context)
   return judged.action === 'accept' ? accepted({ ...judged.value, id }) : judged
 }

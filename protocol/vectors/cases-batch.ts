@@ -112,12 +112,19 @@ function ballot(voter: Person, changes: Partial<VoteFields> = {}): Ballot {
 
 const committed = ({ vote, salt, voter }: Ballot): Uint8Array => voteCommitment(vote, salt, voter.address)
 
-type Place = { batch?: Uint8Array; attempt?: number; network?: Uint8Array; under?: SigningDomain }
+type Place = {
+  batch?: Uint8Array
+  attempt?: number
+  attestation?: Uint8Array
+  network?: Uint8Array
+  under?: SigningDomain
+}
 
 function commitment(voter: Person, value: Uint8Array, place: Place = {}): Hex {
-  const { batch = bytes('batch'), attempt = 0, network = NETWORK_ID, under = domain } = place
-  const signature = signTyped(commitmentDigest(under, { batch, attempt, commitment: value }), voter.key)
-  const body = { case: 'commitment' as const, value: { commitment: value, signature } }
+  const { batch = bytes('batch'), attempt = 0, attestation = bytes('attestation') } = place
+  const { network = NETWORK_ID, under = domain } = place
+  const signature = signTyped(commitmentDigest(under, { batch, attempt, attestation, commitment: value }), voter.key)
+  const body = { case: 'commitment' as const, value: { attestation, commitment: value, signature } }
   return toHex(seal('vote', network, voter.key, { batch, attempt, body }).bytes)
 }
 
@@ -141,6 +148,8 @@ function votes(): Case[] {
     ],
   }
   const second = { panels: [{ ...context.panels[0]!, attempt: 1 }] }
+  const anew = { attestation: bytes('attestation', 1) }
+  const forked = { panels: [{ ...context.panels[0]!, attestation: hex('attestation', 1) }] }
   const mine = ballot(a)
   const step = (name: string, content: Hex, expect: Expectation, changed?: Record<string, unknown>): Step => ({
     name,
@@ -168,7 +177,7 @@ function votes(): Case[] {
         step(
           'a reveal about another attestation',
           reveal(a, ballot(a, { attestation: bytes('attestation', 1) })),
-          'reject VOTE_ATTESTATION',
+          'ignore VOTE_ATTESTATION',
         ),
         step('the reveal', reveal(a, mine), 'accept'),
         step('again', reveal(a, mine), 'ignore DUPLICATE'),
@@ -210,7 +219,14 @@ function votes(): Case[] {
             seal('vote', NETWORK_ID, b.key, {
               batch: bytes('batch'),
               attempt: 0,
-              body: { case: 'commitment', value: { commitment: committed(ballot(b)), signature: new Uint8Array() } },
+              body: {
+                case: 'commitment',
+                value: {
+                  attestation: bytes('attestation'),
+                  commitment: committed(ballot(b)),
+                  signature: new Uint8Array(),
+                },
+              },
             }).bytes,
           ),
           'reject VOTE_SIGNATURE',
@@ -243,6 +259,24 @@ function votes(): Case[] {
         ),
         step('for an attempt that is over', commitment(b, committed(mine)), 'ignore VOTE_ATTEMPT', second),
         step('for the present attempt', commitment(b, committed(mine), { attempt: 1 }), 'accept'),
+      ],
+    },
+    {
+      rule: 'vote',
+      name: 'a fork puts another attestation in the place of one that was voted on',
+      context,
+      steps: [
+        step('the vote on the first', commitment(a, committed(mine)), 'accept'),
+        step(
+          'a vote on one that this node does not see',
+          commitment(b, committed(ballot(b, anew)), anew),
+          'ignore VOTE_ATTESTATION',
+        ),
+        step('the vote on the second', commitment(a, committed(ballot(a, anew)), anew), 'accept', forked),
+        step('another on the second', commitment(a, bytes('other'), anew), 'ignore VOTE_COMMITTED_BEFORE'),
+        step('the other one, still under way', commitment(b, committed(ballot(b))), 'ignore VOTE_ATTESTATION'),
+        step('a reveal of the vote on the first', reveal(a, mine), 'ignore VOTE_ATTESTATION'),
+        step('a reveal of the vote on the second', reveal(a, ballot(a, anew)), 'accept'),
       ],
     },
     {

@@ -97,8 +97,8 @@ function typed(): unknown {
       voter: domain.contract,
       salt: toHex(bytes('salt')),
       commitment: toHex(commitment),
-      typedDigest: toHex(commitmentDigest(domain, { batch: vote.batch, attempt: vote.attempt, commitment })),
-      saltOfKey: toHex(voteSalt(bytes('key'), vote.batch, vote.attempt)),
+      typedDigest: toHex(commitmentDigest(domain, { ...vote, commitment })),
+      saltOfKey: toHex(voteSalt(bytes('key'), vote)),
       voterSeed: toHex(voterSeed(bytes('seed'), domain.contract)),
     },
   }
@@ -155,10 +155,30 @@ function jobs(): unknown {
     { tensor: 0, tree: 0 as const, exponent: 14, shape: [1, 8, 8], root: bytes('root', 0) },
     { tensor: 3, tree: 3 as const, exponent: -2, shape: [10], root: bytes('root', 1) },
   ]
+  const [inputRoot, outputRoot] = [ioRoot('input', records.slice(0, 1)), ioRoot('output', records.slice(1))]
+  const receipt = seal('receipt', NETWORK_ID, privateKey, {
+    session: bytes('session'),
+    // Two bytes long.
+    seq: 300n,
+    manifest: rawCid(bytes('manifest')),
+    inputRoot,
+    outputRoot,
+    shapes: records.map(({ shape }) => ({ dims: shape })),
+    units: 1_000n,
+    price: bytes('price').subarray(0, 16),
+    cumulative: bytes('cumulative').subarray(0, 16),
+    previous: bytes('previous'),
+  })
   return {
     records: records.map((record) => ({ ...record, root: toHex(record.root) })),
-    inputRoot: toHex(ioRoot('input', records.slice(0, 1))),
-    outputRoot: toHex(ioRoot('output', records.slice(1))),
+    inputRoot: toHex(inputRoot),
+    outputRoot: toHex(outputRoot),
+    receipt: {
+      networkId: toHex(NETWORK_ID),
+      signer: addressOf(publicKeyOf(privateKey)),
+      payload: toHex(receipt.envelope.payload),
+      hash: toHex(receipt.id),
+    },
     tensors: toHex(jobTree(records).root),
     tensorsDigest: toHex(
       tensorsDigest([{ name: 'image', type: 'float32', shape: [1, 2], data: bytes('data').subarray(0, 8) }]),

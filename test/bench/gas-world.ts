@@ -161,7 +161,7 @@ export async function measureSettlement(
       const [digest, salt] = [bytes(member), bytes(`salt ${member}`)]
       const fields = { batch, attempt, attestation: fromHex(attestation), verdicts: fromHex(verdicts), digest }
       const commitment = voteCommitment(fields, salt, member)
-      const signature = signCommitment(network, keys.get(member)!, { batch, attempt, commitment })
+      const signature = signCommitment(network, keys.get(member)!, { ...fields, commitment })
       const vote = { place: BigInt(seat), verdicts, digest: toHex(digest), salt: toHex(salt) }
       return { seat, commitment, signature, vote, committed: { voter: member, commitment: toHex(commitment) } }
     })

@@ -6,6 +6,7 @@ import { startAnvil } from '../../node/chain/anvil.ts'
 import { deployDrandBeacon, openDrandBeacon } from '../../node/chain/drand.ts'
 import { devnetParams } from '../../node/chain/params.ts'
 import { localRounds } from '../../protocol/drand.ts'
+import { measurePulse } from './gas-pulse.ts'
 import { type Costs, measureSettlement } from './gas-world.ts'
 
 const price = (name: string, normal: number): number => {
@@ -38,6 +39,8 @@ const anvil = await startAnvil({ blockTime: 0 })
 try {
   const small = await measureSettlement(anvil, { committeeSize: 5, quorum: 4 })
   const large = await measureSettlement(anvil, { committeeSize: 13, quorum: 9 })
+  const sizes = [256, 1024, 4096]
+  const pulse = await measurePulse(anvil, sizes)
   const source = localRounds(1n)
   const drand = { ...source, genesis: 1_000_000_000, period: 3, roundsPerSlot: 200, minDelay: 60 }
   const address = await deployDrandBeacon(anvil.rpcUrl, anvil.key, drand)
@@ -70,6 +73,13 @@ try {
     ['prove_proof', large.proveProof, 'the referee, of a real proof of `relation`: 653 signals and its key'],
     ['claim', large.withdraw, 'pay out of the escrow (withdraw)'],
     ['token transfer', large.transfer, 'for comparison'],
+    ['open a pulse', pulse.open, 'and record its slot'],
+    ['report', pulse.report, 'one of five'],
+    ...sizes.map((n, i): [string, Costs, string] => [
+      `claim capacity, n = ${n}`,
+      pulse.claims[i]!,
+      'a lane of 4,096 steps, 4 entries',
+    ]),
   ]
   console.log(
     `ether ${PRICES.etherUsd} USD; L2: ${PRICES.l2Gwei} gwei and ${PRICES.blobGwei} gwei per byte of data; L1: ${PRICES.l1Gwei} gwei`,

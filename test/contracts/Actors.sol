@@ -18,9 +18,10 @@ contract Actors is World {
     mapping(bytes32 batchId => uint256) private _collected;
     uint256 public unbonding;
     uint256 public appeals;
+    uint256 public equivocations;
     uint256[] private _unbonds;
     bytes32[] public benches;
-    mapping(bytes32 bench => address[]) private _voters;
+    mapping(bytes32 bench => address[]) internal _voters;
     /// @dev Seats of a bench that are neither slashed nor released.
     mapping(bytes32 bench => uint256) public held;
     /// @dev Everybody who can hold tokens: an address costs a multiplication on the curve each time it is asked for.
@@ -251,11 +252,13 @@ contract Actors is World {
         uint256 key = 1 + which % NODES;
         if (which % 8 != 0 || registry.freeStake(vm.addr(key)) < SEAT) return;
         bytes32 batchId = keccak256(abi.encode(which, vm.getBlockTimestamp()));
+        bytes32 bench = keccak256(abi.encode("sinter/equivocation/1", batchId, uint8(0), bytes32(0), vm.addr(key)));
         IVotes.Signature memory one = signedCommitment(batchId, 0, key, "one");
         IVotes.Signature memory other = signedCommitment(batchId, 0, key, "other");
-        if (seats.benchOf(keccak256(abi.encode("sinter/equivocation/1", batchId, uint8(0), vm.addr(key)))).until != 0) return;
+        if (seats.benchOf(bench).until != 0) return;
         vm.prank(holders[1 + which % 4]);
-        votes.proveEquivocation(batchId, 0, one, other);
+        votes.proveEquivocation(batchId, 0, 0, one, other);
+        equivocations++;
     }
 
     function slashSeat(uint256 which, uint256 seat, uint256 rewardBps) external {

@@ -257,7 +257,7 @@ contract CapacityTest is Lanes {
         enterAs(7, 107, STAKE, "gpu");
         uint64 slot = openPulse();
         report(slot, keccak256("root"));
-        draw(slot, steer(slot, vm.addr(7), 0, true));
+        draw(slot, keccak256("draw"));
         ICapacity.Claim memory c;
         c.slot = slot;
         refuses(7, c, abi.encodeWithSelector(ICapacity.ClassNotMeasured.selector, keccak256("gpu")));
@@ -279,9 +279,6 @@ contract CapacityTest is Lanes {
         p.rarity = 0;
         refused(p, capacityClasses(), "rarity");
         p = pulseParams();
-        p.share = 0;
-        refused(p, capacityClasses(), "share");
-        p = pulseParams();
         p.window = 0;
         refused(p, capacityClasses(), "window");
         p = pulseParams();
@@ -296,7 +293,7 @@ contract CapacityTest is Lanes {
     }
 
     function test_classesThatMakeNoSenseAreRefused() public {
-        for (uint256 i = 0; i < 9; i++) {
+        for (uint256 i = 0; i < 11; i++) {
             ICapacity.Class[] memory list = capacityClasses();
             ICapacity.Class memory c = list[0];
             if (i == 0) c.n = 128;
@@ -308,10 +305,17 @@ contract CapacityTest is Lanes {
             if (i == 6) c.entries = 0;
             if (i == 7) c.units = type(uint64).max / 2 + 1;
             if (i == 8) c.stakePerLane = 0;
-            refused(
-                pulseParams(), list, i < 3 ? bytes32("n") : i < 6 ? bytes32("steps") : i == 6 ? bytes32("entries") : i == 7 ? bytes32("units") : bytes32("stakePerLane")
-            );
+            if (i == 9) c.share = 0;
+            if (i == 10) list = twice(c);
+            bytes32[11] memory what =
+                [bytes32("n"), "n", "n", "steps", "steps", "steps", "entries", "units", "stakePerLane", "share", "class"];
+            refused(pulseParams(), list, what[i]);
         }
+    }
+
+    function twice(ICapacity.Class memory c) private pure returns (ICapacity.Class[] memory list) {
+        list = new ICapacity.Class[](2);
+        (list[0], list[1]) = (c, c);
     }
 
     function refused(ICapacity.Params memory p, ICapacity.Class[] memory list, bytes32 what) private {

@@ -26,7 +26,7 @@ contract ConservationTest is Harness {
 
     /// @dev Batches' steps come up more often than everything else together.
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory s = new bytes4[](36);
+        bytes4[] memory s = new bytes4[](37);
         (s[0], s[1], s[2], s[3]) = (Actors.deposit.selector, Actors.withdraw.selector, Actors.openSession.selector, Actors.topUp.selector);
         (s[4], s[5], s[6]) = (Actors.close.selector, Actors.unbond.selector, Actors.release.selector);
         (s[7], s[8]) = (Actors.anchorOne.selector, Actors.anchorOne.selector);
@@ -35,7 +35,7 @@ contract ConservationTest is Harness {
         (s[26], s[27], s[28]) = (Actors.slashSeat.selector, Actors.releaseSeats.selector, Actors.releaseSeats.selector);
         (s[29], s[30]) = (Actors.commitVotes.selector, Actors.equivocate.selector);
         (s[31], s[32], s[33]) = (Disputes.post.selector, Disputes.post.selector, Disputes.rebut.selector);
-        (s[34], s[35]) = (Disputes.rebut.selector, Disputes.convict.selector);
+        (s[34], s[35], s[36]) = (Disputes.rebut.selector, Disputes.convict.selector, Disputes.unseat.selector);
         for (uint256 i = 15; i < 26; i++) s[i] = Actors.advance.selector;
         targets = new FuzzSelector[](1);
         targets[0] = FuzzSelector(address(actors), s);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.28;
 
+import {Benches} from "../../protocol/contracts/libraries/Benches.sol";
 import {IBatches} from "../../protocol/contracts/interfaces/IBatches.sol";
 import {IReferee} from "../../protocol/contracts/interfaces/IReferee.sol";
 import {Hashes} from "./Hashes.sol";
@@ -14,6 +15,7 @@ contract Disputes is Market {
     uint256 public posts;
     uint256 public rebuttals;
     uint256 public convictions;
+    uint256 public unseated;
 
     /// @dev No receipt stands here: the tree has two leaves.
     function wrongPlace() private pure returns (IReferee.Place memory) {
@@ -49,7 +51,7 @@ contract Disputes is Market {
         if (b.attestation == 0) batchId = 0;
     }
 
-    function post(uint256 which) external {
+    function post(uint256 which) public {
         (bytes32 batchId,) = accused(which);
         if (batchId == 0 || referee.posted(batchId)) return;
         referee.post(batchId, partsOf(batchId), 0, "bytes", new bytes32[](0));
@@ -59,6 +61,8 @@ contract Disputes is Market {
     function rebut(uint256 which) external {
         (bytes32 batchId, IBatches.Batch memory b) = accused(which);
         if (batchId == 0 || b.status != IBatches.Status.SlashPending) return;
+        // Seldom has somebody posted it before.
+        if (which % 4 != 0) post(which);
         bool heard = b.silent && referee.posted(batchId) && vm.getBlockTimestamp() < b.slashAt;
         try batches.rebut(batchId) {
             assert(heard);
@@ -80,6 +84,22 @@ contract Disputes is Market {
             convictions++;
         } catch {
             assert(!guilty);
+        }
+    }
+
+    /// @dev Who paid what was refuted since, as long as its seat is held.
+    function unseat(uint256 which) external {
+        (bytes32 batchId, IBatches.Batch memory b) = accused(which);
+        if (batchId == 0) return;
+        bytes32 bench = Benches.last(seats, batchId, b.attempt);
+        bool refuted = b.status == IBatches.Status.Paid && referee.faultOf(batchId) != IReferee.Fault.None;
+        bool due = refuted && seats.benchOf(bench).voters != 0 && held[bench] > 0;
+        try referee.unseat(batchId, _voters[bench]) {
+            assert(due);
+            held[bench] = 0;
+            unseated++;
+        } catch {
+            assert(!due);
         }
     }
 

@@ -22,8 +22,10 @@ interface Vm {
     /// @dev Storage costs as in a transaction of its own.
     function cool(address target) external;
     function etch(address target, bytes calldata code) external;
+    function store(address target, bytes32 slot, bytes32 value) external;
     function setBlockhash(uint256 height, bytes32 hash) external;
     function expectRevert(bytes calldata data) external;
+    function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function getNonce(address account) external view returns (uint64);

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {IReferee} from "../../protocol/contracts/interfaces/IReferee.sol";
 import {Claims} from "../../protocol/contracts/libraries/Claims.sol";
 import {Groth16} from "../../protocol/contracts/libraries/Groth16.sol";
+import {Receipts} from "../../protocol/contracts/libraries/Receipts.sol";
 
 /// @dev Hashes of calldata structs, for a test that has them in memory.
 contract Hashes {
@@ -25,6 +26,22 @@ contract Hashes {
         returns (bytes32)
     {
         return Claims.proof(c, Claims.signalsHash(circuit, signals));
+    }
+
+    function receipt(IReferee.Receipt calldata r) external pure returns (bytes32) {
+        return Receipts.hash(r);
+    }
+
+    function rootOf(bytes calldata payload, bool output) external pure returns (bytes32) {
+        return Receipts.rootOf(payload, output);
+    }
+
+    function ioRoot(bool output, bytes32[] calldata records) external pure returns (bytes32) {
+        return Receipts.ioRoot(output, records);
+    }
+
+    function record(IReferee.Tree calldata t) external pure returns (bytes32) {
+        return Receipts.record(t);
     }
 
     function jobRoot(bytes32 receipt, bytes calldata manifest, bytes calldata tensors) external pure returns (bytes32) {

@@ -20,11 +20,11 @@ abstract contract Lanes is World {
     /// @dev Of the nodes' class, whose stake of 5,000 is enough for two lanes.
     function capacityClasses() internal pure virtual override returns (ICapacity.Class[] memory list) {
         list = new ICapacity.Class[](1);
-        list[0] = ICapacity.Class(CLASS, 256, 4, 4, UNITS, 2_000 ether);
+        list[0] = ICapacity.Class(CLASS, 256, 4, 4, UNITS, SHARE, 2_000 ether);
     }
 
     function pulseParams() internal pure virtual override returns (ICapacity.Params memory) {
-        return ICapacity.Params(4, SHARE, WINDOW, CLAIM_WINDOW, 3, 4, 3);
+        return ICapacity.Params(4, WINDOW, CLAIM_WINDOW, 3, 4, 3);
     }
 
     function capacityReporter(address contract_) internal view override returns (address) {

@@ -65,12 +65,17 @@ abstract contract Polls is Harness {
         );
     }
 
+    /// @dev About the attestation that the batch has.
     function signedCommitment(bytes32 batchId, uint8 attempt, uint256 key, bytes32 commitment)
         internal
         view
-        returns (IVotes.Signature memory s)
+        returns (IVotes.Signature memory)
     {
-        return signedCommitment(block.chainid, address(votes), batchId, attempt, key, commitment);
+        return signedCommitment(block.chainid, address(votes), batchId, attempt, attestedOf(batchId), key, commitment);
+    }
+
+    function attestedOf(bytes32 batchId) internal view returns (bytes32) {
+        return batches.batchOf(batchId).attestation;
     }
 
     function signedCommitment(
@@ -78,11 +83,14 @@ abstract contract Polls is Harness {
         address contract_,
         bytes32 batchId,
         uint8 attempt,
+        bytes32 attestation,
         uint256 key,
         bytes32 commitment
     ) internal pure returns (IVotes.Signature memory s) {
-        bytes32 typeHash = keccak256("VoteCommitment(bytes32 batch,uint8 attempt,bytes32 commitment)");
-        bytes memory long = signed(key, chain, contract_, keccak256(abi.encode(typeHash, batchId, attempt, commitment)));
+        bytes32 typeHash =
+            keccak256("VoteCommitment(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 commitment)");
+        bytes32 content = keccak256(abi.encode(typeHash, batchId, attempt, attestation, commitment));
+        bytes memory long = signed(key, chain, contract_, content);
         s.commitment = commitment;
         (bytes32 r, bytes32 ss) = abi.decode(long, (bytes32, bytes32));
         s.r = r;

@@ -136,7 +136,7 @@ contract PulseVectorsTest is Harness {
     }
 
     function class() private pure returns (ICapacity.Class memory) {
-        return ICapacity.Class("cpu", 256, 4, 8, 1, 1);
+        return ICapacity.Class("cpu", 256, 4, 8, 1, 4, 1);
     }
 
     function test_whatAnHonestLaneShows() public view {

@@ -280,7 +280,7 @@ contract RefereeTest is World {
             eq(registry.nodeOf(voters[i]).stake, STAKE - seats.seatStake(), "stake");
             eq(registry.nodeOf(voters[i]).locked, 0, "locked");
         }
-        // Nothing is left to take.
+        refused(IReferee.NothingLeft.selector);
         referee.unseat(batchId, voters);
         eq(registry.nodeOf(voters[0]).stake, STAKE - seats.seatStake(), "once");
     }

@@ -154,16 +154,17 @@ contract VotesTest is World {
         refused(IVotes.Signed(0, own.commitment, 0, 0), refusal);
     }
 
-    function test_aCommitmentHoldsForOneChainContractBatchAndAttempt() public {
+    function test_aCommitmentHoldsForOneChainContractBatchAttemptAndAttestation() public {
         bytes32 other = judged(1 ether);
         bytes32 c = commitmentOf(batchId, vote(key(0), VALID));
-        IVotes.Signature[4] memory wrong = [
-            signedCommitment(1, address(votes), batchId, 0, key(0), c),
-            signedCommitment(block.chainid, address(batches), batchId, 0, key(0), c),
-            signedCommitment(other, 0, key(0), c),
-            signedCommitment(batchId, 1, key(0), c)
+        IVotes.Signature[5] memory wrong = [
+            signedCommitment(1, address(votes), batchId, 0, ATTESTATION, key(0), c),
+            signedCommitment(block.chainid, address(batches), batchId, 0, ATTESTATION, key(0), c),
+            signedCommitment(block.chainid, address(votes), other, 0, ATTESTATION, key(0), c),
+            signedCommitment(batchId, 1, key(0), c),
+            signedCommitment(block.chainid, address(votes), batchId, 0, "other attestation", key(0), c)
         ];
-        for (uint256 i = 0; i < 4; i++) {
+        for (uint256 i = 0; i < wrong.length; i++) {
             refused(
                 IVotes.Signed(0, c, wrong[i].r, wrong[i].vs), abi.encodeWithSelector(IVotes.NotTheMembers.selector, 0)
             );
@@ -256,6 +257,9 @@ contract VotesTest is World {
 
     // ---- equivocation
 
+    /// @dev What `commit` hands in.
+    bytes32 private constant ATTESTATION = keccak256("attestation");
+
     function twice(uint256 voter) private view returns (IVotes.Signature memory a, IVotes.Signature memory b) {
         a = signedCommitment(batchId, 0, voter, "one");
         b = signedCommitment(batchId, 0, voter, "other");
@@ -265,23 +269,23 @@ contract VotesTest is World {
         (IVotes.Signature memory a, IVotes.Signature memory b) = twice(key(0));
         uint256 supply = token.totalSupply();
         vm.prank(address(0xabc));
-        votes.proveEquivocation(batchId, 0, a, b);
+        votes.proveEquivocation(batchId, 0, ATTESTATION, a, b);
         eq(registry.nodeOf(members[0]).stake, STAKE - SEAT, "stake");
         eq(registry.nodeOf(members[0]).locked, 0, "locked");
         eq(escrow.balanceOf(address(0xabc)), SEAT / 2, "rewarded");
         eq(supply - token.totalSupply(), SEAT / 2, "burned");
-        bytes32 bench = keccak256(abi.encode("sinter/equivocation/1", batchId, uint8(0), members[0]));
+        bytes32 bench = keccak256(abi.encode("sinter/equivocation/1", batchId, uint8(0), ATTESTATION, members[0]));
         vm.expectRevert(abi.encodeWithSelector(ISeats.BenchExists.selector, bench));
-        votes.proveEquivocation(batchId, 0, b, a);
+        votes.proveEquivocation(batchId, 0, ATTESTATION, b, a);
         b = signedCommitment(batchId, 0, key(0), "a third");
         vm.expectRevert(abi.encodeWithSelector(ISeats.BenchExists.selector, bench));
-        votes.proveEquivocation(batchId, 0, a, b);
+        votes.proveEquivocation(batchId, 0, ATTESTATION, a, b);
     }
 
     function test_oneVoteSignedTwiceIsNoEquivocation() public {
         (IVotes.Signature memory a,) = twice(key(0));
         vm.expectRevert(abi.encodeWithSelector(IVotes.SameVote.selector));
-        votes.proveEquivocation(batchId, 0, a, a);
+        votes.proveEquivocation(batchId, 0, ATTESTATION, a, a);
     }
 
     /// @dev The other form of a signature, s → n − s, is none.
@@ -292,25 +296,27 @@ contract VotesTest is World {
         uint256 parity = uint256(b.vs) >> 255;
         b.vs = bytes32(n - uint256(s)) & bytes32(type(uint256).max >> 1) | bytes32((1 - parity) << 255);
         vm.expectRevert(abi.encodeWithSelector(IVotes.NotOneVoter.selector));
-        votes.proveEquivocation(batchId, 0, a, b);
+        votes.proveEquivocation(batchId, 0, ATTESTATION, a, b);
     }
 
-    function test_twoVotesAreOfOneVoterChainContractBatchAndAttempt() public {
+    function test_twoVotesAreOfOneVoterChainContractBatchAttemptAndAttestation() public {
         (IVotes.Signature memory a,) = twice(key(0));
-        IVotes.Signature[5] memory others = [
+        uint256 chain = block.chainid;
+        IVotes.Signature[6] memory others = [
             signedCommitment(batchId, 0, key(1), "other"),
-            signedCommitment(1, address(votes), batchId, 0, key(0), "other"),
-            signedCommitment(block.chainid, address(batches), batchId, 0, key(0), "other"),
-            signedCommitment(keccak256("other batch"), 0, key(0), "other"),
-            signedCommitment(batchId, 1, key(0), "other")
+            signedCommitment(1, address(votes), batchId, 0, ATTESTATION, key(0), "other"),
+            signedCommitment(chain, address(batches), batchId, 0, ATTESTATION, key(0), "other"),
+            signedCommitment(chain, address(votes), keccak256("other batch"), 0, ATTESTATION, key(0), "other"),
+            signedCommitment(batchId, 1, key(0), "other"),
+            signedCommitment(chain, address(votes), batchId, 0, "other attestation", key(0), "other")
         ];
         bytes memory refusal = abi.encodeWithSelector(IVotes.NotOneVoter.selector);
-        for (uint256 i = 0; i < 5; i++) {
+        for (uint256 i = 0; i < others.length; i++) {
             vm.expectRevert(refusal);
-            votes.proveEquivocation(batchId, 0, a, others[i]);
+            votes.proveEquivocation(batchId, 0, ATTESTATION, a, others[i]);
         }
         vm.expectRevert(refusal);
-        votes.proveEquivocation(batchId, 0, IVotes.Signature("one", 0, 0), IVotes.Signature("other", 0, 0));
+        votes.proveEquivocation(batchId, 0, ATTESTATION, IVotes.Signature("one", 0, 0), IVotes.Signature("other", 0, 0));
     }
 
     /// @dev A seat that is held already is another: what a voter has locked does not pay for what it did besides.
@@ -322,20 +328,56 @@ contract VotesTest is World {
         vm.prank(voter);
         registry.requestUnbond(voter, free - SEAT + 1);
         vm.expectRevert(abi.encodeWithSelector(INodeRegistry.InsufficientFreeStake.selector, SEAT - 1, SEAT));
-        votes.proveEquivocation(batchId, 0, a, b);
+        votes.proveEquivocation(batchId, 0, ATTESTATION, a, b);
         vm.warp(seats.benchOf(batchId).until + 1);
         address[] memory voters = new address[](2);
         (voters[0], voters[1]) = (members[0], members[1]);
         seats.release(batchId, voters);
-        votes.proveEquivocation(batchId, 0, a, b);
+        votes.proveEquivocation(batchId, 0, ATTESTATION, a, b);
         eq(registry.freeStake(voter), SEAT - 1, "a seat less");
     }
 
-    function testFuzz_noTwoVotesOfAnHonestVoterAreAnEquivocation(bytes32 c, bytes32 otherBatch, uint8 attempt) public {
+    function testFuzz_noTwoVotesOfAnHonestVoterAreAnEquivocation(
+        bytes32 c,
+        bytes32 otherBatch,
+        uint8 attempt,
+        bytes32 attestation
+    ) public {
         (IVotes.Signature memory a,) = twice(key(0));
-        if (otherBatch == batchId && attempt == 0) attempt = 1;
-        IVotes.Signature memory b = signedCommitment(otherBatch, attempt, key(0), c);
+        if (otherBatch == batchId && attempt == 0 && attestation == ATTESTATION) attempt = 1;
+        IVotes.Signature memory b =
+            signedCommitment(block.chainid, address(votes), otherBatch, attempt, attestation, key(0), c);
         vm.expectPartialRevert(c == a.commitment ? IVotes.SameVote.selector : IVotes.NotOneVoter.selector);
-        votes.proveEquivocation(batchId, 0, a, b);
+        votes.proveEquivocation(batchId, 0, ATTESTATION, a, b);
+    }
+
+    /// @dev A fork takes the attestation back after votes on it were signed, and its provider commits to another. A voter, whatever it remembers, votes on
+    /// that one, is counted, and has not voted twice. What it had signed before counts for nothing now.
+    function test_anAttestationThatAForkReplacedIsVotedOnAnew() public {
+        bytes32 other = anchor(20 ether);
+        trace(other);
+        recordSlot(batches.batchOf(other).challengeSlot);
+        uint256 start = vm.snapshotState();
+        vm.prank(provider);
+        batches.commitAttestation(other, "first");
+        recordSlot(batches.batchOf(other).committeeSlot);
+        address voter = batches.committee(other)[0];
+        IVotes.Signature memory a = signedCommitment(other, 0, keyOf(voter), commitmentOf(other, vote(keyOf(voter), VALID)));
+        vm.revertToState(start);
+        vm.prank(provider);
+        batches.commitAttestation(other, "second");
+        recordSlot(batches.batchOf(other).committeeSlot);
+        eq(batches.committee(other)[0], voter, "the same member");
+        IVotes.Signed[] memory list = new IVotes.Signed[](1);
+        list[0] = IVotes.Signed(0, a.commitment, a.r, a.vs);
+        vm.expectRevert(abi.encodeWithSelector(IVotes.NotTheMembers.selector, 0));
+        votes.commitVotes(other, 0, list);
+        IVotes.Signature memory b = signedCommitment(other, 0, keyOf(voter), commitmentOf(other, vote(keyOf(voter), VALID)));
+        for (uint256 i = 0; i < 2; i++) {
+            vm.expectRevert(abi.encodeWithSelector(IVotes.NotOneVoter.selector));
+            votes.proveEquivocation(other, 0, i == 0 ? bytes32("first") : bytes32("second"), a, b);
+        }
+        settle(other, VALID);
+        requireStatus(other, IBatches.Status.Paid);
     }
 }

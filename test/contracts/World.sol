@@ -106,7 +106,7 @@ abstract contract World is Polls {
     }
 
     function pulseParams() internal pure virtual returns (ICapacity.Params memory) {
-        return ICapacity.Params(4, 2, 12, 40, 3, 4, 3);
+        return ICapacity.Params(4, 12, 40, 3, 4, 3);
     }
 
     function capacityClasses() internal pure virtual returns (ICapacity.Class[] memory) {}

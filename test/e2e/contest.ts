@@ -55,7 +55,7 @@ async function voteAll(batchId: Hex, verdict: '01' | '05'): Promise<void> {
   }
   const cast = members.map((voter, seat) => {
     const commitment = voteCommitment(said, fromHex(salt), voter)
-    const signature = signCommitment(world.net.network, keys.get(voter)!, { batch, attempt, commitment })
+    const signature = signCommitment(world.net.network, keys.get(voter)!, { ...said, commitment })
     const vote = { place: BigInt(seat), verdicts, digest, salt }
     return { seat, commitment, signature, vote, committed: { voter, commitment: toHex(commitment) } }
   })

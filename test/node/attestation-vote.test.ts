@@ -32,7 +32,8 @@ const VOTES = { chainId: 31_337, contract: BATCHES }
 const panel = { attempt: 1, attestationDigest: bytes32('digest') }
 
 type Seat = {
-  attend(attestation: Payload<'attestation'> | null): Promise<void>
+  /** `about` is the digest on chain. @default that of `panel` */
+  attend(attestation: Payload<'attestation'> | null, about?: Uint8Array): Promise<void>
   /** What the chain says of the committee's commitments. @default none is there */
   poll: Pick<Panel, 'recorded' | 'closed' | 'sealed'>
   /** Everybody has committed, this member to what it has sent. */
@@ -89,7 +90,8 @@ function seat({ key = VOTER, model = async () => world.model, store = memoryStor
     },
   })
   return {
-    attend: (attestation) => voter.attend(facts, { ...panel, ...poll }, attestation),
+    attend: (attestation, attestationDigest = panel.attestationDigest) =>
+      voter.attend(facts, { ...panel, ...poll, attestationDigest }, attestation),
     poll,
     close() {
       const own = ballots.commitment(world.batch, 1, key.address)
@@ -135,7 +137,7 @@ test('a member commits, waits until nobody can commit any more, and reveals what
   const { body } = member.sent[0]!
   if (body.case !== 'commitment') throw new Error('no commitment was sent')
   assert.equal(body.value.commitment, commitment)
-  const signed = commitmentDigest(VOTES, { batch: world.batch, attempt: 1, commitment })
+  const signed = commitmentDigest(VOTES, { ...vote, commitment })
   assert.is(recoverTyped(signed, body.value.signature), VOTER.address)
   await member.attend(message)
   assert.is(member.sent.length, 2)
@@ -173,6 +175,27 @@ test('a member that has lost what it knew says the same again, or nothing', asyn
   await other.attend(message)
   assert.equal(other.faults(), ['MANIFEST_INVALID', 'MANIFEST_INVALID'])
   assert.is(other.sent.length, 0)
+})
+
+test('a fork that puts another attestation in its place is answered by another vote, under another salt', async () => {
+  const member = seat()
+  await member.attend(message)
+  member.close()
+  await member.attend(message)
+  const first = revealOf(member)
+  Object.assign(member.poll, { recorded: null, closed: false, sealed: false })
+  await member.attend(message, bytes32('another'))
+  member.close()
+  await member.attend(message, bytes32('another'))
+  const bodies = member.sent.map(({ body }) => body)
+  assert.equal(
+    bodies.map((body) => body.case),
+    ['commitment', 'reveal', 'commitment', 'reveal'],
+  )
+  const last = bodies[3]!
+  if (last.case !== 'reveal') throw new Error('no reveal was sent')
+  assert.equal(last.value.attestation, bytes32('another'))
+  assert.not.equal(last.value.salt, first.salt)
 })
 
 test('a restart repeats the same vote, whatever it would find now', async () => {

@@ -77,7 +77,7 @@ async function checked({
       }
       const salt = bytes32(`salt ${i}`)
       const commitment = voteCommitment(fields, salt, key.address)
-      const digest_ = commitmentDigest(VOTES, { batch: world.batch, attempt, commitment })
+      const digest_ = commitmentDigest(VOTES, { ...fields, commitment })
       return {
         committed: { voter: key.address, commitment: toHex(commitment), tx: '0x02' },
         signature: signTyped(digest_, signer.key),

@@ -79,27 +79,39 @@ test('a ballot box holds one commitment and one vote of each voter, by batch and
   const box = createBallotBox()
   const batch = bytes32('batch')
   const place = (name: string, attempt = 0) => ({ voter: keyOf(name).address, batch, attempt })
-  const signature = bytes32('signature')
-  box.record({ kind: 'commitment', ...place('a'), commitment: bytes32('first'), signature })
-  box.record({ kind: 'commitment', ...place('a'), commitment: bytes32('second'), signature })
-  box.record({ kind: 'commitment', ...place('b'), commitment: bytes32('first'), signature })
-  box.record({ kind: 'commitment', ...place('c', 1), commitment: bytes32('first'), signature })
-  assert.equal(box.commitment(batch, 0, place('a').voter), { commitment: bytes32('first'), signature })
+  const [signature, attestation] = [bytes32('signature'), bytes32('attestation')]
+  const commit = (name: string, commitment: string, attempt = 0, of = attestation) =>
+    box.record({
+      kind: 'commitment',
+      ...place(name, attempt),
+      attestation: of,
+      commitment: bytes32(commitment),
+      signature,
+    })
+  commit('a', 'first')
+  commit('a', 'second')
+  commit('b', 'first')
+  commit('c', 'first', 1)
+  assert.equal(box.commitment(batch, 0, place('a').voter), { attestation, commitment: bytes32('first'), signature })
   assert.equal(
     [0, 1, 2].map((attempt) => box.commitments(batch, attempt).size),
     [2, 1, 0],
   )
   assert.is(box.commitment(bytes32('other'), 0, place('a').voter), null)
   // What the chain has counts, and is not signed for us; where it is what we know, we keep the signature.
-  box.adopt(batch, 0, [
+  box.adopt(batch, 0, attestation, [
     { voter: place('a').voter, commitment: toHex(bytes32('second')) },
     { voter: place('b').voter, commitment: toHex(bytes32('first')) },
   ])
   assert.equal(box.commitment(batch, 0, place('a').voter), {
+    attestation,
     commitment: bytes32('second'),
     signature: new Uint8Array(),
   })
-  assert.equal(box.commitment(batch, 0, place('b').voter), { commitment: bytes32('first'), signature })
+  assert.equal(box.commitment(batch, 0, place('b').voter), { attestation, commitment: bytes32('first'), signature })
+  // A fork has put another attestation in its place: what is said of that replaces what was said of the first.
+  commit('b', 'third', 0, bytes32('another'))
+  assert.equal(box.commitment(batch, 0, place('b').voter)?.commitment, bytes32('third'))
 })
 
 /** What stands on chain of a vote under the salt that bears the voter's name. */

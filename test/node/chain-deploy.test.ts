@@ -77,7 +77,7 @@ test('a network is deployed by RPC URL and its file is true', async () => {
   const lanes = String(capacityClasses)
   for (const other of [
     `${lanes}1`,
-    `${lanes},gpu:256:16:4:25:1`,
+    `${lanes},gpu:256:16:4:25:2:1`,
     lanes.replace('cpu', 'gpu'),
     lanes.replace(':16:', ':32:'),
   ])

@@ -179,7 +179,7 @@ export async function cast(world: World, batchId: Hex, said: Said[]): Promise<Op
       digest: fromHex(digest),
     }
     const commitment = voteCommitment(fields, salt, member)
-    const signature = signCommitment(world.network, world.keyOf(member), { batch, attempt, commitment })
+    const signature = signCommitment(world.network, world.keyOf(member), { ...fields, commitment })
     const vote = { place: BigInt(seat), verdicts: vector, digest, salt: toHex(salt) }
     return { seat, commitment, signature, vote, committed: { voter: member, commitment: toHex(commitment) } }
   })

@@ -250,7 +250,7 @@ test('votes that were not committed, too few or split do not settle; a second co
   )
   const [one, two, three] = votes as [VoteInput, VoteInput, VoteInput]
   assert.ok((await chain.ballot(batchId)).closedAt > 0)
-  const { attempt, anchorBlock } = await chain.batch(batchId)
+  const { attempt, anchorBlock, attestation } = await chain.batch(batchId)
   const recorded = await chain.commitments(batchId, attempt, anchorBlock)
   assert.equal(
     recorded.map(({ voter, commitment }) => ({ voter, commitment })),
@@ -273,13 +273,16 @@ test('votes that were not committed, too few or split do not settle; a second co
   const voter = list[0]!.voter
   const signed = (name: bigint) => {
     const commitment = fromHex(word(name))
-    const fields = { batch: fromHex(batchId), attempt, commitment }
+    const fields = { batch: fromHex(batchId), attempt, attestation: fromHex(attestation), commitment }
     return { commitment, signature: signCommitment(network, world.keyOf(voter), fields) }
   }
   const stake = (await chain.node(voter))!.stake
-  await world.consumer.chain.proveEquivocation(batchId, attempt, signed(1n), signed(2n))
+  await world.consumer.chain.proveEquivocation(batchId, attempt, attestation, signed(1n), signed(2n))
   assert.is((await chain.node(voter))!.stake, stake - world.params.seatStake)
-  assert.is(await code(chain.proveEquivocation(batchId, attempt, signed(1n), signed(3n))), 'CHAIN_BenchExists')
+  assert.is(
+    await code(chain.proveEquivocation(batchId, attempt, attestation, signed(1n), signed(3n))),
+    'CHAIN_BenchExists',
+  )
 })
 
 test('parameters survive the network file, and bad ones are named', async () => {

@@ -75,10 +75,10 @@ function createWorld() {
   }
 }
 
-const voteBy = (who: typeof voter, batch: Uint8Array, attempt = 0): Uint8Array => {
+const voteBy = (who: typeof voter, batch: Uint8Array, attestation = new Uint8Array(32), attempt = 0): Uint8Array => {
   const commitment = bytes32()
-  const signature = signTyped(commitmentDigest(ESCROW, { batch, attempt, commitment }), who.privateKey)
-  const body = { case: 'commitment' as const, value: { commitment, signature } }
+  const signature = signTyped(commitmentDigest(ESCROW, { batch, attempt, attestation, commitment }), who.privateKey)
+  const body = { case: 'commitment' as const, value: { attestation, commitment, signature } }
   return seal('vote', NETWORK, who.privateKey, { batch, attempt, body }).bytes
 }
 
@@ -113,8 +113,8 @@ test('a voter that commits to a second vote is handed on with both signatures; t
   const [{ voter: by, signed }] = proofs as [Equivocation]
   assert.is(by, voter.address)
   assert.is(new Set(signed.map(({ commitment }) => toHex(commitment))).size, 2)
-  for (const { commitment, signature } of signed)
-    assert.is(recoverTyped(commitmentDigest(ESCROW, { batch, attempt: 0, commitment }), signature), voter.address)
+  for (const { signature, ...fields } of signed)
+    assert.is(recoverTyped(commitmentDigest(ESCROW, { batch, attempt: 0, ...fields }), signature), voter.address)
 })
 
 test('messages about batches that nobody anchored cost no request', async () => {

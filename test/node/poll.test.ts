@@ -140,11 +140,12 @@ test('the provider hands in all commitments at once, votes are opened after that
     : world.nodes.find(({ chain: c }) => c.address === next.members[0])!
   const stake = (await chain.node(own.chain.address!))!.stake
   const [batch, commitment] = [fromHex(next.batchId), fromHex(word(5n))]
+  const attestation = fromHex((await chain.batch(next.batchId)).attestation)
   const signature = signTyped(
-    commitmentDigest(votesDomain(world.network), { batch, attempt: 0, commitment }),
+    commitmentDigest(votesDomain(world.network), { batch, attempt: 0, attestation, commitment }),
     fromHex(own.key),
   )
-  const body = { case: 'commitment' as const, value: { commitment, signature } }
+  const body = { case: 'commitment' as const, value: { attestation, commitment, signature } }
   const { bytes } = seal('vote', NETWORK, fromHex(own.key), { batch, attempt: 0, body })
   for (const { hear, address } of nodes) if (address !== own.chain.address) await hear(bytes)
   // Its own node knows nothing of that, and commits to what it finds.

@@ -29,6 +29,7 @@ const TYPES = {
   VoteCommitment: [
     { name: 'batch', type: 'bytes32' },
     { name: 'attempt', type: 'uint8' },
+    { name: 'attestation', type: 'bytes32' },
     { name: 'commitment', type: 'bytes32' },
   ],
 } as const
@@ -82,14 +83,13 @@ test('what a voter signs is EIP-712 as viem computes it, of a struct hash', () =
   })
   fc.assert(
     fc.property(domains, fields, bytes32, address, (where, vote, salt, voter) => {
-      const { batch, attempt } = vote
       const data = { ...hexOf(vote), salt: toHex(salt), voter }
       const expected = hashStruct({ types: { Vote: VOTE }, primaryType: 'Vote', data })
       const commitment = voteCommitment(vote, salt, voter)
       assert.is(toHex(commitment), expected)
-      const message = { batch: toHex(batch), attempt, commitment: expected }
+      const message = { ...hexOf(vote), commitment: expected }
       const typed = { domain: viemDomain(where), types: TYPES, primaryType: 'VoteCommitment', message } as const
-      assert.is(toHex(commitmentDigest(where, { batch, attempt, commitment })), hashTypedData(typed))
+      assert.is(toHex(commitmentDigest(where, { ...vote, commitment })), hashTypedData(typed))
     }),
   )
 })

@@ -155,6 +155,36 @@ test('the choice of X = −H is not free: the vectors come from the root over X'
   assert.ok(passed < 8, `${passed} of 64`)
 })
 
+/** Which of the answers would be paid at each of many draws, two entries examined. */
+function paidOf(answers: ReturnType<typeof run>[], draws: number): boolean[][] {
+  const examined = { ...CLASS, entries: 2 }
+  return Array.from({ length: draws }, (_, i) => {
+    const places = positions({ slot: 9n, value: bytes('many', i), operator: OPERATOR, lane: 0 }, examined)
+    return answers.map(({ tree, open }) => places.every((at) => checkEntry(at, CLASS, lane, tree.answer, open(at))))
+  })
+}
+
+/** The last of four steps is not computed: all its entries are `value`. */
+const skipping = (value: number) => run(lane, (step, state) => (step === 3 ? state.fill(value) : state))
+
+test('who skips a share f of the work passes with (1 − f)^q, which is less than the work it did', () => {
+  const draws = 1_000
+  const passed = paidOf([skipping(7)], draws).filter(([paid]) => paid).length
+  const expected = draws * (3 / 4 + 1 / 4 / STATE_MODULUS) ** 2
+  assert.ok(Math.abs(passed - expected) < 4 * Math.sqrt(expected * (1 - expected / draws)), `${passed} of ${draws}`)
+  assert.ok(passed < (3 / 4) * draws)
+})
+
+test('five answers to choose from after the draw are worth what one of them is, but for one entry in 64', () => {
+  const draws = 600
+  const passed = paidOf([1, 2, 3, 4, 5].map(skipping), draws).filter((paid) => paid.includes(true)).length
+  // Both entries in what was computed, or one there and one that some answer has guessed; or both guessed by the same.
+  const expected =
+    draws * ((3 / 4) ** 2 + 2 * (3 / 4) * (1 / 4) * (5 / STATE_MODULUS) + (1 / 16) * (5 / STATE_MODULUS ** 2))
+  assert.ok(Math.abs(passed - expected) < 4 * Math.sqrt(expected * (1 - expected / draws)), `${passed} of ${draws}`)
+  assert.ok(passed < (3 / 4) * draws)
+})
+
 test('a report has one place for a node, and zeros where nobody answered', () => {
   const leaves = new Map([0, 5, 1_000].map((index) => [index, reportLeaf(OPERATOR, [bytes('answer', index)])] as const))
   const tree = reportTree(leaves)

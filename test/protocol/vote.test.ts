@@ -48,14 +48,16 @@ test('a commitment binds the whole vote, its salt and its voter', () => {
 
 test('a salt is the same again for the same vote, and another for any other or anybody else', () => {
   const [one, two] = [person('a').key, person('b').key]
+  const about = { batch: hash('batch'), attempt: 0, attestation: hash('attestation') }
   const salts = [
-    voteSalt(one, hash('batch'), 0),
-    voteSalt(one, hash('batch'), 1),
-    voteSalt(one, hash('other'), 0),
-    voteSalt(two, hash('batch'), 0),
+    voteSalt(one, about),
+    voteSalt(one, { ...about, attempt: 1 }),
+    voteSalt(one, { ...about, batch: hash('other') }),
+    voteSalt(one, { ...about, attestation: hash('other') }),
+    voteSalt(two, about),
   ].map(toHex)
   assert.is(new Set(salts).size, salts.length)
-  assert.is(toHex(voteSalt(one, hash('batch'), 0)), salts[0])
+  assert.is(toHex(voteSalt(one, { ...about })), salts[0])
 })
 
 test('votes settle together when they are equal, or when each finds a draw forged', () => {

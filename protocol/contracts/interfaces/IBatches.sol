@@ -307,8 +307,11 @@ interface IBatches {
     /// @notice Base units that the next appeal lays down.
     function appealBond(bytes32 batchId) external view returns (uint256);
 
-    /// @notice Who is asked, in which attempt and since when (timestamp, seconds). Reverts unless a committee is at work.
-    function panel(bytes32 batchId) external view returns (uint8 attempt, uint64 since, address[] memory members);
+    /// @notice Who is asked, in which attempt, since when (timestamp, seconds) and about what. Reverts unless a committee is at work.
+    function panel(bytes32 batchId)
+        external
+        view
+        returns (uint8 attempt, uint64 since, bytes32 attestation, address[] memory members);
 
     /// @notice Members of the current committee. Reverts until its slot is recorded.
     function committee(bytes32 batchId) external view returns (address[] memory members);

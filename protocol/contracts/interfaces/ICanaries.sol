@@ -24,6 +24,7 @@ interface ICanaries {
     event CanaryRevealed(
         bytes32 indexed batchId, address indexed maker, IBatches.Status found, uint256 seats, uint256 rewarded
     );
+    event RestTaken(bytes32 indexed batchId, address indexed maker, uint256 seats, uint256 rewarded);
     event CanaryForfeited(address indexed maker, uint256 bond);
 
     error BadCanaryParams();
@@ -37,6 +38,7 @@ interface ICanaries {
     error RevealClosed(uint64 revealBy);
     error RevealOpen(uint64 revealBy);
     error NoConsent(uint256 range);
+    error NothingLeft(bytes32 batchId);
 
     /// @notice Buries a seal; by a registered node, one at a time and one in `period`. Takes approved tokens as the bond, which has to be at least
     /// the fees of the batch.
@@ -44,10 +46,14 @@ interface ICanaries {
 
     /// @notice Ends the canary after the vote, by its maker, and gives the bond back. In time to be pardoned, or for the seats, it has to come before the
     /// slash is carried out, or the seats are released.
-    /// @param voters of the bench, as `SeatsTaken` has them; ignored where the batch was not paid.
+    /// @param voters of the bench, as `SeatsTaken` has them; ignored where the batch was not paid. The first 48 lose their seats here, the others by
+    /// `takeRest`: until then their seats are held for as long again.
     /// @param consents where the batch was paid, for each range an EIP-712 signature (or ERC-1271) by its consumer over CanaryConsent(bytes32 batch):
     /// that the answers were none was its wish.
     function reveal(bytes32 batchId, bytes32 salt, address[] calldata voters, bytes[] calldata consents) external;
+
+    /// @notice Takes the next 48 seats of a bench that paid a canary which was revealed; by anyone, for its maker.
+    function takeRest(bytes32 batchId, address[] calldata voters) external;
 
     /// @notice Burns the bond of a canary that was not revealed in time; by anyone.
     function forfeit(address maker) external;

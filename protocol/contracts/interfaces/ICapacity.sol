@@ -9,7 +9,6 @@ pragma solidity ^0.8.28;
 interface ICapacity {
     /// @notice Immutable parameters. Times in seconds.
     /// @param rarity one slot in so many is a pulse.
-    /// @param share one lane in so many is examined, and stands for as many.
     /// @param window from a pulse's opening to its last report.
     /// @param claimWindow from the record of the draw slot to the last claim.
     /// @param freshSlots a pulse opens while the first slot that is open to all is at most so many after its own.
@@ -17,7 +16,6 @@ interface ICapacity {
     /// @param reporters nodes drawn to report a pulse.
     struct Params {
         uint32 rarity;
-        uint32 share;
         uint64 window;
         uint64 claimWindow;
         uint16 freshSlots;
@@ -31,6 +29,7 @@ interface ICapacity {
     /// @param steps products of a lane, a power of two up to 65536.
     /// @param entries examined of a drawn lane.
     /// @param units work (10^12 multiply-adds) that a lane stands for at each pulse.
+    /// @param share one lane in so many is examined, and stands for as many.
     /// @param stakePerLane base units at stake for each lane.
     struct Class {
         bytes32 class;
@@ -38,6 +37,7 @@ interface ICapacity {
         uint32 steps;
         uint16 entries;
         uint64 units;
+        uint32 share;
         uint128 stakePerLane;
     }
 

@@ -13,7 +13,8 @@ interface IReferee {
         Place,
         Trace,
         Proof,
-        Binding
+        Binding,
+        Roots
     }
 
     /// @notice What the digest of an attestation is made of: H("attestation", u32 length, chunks, u32 claimCount, claims).
@@ -60,6 +61,37 @@ interface IReferee {
         bytes proof;
     }
 
+    /// @notice A signed receipt, without its signature: what its hash is of.
+    struct Receipt {
+        bytes32 networkId;
+        address signer;
+        bytes payload;
+    }
+
+    /// @notice A tree of a job and its root: `tree` 0 has a tensor's values, 3 what was served of an output. `shape`: each dimension as a u32.
+    struct Tree {
+        uint32 tensor;
+        uint8 tree;
+        int32 exponent;
+        bytes shape;
+        bytes32 root;
+    }
+
+    /// @notice Two records of one tree of one job: the receipt's, which is the `item`th among the records of its input or output root, and the
+    /// trace's, which stands at `place` under the job's `tensors`.
+    /// @param output whether the output root is opened, or the input root.
+    /// @param path siblings from the record up.
+    struct TwoRoots {
+        Receipt receipt;
+        bool output;
+        bytes32[] records;
+        uint256 item;
+        Tree named;
+        Tree traced;
+        uint256 place;
+        bytes32[] path;
+    }
+
     /// @dev The bytes are here besides, for whoever reads them: what they add is less than the floor of what call data costs.
     event ChunkPosted(bytes32 indexed batchId, uint256 index, uint256 left, bytes chunk);
     event FaultProven(bytes32 indexed batchId, Fault fault, address indexed by);
@@ -69,10 +101,15 @@ interface IReferee {
     error NotChunk(uint256 index);
     error NotClaimed(uint256 index);
     error NotKey(uint8 circuit);
+    /// @notice The bytes are no receipt, or not the claim's.
+    error NotReceipt();
+    /// @notice The records are not of the receipt or of the trace, or not of one tree.
+    error NotRecorded();
     /// @notice The claim holds.
     error NoFault();
     error FaultProvenBefore(bytes32 batchId);
     error NotRefuted(bytes32 batchId);
+    error NothingLeft(bytes32 batchId);
 
     /// @notice Posts one chunk of the attestation that a batch has committed to; by anyone, once, in any order. Its bytes are in the call.
     /// @param path siblings from the leaf up.
@@ -112,7 +149,19 @@ interface IReferee {
         InTrace calldata trace
     ) external;
 
-    /// @notice Takes the seats of voters whose verdict paid a batch that has been convicted since; once for each. All of it burns.
+    /// @notice Convicts a batch whose receipt names other inputs or outputs than its trace has: for one tree of one job there are two roots.
+    /// @dev Nothing has to be known of the model. Whichever tensors its inputs and outputs are, both the receipt and the trace say which tree a root
+    /// is of, and no job has two of them.
+    function proveRoots(
+        bytes32 batchId,
+        Parts calldata parts,
+        Leaf calldata leaf,
+        InTrace calldata claim,
+        TwoRoots calldata roots
+    ) external;
+
+    /// @notice Takes the seats of voters whose verdict paid a batch that has been convicted since; once for each. All of it burns. Up to 48 in a call:
+    /// whoever goes on calls again, until nothing is left.
     /// @param voters of the verdict, as `BatchSettled` has them.
     function unseat(bytes32 batchId, address[] calldata voters) external;
 

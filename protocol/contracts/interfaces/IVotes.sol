@@ -6,7 +6,7 @@ import {IBatches} from "./IBatches.sol";
 /// @title Votes of committees: committed on chain before the first is opened
 /// @notice A vote counts when its commitment stood on chain before anybody opened one, so that no vote can be a copy of another. A commitment
 /// is the EIP-712 struct hash of Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest,bytes32 salt,address voter); its
-/// voter signs VoteCommitment(bytes32 batch,uint8 attempt,bytes32 commitment) in the domain ("Sinter", "1", chain id, this). Anyone hands in what was
+/// voter signs VoteCommitment(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 commitment) in the domain ("Sinter", "1", chain id, this). Anyone hands in what was
 /// signed, in as many transactions as it takes, from the record of the committee's slot until `commitWindow` later or until every member has
 /// committed, whichever is first. So nobody can leave out a member that somebody else hands in.
 interface IVotes {
@@ -86,7 +86,9 @@ interface IVotes {
     }
 
     event VotesCommitted(bytes32 indexed batchId, uint8 attempt, Commitment[] commitments, uint256 missing);
-    event EquivocationProven(bytes32 indexed batchId, uint8 attempt, address indexed voter, address indexed by);
+    event EquivocationProven(
+        bytes32 indexed batchId, uint8 attempt, bytes32 attestation, address indexed voter, address indexed by
+    );
 
     error BadCommitWindow();
     error WrongAttempt(uint8 attempt);
@@ -120,9 +122,16 @@ interface IVotes {
         view
         returns (Outcome memory);
 
-    /// @notice Takes a seat (`ISeats.seatStake`) of a voter that signed two commitments for one batch and attempt: half burns, half goes to the
-    /// caller's escrow balance. Once for each voter and attempt; the voter needs the free stake.
-    function proveEquivocation(bytes32 batchId, uint8 attempt, Signature calldata one, Signature calldata other) external;
+    /// @notice Takes a seat (`ISeats.seatStake`) of a voter that signed two commitments for one batch, attempt and attestation: half burns, half
+    /// goes to the caller's escrow balance. Once for each of them; the voter needs the free stake. An attestation that a fork took back is another,
+    /// and so is what was said of it.
+    function proveEquivocation(
+        bytes32 batchId,
+        uint8 attempt,
+        bytes32 attestation,
+        Signature calldata one,
+        Signature calldata other
+    ) external;
 
     function ballotOf(bytes32 batchId) external view returns (Ballot memory);
 

@@ -95,7 +95,8 @@ contract DeadlinesTest is Settling {
         bytes32 batchId = judged(10 ether);
         uint256 start = vm.getBlockTimestamp();
         bytes memory found = settling(batchId, FORGED);
-        for (uint256 wait = 0; wait <= 63; wait++) {
+        // Past the time after which it could be abandoned where all sit.
+        for (uint256 wait = 0; wait <= 103; wait++) {
             vm.warp(start + wait);
             assert(can(provider, found));
             assert(anyone(found) == (wait >= 10));

@@ -129,6 +129,9 @@ contract LoopsTest is Settling, NaiveTree {
 
     /// @dev The least that moves a weight, a thousand times: one record in the tree each, read by halving. A draw costs a few reads more.
     function test_stakeAddedBitByBitDoesNotMakeDrawsDear() public {
+        // The tree has a level below its root, whose history is long too.
+        for (uint256 key = 100; key < 110; key++) enter(key, key + 100, STAKE);
+        mine(1);
         bytes32 seed = "seed";
         uint256 frozen = vm.getBlockNumber() - 1;
         vm.cool(address(registry));

@@ -7,6 +7,15 @@ import {World} from "../World.sol";
 
 /// @dev Who has seen the beacon changes nothing that it judges: not the value, not the receipts, not the trace, not the committee.
 contract RandomnessTest is World {
+    /// @dev More than one node of the tree has children.
+    uint256 private constant CROWD = 20;
+
+    function setUp() public override {
+        super.setUp();
+        for (uint256 key = NODES + 1; key <= CROWD; key++) enter(key, key + 100, STAKE);
+        mine(1);
+    }
+
     function testFuzz_aSlotHasOneValueWheneverItIsRecorded(uint256 early, uint256 late) public {
         bytes32 batchId = anchor(10 ether);
         uint256 slot = batches.batchOf(batchId).sampleSlot;
@@ -50,9 +59,11 @@ contract RandomnessTest is World {
         IEscrow.Range[] memory list = ranges(10 ether);
         bytes32 batchId = anchor("root", list);
         toCommittee(batchId);
-        skip(61);
-        batches.redraw(batchId);
-        recordSlot(batches.batchOf(batchId).committeeSlot);
+        while (batches.committee(batchId).length < CROWD - 1) {
+            skip(61);
+            batches.redraw(batchId);
+            recordSlot(batches.batchOf(batchId).committeeSlot);
+        }
         skip(101);
         batches.abandon(batchId);
         requireStatus(batchId, IBatches.Status.Abandoned);
@@ -116,7 +127,7 @@ contract RandomnessTest is World {
 
     function move(uint256 seed, uint256 when) private {
         uint256 r = uint256(keccak256(abi.encode(seed, when)));
-        uint256 key = 2 + r % 5;
+        uint256 key = 2 + r % (CROWD - 1);
         if (r >> 128 & 1 == 0) {
             token.approve(address(registry), 1_000_000 ether);
             registry.addStake(vm.addr(key), 1 + (r >> 64) % 1_000_000 ether);

@@ -13,8 +13,9 @@ contract ReentrancyTest is Settling {
     bytes32 private constant SALT = "salt";
     uint256 private constant NEWCOMER = 9;
     Intruder private intruder;
-    /// @dev Of the batch that a test is about.
+    /// @dev Of the batch that a test is about, and of one beside it.
     bytes32 private _pot;
+    bytes32 private _other;
 
     function setUp() public override {
         super.setUp();
@@ -64,7 +65,7 @@ contract ReentrancyTest is Settling {
 
     /// @dev The escrow has what all accounts, the open session and the pot are owed, the registry what is staked or unbonds.
     function solvent(bytes32 pot) private view {
-        uint256 owed = escrow.potOf(pot);
+        uint256 owed = escrow.potOf(pot) + escrow.potOf(_other);
         for (uint256 i = 0; i <= NODES; i++) owed += inEscrow(vm.addr(keyAt(i))) + inEscrow(ownerOf(keyAt(i)));
         owed += inEscrow(address(intruder)) + inEscrow(consumer) + inEscrow(vm.addr(OTHER_CONSUMER));
         owed += escrow.sessionOf(session).ceiling - escrow.sessionOf(session).anchored;
@@ -192,6 +193,8 @@ contract ReentrancyTest is Settling {
     }
 
     function test_aSlashIsTakenOnce() public {
+        // Another batch's lock is there to be taken.
+        _other = anchor(100 ether);
         bytes32 batchId = judged(100 ether);
         settle(batchId, FORGED);
         skip(30);
@@ -221,6 +224,10 @@ contract ReentrancyTest is Settling {
     // ---- seats and canaries
 
     function test_aSeatIsLostOnce() public {
+        // Each sits a second time, and has that to lose too.
+        address[] memory everybody = new address[](NODES - 1);
+        for (uint256 i = 0; i < everybody.length; i++) everybody[i] = vm.addr(2 + i);
+        seats.take("another bench", everybody, 0);
         bytes32 batchId = judged(100 ether);
         address[] memory voters = batches.committee(batchId);
         settle(batchId, VALID);

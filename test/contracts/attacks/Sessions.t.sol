@@ -60,6 +60,7 @@ contract SessionsTest is World {
         skip(10);
         vm.prank(consumer);
         escrow.topUp(session, 1 ether);
+        eq(escrow.balanceOf(consumer), RICH - 1 ether, "what is added is reserved once");
         vm.prank(consumer);
         vm.expectRevert(abi.encodeWithSelector(IEscrow.CloseAlreadyRequested.selector, session));
         escrow.requestClose(session);
