@@ -24,6 +24,8 @@ export type OfferComponents = {
   staked(provider: Address): Promise<boolean>
   now(): number
   log: Log
+  /** How long one offer stands where the window is long enough for several (ms). @default a quarter of the window, 8_000 at least */
+  roundMs?: number
 }
 
 export type OfferTerms = {
@@ -35,6 +37,8 @@ export type OfferTerms = {
   windowMs?: number
   /** Stop as soon as this holds. @default never: the window decides */
   enough?(bids: ReceivedBid[]): boolean
+  /** What one offer has to bring; while it does not, another is made as long as the window lasts. @default a bid */
+  least?(bids: ReceivedBid[]): boolean
   /** @default 'any' */
   hardwareClass?: string
   /** How drawn jobs are attested. @default 'zk' */
@@ -51,6 +55,15 @@ export type OfferTerms = {
 export type ReceivedBid = Bid & { peerId: string }
 
 type OpenOffer = { offer: Offer; bids: ReceivedBid[]; bidders: Set<Address>; arrived(): void }
+
+/**
+ * An offer stands for a quarter of the window, at least so long (ms). Who was not connected when it was published, or had its hands full, is asked by
+ * the next one: the same offer would be taken for one that was seen.
+ */
+const LEAST_ROUND_MS = 8_000
+const ROUNDS = 4
+/** Pause after an offer that nobody was there to take (ms). */
+const UNPUBLISHED_PAUSE_MS = 500
 
 /** Bidders on one offer that are looked at, staked or not. */
 const MAX_BIDDERS = 1_024
@@ -102,51 +115,71 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
     return own.length > 0 ? own : [`/p2p/${identity.peerId}`]
   }
 
+  /** One offer, and what is bid on it within `windowMs`. */
+  async function round(terms: OfferTerms, windowMs: number): Promise<{ offer: Offer; bids: ReceivedBid[] }> {
+    const sealed = seal('offer', networkId, identity.privateKey, {
+      manifest: terms.model.cid.bytes,
+      hardwareClass: terms.hardwareClass ?? 'any',
+      memoryMib: 0,
+      priceCeiling: bigintToBytes(terms.priceCeiling, 16),
+      jobs: terms.jobs,
+      deadlineMs: BigInt(components.now() + windowMs),
+      policy: terms.policy ?? 'zk',
+      canonical: terms.canonical ?? false,
+      region: terms.region ?? '',
+      addresses: reachable(),
+      nonce: randomBytes(16),
+    })
+    // Our own offer goes through the rule that everybody else applies, so a bad one is refused here and not by silence.
+    const judged = judgeOffer(sealed.bytes, { networkId, nowMs: components.now(), seen: () => false })
+    if (judged.action !== 'accept') throw new SinterError(judged.code, 'this offer would be refused by the network')
+    const offer = judged.value
+    const bids: ReceivedBid[] = []
+    const key = offer.id.toString()
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const done = (): void => {
+          clearTimeout(timer)
+          terms.signal?.removeEventListener('abort', done)
+          resolve()
+        }
+        const timer = setTimeout(done, windowMs)
+        if (terms.signal?.aborted) return done()
+        terms.signal?.addEventListener('abort', done)
+        const arrived = (): void => {
+          if (terms.enough?.(bids)) done()
+        }
+        open.set(key, { offer, bids, bidders: new Set(), arrived })
+        network.publish('offers', sealed.bytes).catch((error: unknown) => {
+          reject(new SinterError(errorCode(error), 'the offer could not be published', { cause: error }))
+          done()
+        })
+      })
+    } finally {
+      open.delete(key)
+    }
+    return { offer, bids }
+  }
+
   return {
     async gather(terms) {
-      const windowMs = terms.windowMs ?? 3_000
-      const sealed = seal('offer', networkId, identity.privateKey, {
-        manifest: terms.model.cid.bytes,
-        hardwareClass: terms.hardwareClass ?? 'any',
-        memoryMib: 0,
-        priceCeiling: bigintToBytes(terms.priceCeiling, 16),
-        jobs: terms.jobs,
-        deadlineMs: BigInt(components.now() + windowMs),
-        policy: terms.policy ?? 'zk',
-        canonical: terms.canonical ?? false,
-        region: terms.region ?? '',
-        addresses: reachable(),
-        nonce: randomBytes(16),
-      })
-      // Our own offer goes through the rule that everybody else applies, so a bad one is refused here and not by silence.
-      const judged = judgeOffer(sealed.bytes, { networkId, nowMs: components.now(), seen: () => false })
-      if (judged.action !== 'accept') throw new SinterError(judged.code, 'this offer would be refused by the network')
-      const offer = judged.value
-      const bids: ReceivedBid[] = []
-      const key = offer.id.toString()
-      try {
-        await new Promise<void>((resolve, reject) => {
-          const done = (): void => {
-            clearTimeout(timer)
-            terms.signal?.removeEventListener('abort', done)
-            resolve()
-          }
-          const timer = setTimeout(done, windowMs)
-          if (terms.signal?.aborted) return done()
-          terms.signal?.addEventListener('abort', done)
-          const arrived = (): void => {
-            if (terms.enough?.(bids)) done()
-          }
-          open.set(key, { offer, bids, bidders: new Set(), arrived })
-          network.publish('offers', sealed.bytes).catch((error: unknown) => {
-            reject(new SinterError(errorCode(error), 'the offer could not be published', { cause: error }))
-            done()
-          })
-        })
-      } finally {
-        open.delete(key)
+      const { windowMs = 3_000, least = (bids) => bids.length > 0, signal } = terms
+      const until = components.now() + windowMs
+      const roundMs = components.roundMs ?? Math.max(LEAST_ROUND_MS, Math.ceil(windowMs / ROUNDS))
+      for (;;) {
+        const left = until - components.now()
+        // A rest that is too short for an offer of its own is part of this one.
+        const lasts = left < 2 * roundMs ? left : roundMs
+        const unpublished = (error: unknown): never | null => {
+          // Nobody who passes offers on is connected yet.
+          if (errorCode(error) !== 'GOSSIP_NO_PEERS' || left <= UNPUBLISHED_PAUSE_MS || signal?.aborted) throw error
+          return null
+        }
+        const gathered = await round(terms, Math.max(lasts, 1)).catch(unpublished)
+        if (gathered === null) await new Promise((resolve) => setTimeout(resolve, UNPUBLISHED_PAUSE_MS))
+        else if (least(gathered.bids) || signal?.aborted || until - components.now() <= UNPUBLISHED_PAUSE_MS)
+          return gathered
       }
-      return { offer, bids }
     },
   }
 }

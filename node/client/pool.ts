@@ -152,6 +152,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
         signal,
         exclude,
         enough: (bids) => eligible(bids).length >= Math.max(count, wanted),
+        least: (bids) => eligible(bids).length >= count,
         choose: (bids) => best(bids, eligible(bids)),
         ...(onBids === undefined ? {} : { onBids }),
       },
@@ -174,6 +175,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       signal,
       // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
       enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
+      least: (bids) => eligible(bids).length > 0,
       choose: (bids) => best(bids, eligible(bids)),
       ...(onBids === undefined ? {} : { onBids }),
     })

@@ -302,4 +302,58 @@ test('an offer that cannot be published fails with the reason', async () => {
   assert.is(code, 'GOSSIP_NO_PEERS')
 })
 
+test('who was not there for one offer is asked by the next, as long as the window lasts', async () => {
+  const published: Uint8Array[] = []
+  let handler: StreamHandler = async () => {}
+  let there = false
+  const bidder = identityFromKey(bytes32())
+  const desk = await createOfferDesk({
+    identity: consumer,
+    networkId: NETWORK,
+    network: {
+      addresses: () => ['/ip4/127.0.0.1/tcp/1'],
+      async publish(_, bytes) {
+        if (!there) {
+          there = true
+          throw new SinterError('GOSSIP_NO_PEERS', 'nobody')
+        }
+        published.push(bytes)
+        // Busy when the first one comes.
+        if (published.length > 1) {
+          const offer = open('offer', NETWORK, bytes)
+          if (typeof offer === 'string') throw new Error(offer)
+          const sealed = seal('bid', NETWORK, bidder.privateKey, {
+            offer: offer.id,
+            price: bigintToBytes(PRICE, 16),
+            expectedLatencyMs: 1,
+            warm: true,
+            expiryMs: BigInt(Date.now() + 60_000),
+            executionProvider: 'cpu',
+          })
+          const [mine, theirs] = streamPair()
+          await mine.write(sealed.bytes)
+          await handler(theirs, bidder.peerId)
+        }
+        return { recipients: 1 }
+      },
+    },
+    streams: {
+      handle: async (_, given) => {
+        handler = given
+      },
+    },
+    staked: async () => true,
+    now: Date.now,
+    log,
+    roundMs: 600,
+  })
+  const enough = (bids: unknown[]): boolean => bids.length > 0
+  const began = Date.now()
+  const { offer, bids } = await desk.gather({ model, priceCeiling: PRICE, jobs: 1n, windowMs: 20_000, enough })
+  assert.is(published.length, 2)
+  assert.is(bids.length, 1)
+  assert.equal(offer.id, (open('offer', NETWORK, published[1]!) as { id: Uint8Array }).id)
+  assert.ok(Date.now() - began < 10_000)
+})
+
 test.run()
