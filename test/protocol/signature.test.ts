@@ -3,12 +3,49 @@ import { secp256k1 } from '@noble/curves/secp256k1.js'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as page from '../../protocol/curve.browser.ts'
+import * as curve from '../../protocol/curve.ts'
 import { addressOf, addressOfKey, publicKeyOf, recoverSigner, signDigest } from '../../protocol/signature.ts'
 
 const keyOf = (n: number): Uint8Array => new Uint8Array(32).fill(n)
 const people = [1, 2, 3].map((n) => ({ key: keyOf(n), address: addressOf(publicKeyOf(keyOf(n))) }))
 const digestOf = (n: number): Uint8Array => Uint8Array.from({ length: 32 }, (_, i) => (n * 31 + i * 7) % 256)
 const ORDER = secp256k1.Point.Fn.ORDER
+
+const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
+
+test('a page signs and recovers to the same bytes as Node', () => {
+  fc.assert(
+    fc.property(fc.nat(2), bytes(32), (by, digest) => {
+      const { key, address } = people[by]!
+      const made = curve.sign(digest, key)
+      assert.equal(page.sign(digest, key), made)
+      const point = curve.recover(digest, made.signature, made.parity)
+      assert.equal(page.recover(digest, made.signature, made.parity, address), point)
+      assert.is(point && addressOf(point), address)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('and what nobody signed, r and s at their borders among it', () => {
+  const border = [0n, 1n, ORDER - 1n, ORDER, 2n ** 256n - 1n, secp256k1.Point.Fp.ORDER - ORDER]
+  const word = fc.oneof(
+    bytes(32),
+    fc.constantFrom(...border).map((x) => Uint8Array.from(Buffer.from(x.toString(16).padStart(64, '0'), 'hex'))),
+  )
+  let found = 0
+  fc.assert(
+    fc.property(word, word, word, fc.nat(1), (digest, r, s, parity) => {
+      const signature = Uint8Array.of(...r, ...s)
+      const point = curve.recover(digest, signature, parity)
+      if (point !== null) found++
+      assert.equal(page.recover(digest, signature, parity), point)
+    }),
+    { numRuns: 400 },
+  )
+  assert.ok(found > 20 && found < 380, `${found}`)
+})
 
 test('for whoever signed and whoever was expected, as often as you like', () => {
   fc.assert(
