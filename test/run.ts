@@ -126,7 +126,11 @@ const files = testFiles(ROOT)
   .sort()
 // Whole networks take the machine for themselves; everything else runs one file per core.
 const alone = files.filter((path) => /^e2e\//.test(relative(ROOT, path)))
-const shared = files.filter((path) => !alone.includes(path))
+// These wait for blocks of a chain more than they compute, and take turns beside the others.
+const waiting = files.filter((path) =>
+  /^node\/(appeals|chain|chain-capacity|chain-drand|claims|contest|poll)\.test/.test(relative(ROOT, path)),
+)
+const shared = files.filter((path) => !alone.includes(path) && !waiting.includes(path))
 
 const outcomes: Outcome[] = []
 if (coverage) rmSync(COVERAGE, { recursive: true, force: true })
@@ -137,7 +141,8 @@ async function drain(queue: string[]): Promise<void> {
     outcomes.push(outcome)
   }
 }
-await Promise.all(Array.from({ length: Math.min(2, cpus().length) }, () => drain(shared)))
+const cores = Array.from({ length: Math.min(2, cpus().length) }, () => drain(shared))
+await Promise.all([...cores, drain(waiting)])
 await drain(alone)
 
 const sum = (pick: (outcome: Outcome) => number): number =>
