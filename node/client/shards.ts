@@ -179,7 +179,10 @@ export async function* runBatch(
 
   async function runner(): Promise<void> {
     while (left() && !ended()) {
-      const slot = await pool.take(leased)
+      let slot: Slot
+      // Others who asked at the same time were told the same.
+      do slot = await pool.take(leased)
+      while (leased.has(slot))
       leased.add(slot)
       try {
         while (!slot.dead && slot.jobsLeft > 0 && left() && !ended()) await shardOf(slot)
