@@ -78,10 +78,19 @@ test('what is not done in time is left, and no lane begins that would not be', a
   const results = await engine.lanes(work, { most: 8, budgetMs: 4_000 })
   assert.is(results.length, 1)
   assert.ok(performance.now() - began < 8_000)
-  let begun = 0
-  const counted = (): LaneWork => ({ ...work(begun++), pulse: { ...pulse, steps: 256 } })
-  await engine.lanes(counted, { most: 1_000, budgetMs: 2_000 })
-  assert.ok(begun < 100, `${begun} lanes`)
+  // All lanes take as long; a machine that is busy with something else may have one that does not.
+  let wasted = 1
+  for (let attempt = 0; attempt < 3 && wasted > 0; attempt++) {
+    let begun = 0
+    const counted = (): LaneWork => {
+      begun++
+      return { seed: randomBytes(32), pulse: { ...pulse, steps: 128 }, positions: [] }
+    }
+    const done = await engine.lanes(counted, { most: 1_000, budgetMs: 2_500 })
+    assert.ok(done.length > 0)
+    wasted = begun - done.length
+  }
+  assert.is(wasted, 0)
 })
 
 test('a pulse that is given up says so, and so does a device that is not there', async () => {
