@@ -160,6 +160,16 @@ contract RefereeRootsTest is World {
         prove(batchId, two, IReferee.NotRecorded.selector);
     }
 
+    /// @dev A trace has the values of every tensor; only the same tensor's are compared.
+    function test_anotherTensorsValuesAreNotTheInputs() public {
+        traced[1] = IReferee.Tree(1, 0, 14, input.shape, "values of a layer");
+        bytes32 batchId = committed();
+        IReferee.TwoRoots memory two = claim(false);
+        (two.traced, two.place) = (traced[1], 1);
+        two.path = only(leafHash(hashes.record(traced[0])));
+        prove(batchId, two, IReferee.NotRecorded.selector);
+    }
+
     function testFuzz_nothingThatIsChangedInAProofConvicts(uint256 what, bytes32 by) public {
         bytes32 batchId = committed();
         IReferee.TwoRoots memory two = claim(what & 1 == 1);
