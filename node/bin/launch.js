@@ -19,7 +19,9 @@ const PACKAGES = {
  * Flags of commands that are clients and nothing else. V8 lets its young generation grow to 32 MiB and more before it looks for what is dead, and
  * keeps the room: most of what a client would hold.
  */
-export const LIGHT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
+export const LIGHT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size', '--v8-pool-size=0']
+/** And glibc gives each thread an arena of its own. */
+export const LIGHT_ENV = { MALLOC_ARENA_MAX: '1' }
 const LIGHT_COMMANDS = new Set(['infer', 'batch', 'run', 'models', 'status', 'receipt', 'dataset'])
 
 /** Path of a Node that can run the program, or null. */
@@ -46,8 +48,11 @@ export function launch(program, args) {
     )
     process.exit(1)
   }
-  const flags = LIGHT_COMMANDS.has(args[0]) ? LIGHT_FLAGS : []
-  const child = spawn(node, ['--no-warnings', ...flags, program, ...args], { stdio: 'inherit' })
+  const light = LIGHT_COMMANDS.has(args[0])
+  const child = spawn(node, ['--no-warnings', ...(light ? LIGHT_FLAGS : []), program, ...args], {
+    stdio: 'inherit',
+    env: light ? { ...LIGHT_ENV, ...process.env } : process.env,
+  })
   // A terminal signals the whole group, so the child hears Ctrl-C by itself; only signals sent to this process alone are passed on.
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => child.kill('SIGTERM'))

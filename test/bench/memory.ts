@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { loadHeldOut } from '../../models/digits.ts'
-import { LIGHT_FLAGS } from '../../node/bin/launch.js'
+import { LIGHT_ENV, LIGHT_FLAGS } from '../../node/bin/launch.js'
 import { startLocalnet } from '../../node/devnet/localnet.ts'
 import { assetPath } from '../../protocol/assets.ts'
 
@@ -50,6 +50,7 @@ try {
   }
   const client = fork(fileURLToPath(new URL('./memory-client.ts', import.meta.url)), [JSON.stringify(options)], {
     execArgv: ['--no-warnings', ...flags],
+    env: { ...LIGHT_ENV, ...process.env },
   })
   client.on('message', (message) => {
     const now = message as Held
