@@ -45,8 +45,8 @@ contract CapacityBooksTest is Harness {
         for (uint256 i = 0; i < 12; i++) {
             nodes.next();
             for (uint256 by = 0; by < 6; by++) nodes.answerLast(by, by, i % 3, by != 0);
-            nodes.drawOne(i);
-            for (uint256 which = 6 * i; which < 6 * i + 6; which++) nodes.claimOne(which, 1, false);
+            nodes.drawOne(0);
+            for (uint256 which = 0; which < 6; which++) nodes.claimOne(which, 1, false);
         }
         assert(nodes.paid() > 4);
         eq(nodes.reported(), nodes.total(), "reported");
