@@ -170,15 +170,15 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
         const left = until - components.now()
         // A rest that is too short for an offer of its own is part of this one.
         const lasts = left < 2 * roundMs ? left : roundMs
-        const unpublished = (error: unknown): never | null => {
-          // Nobody who passes offers on is connected yet.
+        try {
+          const gathered = await round(terms, Math.max(lasts, 1))
+          if (least(gathered.bids) || signal?.aborted || until - components.now() <= UNPUBLISHED_PAUSE_MS)
+            return gathered
+        } catch (error) {
           if (errorCode(error) !== 'GOSSIP_NO_PEERS' || left <= UNPUBLISHED_PAUSE_MS || signal?.aborted) throw error
-          return null
+          // Nobody who passes offers on is connected yet.
+          await new Promise((resolve) => setTimeout(resolve, UNPUBLISHED_PAUSE_MS))
         }
-        const gathered = await round(terms, Math.max(lasts, 1)).catch(unpublished)
-        if (gathered === null) await new Promise((resolve) => setTimeout(resolve, UNPUBLISHED_PAUSE_MS))
-        else if (least(gathered.bids) || signal?.aborted || until - components.now() <= UNPUBLISHED_PAUSE_MS)
-          return gathered
       }
     },
   }

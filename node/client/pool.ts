@@ -80,8 +80,8 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   let size = providers
   const closing = new AbortController()
   const { signal } = closing
-  const slots = new Set<Slot>()
-  const lasts = new WeakMap<Slot, number>()
+  /** With the jobs left from which on another session with the provider is wanted: who asks does not wait for it then. */
+  const slots = new Map<Slot, number>()
   let closed = false
   let everOpen = false
   /** Requests that wait for an opening. */
@@ -116,17 +116,15 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
     }
   }
 
-  /** @param renewAt jobs left from which on another session with the provider is wanted: who asks does not wait for it then. */
   function hold(opened: ConsumerSession, jobs: number, renewAt: number): Slot {
     const { onReceipt = () => {} } = components
     const slot = createSlot({ scores, onDead, onReceipt, now }, opened, jobs)
-    slots.add(slot)
-    lasts.set(slot, renewAt)
+    slots.set(slot, renewAt)
     everOpen = true
     return slot
   }
 
-  const lasting = (): Slot[] => [...slots].filter((slot) => slot.jobsLeft > lasts.get(slot)!)
+  const lasting = (): Slot[] => [...slots].flatMap(([slot, renewAt]) => (slot.jobsLeft > renewAt ? [slot] : []))
   const heldProviders = (): Address[] => lasting().map(({ session }) => session.provider.provider)
 
   /** The best of the bids that can be taken. Throws `NO_BIDS`. */
@@ -209,7 +207,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
 
   /** Renews what is used up and opens what is missing, without making anybody wait. */
   function tend(): void {
-    for (const slot of slots)
+    for (const slot of slots.keys())
       if (slot.jobsLeft <= 0) {
         slots.delete(slot)
         void retire(slot)
@@ -221,7 +219,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   }
 
   const usable = (avoid: ReadonlySet<Slot>): Slot[] =>
-    [...slots].filter((slot) => !slot.dead && slot.jobsLeft > 0 && !avoid.has(slot))
+    [...slots.keys()].filter((slot) => !slot.dead && slot.jobsLeft > 0 && !avoid.has(slot))
 
   /** As bids are ranked, with what the slot has waiting. */
   function cost(slot: Slot): number {
@@ -281,7 +279,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       // Nobody waits for bids any more.
       closing.abort()
       await opening?.catch(() => {})
-      const open = [...slots]
+      const open = [...slots.keys()]
       slots.clear()
       await Promise.all(open.map(retire))
     },

@@ -10,6 +10,9 @@ const JOB_CODES = new Set(['WINDOW_FULL', 'OUTPUT_OFF_TOLERANCE'])
 /** The same of an input by content, which the provider could not have or not open. */
 const SEALED_CODES = /^(CONTENT|SEALED)_|^INPUT_(SEALED|DIGEST)$/
 
+/** Failures of a provider that answers, and not what it has to. */
+const INVALID_CODES = /^RECEIPT_|^OUTPUT_NAN$/
+
 /** What an answer brought, with who gave it and what it costs once its receipt is acknowledged (base units). */
 export type Answer = InferResult & { provider: ConsumerSession['provider']; session: Uint8Array; price: bigint }
 
@@ -81,8 +84,14 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
   }
 
   const unused = (): boolean => begun.size === 0 && now() - usedAt >= UNUSED_MS
-  // At once, so that no job is given to a session that is over. To end one that nobody uses is no failure.
-  void session.ended.then((error) => die(error, error.code === 'SESSION_IDLE' && unused() ? null : 'failed'))
+
+  /** What the end of a session says of its provider. To end one that nobody uses is no failure; a receipt that does not match is worse than one. */
+  function blame(code: string): 'failed' | 'invalid' | null {
+    if (INVALID_CODES.test(code)) return 'invalid'
+    return code === 'SESSION_IDLE' && unused() ? null : 'failed'
+  }
+  // At once, so that no job is given to a session that is over.
+  void session.ended.then((error) => die(error, blame(error.code)))
 
   function follow(acknowledged: Promise<Receipt>): void {
     void acknowledged.then(
@@ -90,8 +99,7 @@ export function createSlot(components: SlotComponents, session: ConsumerSession,
       // A receipt that does not match the job: an honest provider makes none.
       (error: unknown) => {
         const code = errorCode(error)
-        const kind = /^RECEIPT_|^OUTPUT_NAN$/.test(code) ? 'invalid' : 'failed'
-        die(new SinterError(code, 'the receipt was refused', { cause: error }), kind)
+        die(new SinterError(code, 'the receipt was refused', { cause: error }), blame(code))
       },
     )
   }

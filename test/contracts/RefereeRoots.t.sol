@@ -204,13 +204,40 @@ contract RefereeRootsTest is World {
         hashes.rootOf(payload, ofOutput);
     }
 
+    /// @dev Wherever it is cut before the end of its output root.
     function test_aReceiptThatIsCutOffHasNoRoots() public {
         bytes memory whole = receipt.payload;
-        for (uint256 length = 0; length < 110; length++) {
-            bytes memory cut = new bytes(length);
-            for (uint256 i = 0; i < length; i++) cut[i] = whole[i];
+        uint256 last = endOfOutputRoot();
+        hashes.rootOf(cut(whole, last), true);
+        for (uint256 length = 0; length < last; length++) {
             vm.expectRevert(IReferee.NotReceipt.selector);
-            hashes.rootOf(cut, true);
+            hashes.rootOf(cut(whole, length), true);
         }
+    }
+
+    /// @dev A shorter root, with what would be read after it in its place, is none.
+    function test_aRootOfAnotherLengthIsNone() public {
+        uint256 last = endOfOutputRoot();
+        for (uint8 length = 0; length < 64; length++) {
+            if (length == 32) continue;
+            bytes memory payload = bytes.concat(cut(receipt.payload, last - 33), bytes1(length), new bytes(length));
+            vm.expectRevert(IReferee.NotReceipt.selector);
+            hashes.rootOf(payload, true);
+        }
+    }
+
+    function cut(bytes memory whole, uint256 length) private pure returns (bytes memory part) {
+        part = new bytes(length);
+        for (uint256 i = 0; i < length; i++) part[i] = whole[i];
+    }
+
+    function endOfOutputRoot() private view returns (uint256 at) {
+        while (keccak256(cutFrom(receipt.payload, at)) != keccak256(bytes.concat(hex"2a20", outputRoot))) at++;
+        return at + 34;
+    }
+
+    function cutFrom(bytes memory whole, uint256 from) private pure returns (bytes memory part) {
+        part = new bytes(34);
+        for (uint256 i = 0; i < 34; i++) part[i] = whole[from + i];
     }
 }

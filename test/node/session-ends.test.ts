@@ -1,4 +1,4 @@
-/** Sessions that nobody uses: who ends them, when, and what it says of the provider. */
+/** How sessions end: by whom, when, and what it says of the provider. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadHeldOut } from '../../models/digits.ts'
@@ -46,6 +46,23 @@ test('a provider that calls a session idle right after it was used is left alone
   await sleep(1)
   assert.is(scores.resting(provider.address), true)
   await slot.close()
+})
+
+test('a session that ends with a receipt that does not match is worse than one that fails', async () => {
+  const world = createWorld()
+  const { consumer: session, served } = await world.consume({ policy: 'open' })
+  let now = 0
+  const scores = createScores(() => now)
+  const dropped: string[] = []
+  const onDead = (_: unknown, { code: reason }: { code: string }) => dropped.push(reason)
+  const slot = createSlot({ scores, onDead, onReceipt: () => {}, now: () => now }, session, 8)
+  await slot.run([images[0]!], nothing)
+  assert.is((await session.ended).code, 'RECEIPT_POLICY')
+  await sleep(1)
+  now += 60_000
+  assert.equal([dropped, scores.resting(provider.address)], [['RECEIPT_POLICY'], true])
+  await slot.close()
+  await served
 })
 
 test('a consumer that waits for a long job is not idle', async () => {
