@@ -274,6 +274,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       commit: parts.commit ?? tracer.commit,
       prove,
       batcher,
+      ledger,
       store,
       tileDraws: file.tileDraws,
       log,

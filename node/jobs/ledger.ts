@@ -1,7 +1,7 @@
-import { toHex } from '../../protocol/bytes.ts'
+import { concat, toHex } from '../../protocol/bytes.ts'
 import { type Policy, SESSION_START, type SessionHead } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
-import { jsonCodec, type Store, storeKey, type Table } from '../store/store.ts'
+import { type Codec, jsonCodec, type Operation, type Store, storeKey, type Table } from '../store/store.ts'
 
 /** A session at its provider. `acknowledged` is the last receipt the consumer has signed a voucher for. */
 export type SessionRecord = {
@@ -19,7 +19,7 @@ export type SessionRecord = {
   unpaid: number
 }
 
-/** One served job, kept until its batch is done: enough to evaluate, open and prove it again after a restart. */
+/** One served job, kept until its batch is done: with its values, enough to evaluate, open and prove it again after a restart. */
 export type JobRecord = {
   session: Uint8Array
   seq: bigint
@@ -31,14 +31,14 @@ export type JobRecord = {
   price: bigint
   cumulative: bigint
   jobKey: Uint8Array
-  /** Quantised values, little-endian int16. */
-  inputs: Uint8Array[]
-  served: Uint8Array[]
   /** The consumer's signed statement of its input. */
   inputStatement: Uint8Array
   /** Consumer's signature, once acknowledged. */
   voucher: Uint8Array | null
 }
+
+/** What went into a job and came out of it: quantised values, little-endian int16, in the order of the manifest's ends. */
+export type JobValues = { inputs: Uint8Array[]; served: Uint8Array[] }
 
 export const int16Bytes = (values: Int16Array): Uint8Array => new Uint8Array(Int16Array.from(values).buffer)
 export const bytesInt16 = (bytes: Uint8Array): Int16Array => new Int16Array(Uint8Array.from(bytes).buffer)
@@ -49,8 +49,10 @@ export type Ledger = {
   sessions(): Promise<SessionRecord[]>
   openSession(record: Omit<SessionRecord, 'acknowledged' | 'unpaid'>): Promise<SessionRecord>
   job(session: Uint8Array, seq: bigint): Promise<JobRecord | null>
+  /** Megabytes for some models, so they are apart from the record, and read for drawn jobs alone. */
+  values(session: Uint8Array, seq: bigint): Promise<JobValues | null>
   /** Keeps a job whose receipt is about to be sent. */
-  issue(job: JobRecord): Promise<void>
+  issue(job: JobRecord, values: JobValues): Promise<void>
   /** Job and session head move together: a voucher is either on disk with both or not at all. */
   acknowledge(job: JobRecord, voucher: Uint8Array): Promise<SessionHead>
   /** Counts answers that the consumer had and did not acknowledge. */
@@ -61,11 +63,33 @@ export type Ledger = {
   forget(session: Uint8Array, fromSeq: bigint, toSeq: bigint): Promise<void>
 }
 
+/** Both numbers of arrays, the length of each, then their bytes. */
+const valuesCodec: Codec<JobValues> = {
+  encode({ inputs, served }) {
+    const arrays = [...inputs, ...served]
+    const head = Uint32Array.of(inputs.length, served.length, ...arrays.map(({ length }) => length))
+    return concat(new Uint8Array(head.buffer), ...arrays)
+  },
+  decode(bytes) {
+    // In memory of its own, at the start: the store's is aligned to nothing.
+    const own = Uint8Array.from(bytes)
+    const [inputs = 0, served = 0] = new Uint32Array(own.buffer, 0, 2)
+    let at = 4 * (2 + inputs + served)
+    const arrays = Array.from(new Uint32Array(own.buffer, 8, inputs + served), (length) => {
+      at += length
+      return own.subarray(at - length, at)
+    })
+    return { inputs: arrays.slice(0, inputs), served: arrays.slice(inputs) }
+  },
+}
+
 export function createLedger(store: Store): Ledger {
   const sessions: Table<SessionRecord> = store.table('sessions', jsonCodec<SessionRecord>())
   const jobs: Table<JobRecord> = store.table('receipts', jsonCodec<JobRecord>())
+  const values: Table<JobValues> = store.table('values', valuesCodec)
   const sessionKey = (id: Uint8Array): string => toHex(id)
   const jobKey = (id: Uint8Array, seq: bigint): string => storeKey(toHex(id), seq)
+  const gone = (key: string): Operation[] => [jobs.delOp(key), values.delOp(key)]
 
   return {
     session: async (id) => (await sessions.get(sessionKey(id))) ?? null,
@@ -80,7 +104,11 @@ export function createLedger(store: Store): Ledger {
       return record
     },
     job: async (session, seq) => (await jobs.get(jobKey(session, seq))) ?? null,
-    issue: (job) => jobs.put(jobKey(job.session, job.seq), job),
+    values: async (session, seq) => (await values.get(jobKey(session, seq))) ?? null,
+    async issue(job, of) {
+      const key = jobKey(job.session, job.seq)
+      await store.batch([jobs.putOp(key, job), values.putOp(key, of)])
+    },
     async acknowledge(job, voucher) {
       const record = (await sessions.get(sessionKey(job.session)))!
       const acknowledged = { seq: job.seq, cumulative: job.cumulative, head: job.receiptHash }
@@ -99,13 +127,13 @@ export function createLedger(store: Store): Ledger {
       const stale: string[] = []
       for await (const [key, job] of jobs.entries(`${toHex(session)}/`))
         if (record === undefined || job.seq > record.acknowledged.seq) stale.push(key)
-      await store.batch(stale.map((key) => jobs.delOp(key)))
+      await store.batch(stale.flatMap(gone))
       return stale.length
     },
     async forget(session, fromSeq, toSeq) {
       const done: string[] = []
       for (let seq = fromSeq; seq <= toSeq; seq++) done.push(jobKey(session, seq))
-      await store.batch(done.map((key) => jobs.delOp(key)))
+      await store.batch(done.flatMap(gone))
     },
   }
 }

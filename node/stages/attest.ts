@@ -16,7 +16,7 @@ import { attestedAs } from '../attestation/policy.ts'
 import type { JobProof, proveJob } from '../attestation/prove.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Identity } from '../identity/identity.ts'
-import { bytesInt16, type JobRecord } from '../jobs/ledger.ts'
+import { bytesInt16, type JobRecord, type Ledger } from '../jobs/ledger.ts'
 import { judgedModel, type LoadedModel, type ModelLibrary } from '../model/load.ts'
 import type { Log } from '../net/log.ts'
 import { bytesCodec, type Store } from '../store/store.ts'
@@ -33,6 +33,7 @@ export type AttestComponents = {
   commit: typeof commitJob
   prove: typeof proveJob
   batcher: Batcher
+  ledger: Pick<Ledger, 'values'>
   store: Store
   tileDraws: number
   log: Log
@@ -61,7 +62,7 @@ function termsOf({ payload }: JobRecord): { policy: Policy; canonical: boolean }
 const payloadOf = (sealed: Uint8Array): Uint8Array => decode(EnvelopeSchema, sealed)!.payload
 
 export function createAttester(components: AttestComponents): Attester {
-  const { identity, networkId, chain, library, committer, pool, batcher, store, tileDraws, log } = components
+  const { identity, networkId, chain, library, committer, pool, batcher, ledger, store, tileDraws, log } = components
   const made = store.table('attestations', bytesCodec)
   const drawn = new Map<Hex, Promise<Drawn>>()
   /** Proofs of drawn jobs by batch and challenge, job by job: a prover that fails at the last one does not cost the others. */
@@ -76,11 +77,13 @@ export function createAttester(components: AttestComponents): Attester {
         const job = jobs[index]!
         const { policy, canonical } = termsOf(job)
         const model = judgedModel(await library.load(job.manifest), canonical)
+        const values = await ledger.values(job.session, job.seq)
+        if (values === null) throw new SinterError('BATCH_INCOMPLETE', `the values of job ${job.seq} are not here`)
         const committed = await components.commit(committer, model, {
           receiptHash: job.receiptHash,
           jobKey: job.jobKey,
-          inputs: job.inputs.map(bytesInt16),
-          served: job.served.map(bytesInt16),
+          inputs: values.inputs.map(bytesInt16),
+          served: values.served.map(bytesInt16),
           policy: attestedAs(policy, model.manifest, shown.has(index)),
         })
         return { index, job, model, committed }

@@ -55,6 +55,8 @@ export function createSession(
   /** Whether the job after the last one under way failed, and its number has not come again. */
   let failing = false
   const awaiting = new Map<bigint, Unreceipted>()
+  /** Jobs with a receipt and without a voucher, in order. Those of an earlier stream were dropped when this one began. */
+  const unvouched: JobRecord[] = []
   /** Outputs of the last result on this stream, which the next request may take as inputs without sending them back. */
   let last: WireTensor[] | null = null
   const next = (): bigint => served + BigInt(underWay.size) + 1n
@@ -194,7 +196,7 @@ export function createSession(
       policy: record.policy === 'zk' ? '' : record.policy,
       canonical: record.canonical,
     })
-    await ledger.issue({
+    const issue: JobRecord = {
       session: record.session,
       seq,
       manifest: record.manifest,
@@ -204,23 +206,24 @@ export function createSession(
       price: record.price,
       cumulative,
       jobKey,
-      inputs: inputs.map(int16Bytes),
-      served: quantised.map(int16Bytes),
       inputStatement: encode(EnvelopeSchema, { payload: envelope.payload, signature: envelope.signature }),
       voucher: null,
-    })
+    }
+    await ledger.issue(issue, { inputs: inputs.map(int16Bytes), served: quantised.map(int16Bytes) })
     awaiting.delete(seq)
+    unvouched.push(issue)
     issued = { seq, cumulative, head: receipt.id }
     await writeFrame(stream, { case: 'receipt', value: receipt.envelope })
   }
 
   async function onVoucher(voucher: Voucher): Promise<void> {
-    const job: JobRecord | null = await ledger.job(record.session, acknowledged.seq + 1n)
-    if (job === null) throw new SinterError('VOUCHER_UNEXPECTED', 'no receipt awaits a voucher')
+    const [job] = unvouched
+    if (job === undefined) throw new SinterError('VOUCHER_UNEXPECTED', 'no receipt awaits a voucher')
     const receipt = { session: job.session, seq: job.seq, cumulative: job.cumulative, hash: job.receiptHash }
     const judged = judgeVoucher(voucher, { domain: vouchers, signer: record.signer, receipt })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the voucher does not acknowledge the receipt')
     acknowledged = await ledger.acknowledge(job, judged.value.signature)
+    unvouched.shift()
     log.debug(
       { event: 'receipt.acknowledged', session: toHex(record.session), seq: Number(job.seq) },
       'receipt acknowledged',

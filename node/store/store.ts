@@ -9,6 +9,7 @@ import { SinterError } from '../../protocol/errors.ts'
 export type TableName =
   | 'sessions'
   | 'receipts'
+  | 'values'
   | 'batches'
   | 'attestations'
   | 'votes'
@@ -23,6 +24,7 @@ export type TableName =
 const SYNC: Record<TableName, boolean> = {
   sessions: true,
   receipts: true,
+  values: true,
   batches: true,
   attestations: true,
   votes: true,
@@ -138,6 +140,7 @@ export async function openStore(folder: string): Promise<Store> {
   const tables: Record<TableName, ReturnType<typeof make>> = {
     sessions: make('sessions'),
     receipts: make('receipts'),
+    values: make('values'),
     batches: make('batches'),
     attestations: make('attestations'),
     votes: make('votes'),

@@ -15,12 +15,12 @@ import { commitJob, commitSide } from '../../node/attestation/commit.ts'
 import type { BatchFacts, BatchRange } from '../../node/attestation/place.ts'
 import { proveJob } from '../../node/attestation/prove.ts'
 import { type AttestationResult, type VerifyContext, verifyAttestation } from '../../node/attestation/verify.ts'
-import { int16Bytes, type JobRecord } from '../../node/jobs/ledger.ts'
+import { int16Bytes, type JobRecord, type JobValues } from '../../node/jobs/ledger.ts'
 import { jobShapes } from '../../node/jobs/tensors.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
 import { type AttestComponents, type Attester, createAttester } from '../../node/stages/attest.ts'
 import type { Codec, Store, Table } from '../../node/store/store.ts'
-import { bigintToBytes, fromHex, toHex } from '../../protocol/bytes.ts'
+import { bigintToBytes, equalBytes, fromHex, toHex } from '../../protocol/bytes.ts'
 import { jobChallenge } from '../../protocol/challenge.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { samplePoints } from '../../protocol/draw.ts'
@@ -74,6 +74,8 @@ export const nearly = (model: LoadedModel, inputs: Int16Array[]): Int16Array[] =
   )
 
 type ReceiptInit = MessageInitShape<typeof ReceiptSchema>
+export type WorldJob = JobRecord & JobValues
+
 export type WorldInit = {
   model?: LoadedModel
   /** Receipts of each session. @default [7, 5] */
@@ -91,14 +93,14 @@ export type WorldInit = {
   /** Jobs, by number, that their consumers name as draws. */
   audits?: number[]
   /** Changes the order in which receipts stand in the sum tree. */
-  order?(jobs: JobRecord[]): JobRecord[]
+  order?(jobs: WorldJob[]): WorldJob[]
 }
 
 export type World = {
   model: LoadedModel
   policy: Policy
   batch: Uint8Array
-  jobs: JobRecord[]
+  jobs: WorldJob[]
   tree: SumTree
   ranges: BatchRange[]
   /** Points of the sample, of the first beacon that draws two jobs, one of each session; then those of the audits. */
@@ -118,7 +120,7 @@ export function makeWorld(init: WorldInit = {}): World {
   } = init
   const input = init.input ?? ((i) => [image(i)])
   const batch = init.batch ?? bytes32('batch')
-  const jobs: JobRecord[] = []
+  const jobs: WorldJob[] = []
   const ranges: BatchRange[] = []
   receipts.forEach((count, s) => {
     const session = bytes32(`session ${s}`)
@@ -263,6 +265,10 @@ export function attester(world: World, pool: ProverPool, parts: Parts = {}): { s
       record: async () => ({ id: toHex(world.batch), ranges: [] }),
       tree: async () => ({ jobs: world.jobs, tree: world.tree }),
     } as unknown as AttestComponents['batcher'],
+    ledger: {
+      values: async (session, seq) =>
+        world.jobs.find((job) => job.seq === seq && equalBytes(job.session, session)) ?? null,
+    },
     store: parts.store ?? memoryStore(),
     tileDraws: TILE_DRAWS,
     log: silent,

@@ -130,12 +130,10 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
         price: PRICE,
         cumulative: acknowledged.cumulative + PRICE,
         jobKey: new Uint8Array(32),
-        inputs: [],
-        served: [],
         inputStatement: new Uint8Array(),
         voucher: null,
       }
-      await ledger.issue(job)
+      await ledger.issue(job, { inputs: [], served: [] })
       await ledger.acknowledge(job, new Uint8Array(65).fill(1))
     }
   }

@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { bytesInt16, createLedger, int16Bytes, type JobRecord, type Ledger } from '../../node/jobs/ledger.ts'
+import {
+  bytesInt16,
+  createLedger,
+  int16Bytes,
+  type JobRecord,
+  type JobValues,
+  type Ledger,
+} from '../../node/jobs/ledger.ts'
 import { openStore, type Store } from '../../node/store/store.ts'
 import type { Address } from '../../protocol/signature.ts'
 
@@ -39,11 +46,14 @@ const job = (session: Uint8Array, seq: bigint): JobRecord => ({
   price: 5n,
   cumulative: 5n * seq,
   jobKey: id(7),
-  inputs: [int16Bytes(Int16Array.of(-32_768, 0, 32_767))],
-  served: [int16Bytes(Int16Array.of(1, -1))],
   inputStatement: Uint8Array.of(3),
   voucher: null,
 })
+
+const VALUES: JobValues = {
+  inputs: [int16Bytes(Int16Array.of(-32_768, 0, 32_767)), new Uint8Array()],
+  served: [int16Bytes(Int16Array.of(1, -1))],
+}
 
 test.before(reopen)
 test.after(async () => {
@@ -53,11 +63,19 @@ test.after(async () => {
 
 test('a job comes back as it was, after a restart', async () => {
   await ledger.openSession(fields(id(1)))
-  await ledger.issue(job(id(1), 1n))
+  await ledger.issue(job(id(1), 1n), VALUES)
   await reopen()
   const back = (await ledger.job(id(1), 1n))!
   assert.equal(back, job(id(1), 1n))
-  assert.equal([...bytesInt16(back.inputs[0]!)], [-32_768, 0, 32_767])
+  const { inputs, served } = (await ledger.values(id(1), 1n))!
+  assert.equal(
+    inputs.map((bytes) => [...bytesInt16(bytes)]),
+    [[-32_768, 0, 32_767], []],
+  )
+  assert.equal(
+    served.map((bytes) => [...bytesInt16(bytes)]),
+    [[1, -1]],
+  )
 })
 
 test('a voucher moves job and session head together', async () => {
@@ -70,18 +88,19 @@ test('a voucher moves job and session head together', async () => {
 
 test('only what was issued after the last voucher is dropped, and only of that session', async () => {
   await ledger.openSession(fields(id(2)))
-  await ledger.issue(job(id(2), 1n))
-  await ledger.issue(job(id(1), 2n))
-  await ledger.issue(job(id(1), 3n))
+  await ledger.issue(job(id(2), 1n), VALUES)
+  await ledger.issue(job(id(1), 2n), VALUES)
+  await ledger.issue(job(id(1), 3n), VALUES)
   assert.is(await ledger.dropUnacknowledged(id(1)), 2)
   assert.is(await ledger.job(id(1), 2n), null)
+  assert.is(await ledger.values(id(1), 2n), null)
   assert.is((await ledger.job(id(1), 1n))!.seq, 1n)
   assert.is((await ledger.job(id(2), 1n))!.seq, 1n)
 })
 
 test('unpaid answers add up, and neither a voucher nor a restart forgives them', async () => {
   await ledger.addUnpaid(id(1), 2)
-  await ledger.issue(job(id(1), 2n))
+  await ledger.issue(job(id(1), 2n), VALUES)
   await ledger.acknowledge(job(id(1), 2n), new Uint8Array(65))
   await ledger.addUnpaid(id(1), 1)
   await reopen()
@@ -92,13 +111,17 @@ test('unpaid answers add up, and neither a voucher nor a restart forgives them',
 test('numbers beyond one digit keep their order, and a range is forgotten exactly', async () => {
   await ledger.openSession(fields(id(3)))
   for (let seq = 1n; seq <= 12n; seq++) {
-    await ledger.issue(job(id(3), seq))
+    await ledger.issue(job(id(3), seq), VALUES)
     await ledger.acknowledge(job(id(3), seq), new Uint8Array(65))
   }
   assert.is(await ledger.dropUnacknowledged(id(3)), 0)
   await ledger.forget(id(3), 2n, 11n)
   const left = []
-  for (let seq = 1n; seq <= 12n; seq++) if ((await ledger.job(id(3), seq)) !== null) left.push(seq)
+  for (let seq = 1n; seq <= 12n; seq++) {
+    const values = await ledger.values(id(3), seq)
+    assert.is(values === null, (await ledger.job(id(3), seq)) === null)
+    if (values !== null) left.push(seq)
+  }
   assert.equal(left, [1n, 12n])
   assert.is((await ledger.sessions()).length, 3)
 })
