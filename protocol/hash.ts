@@ -1,10 +1,11 @@
-import { sha256 as nobleSha256 } from '@noble/hashes/sha2.js'
 import { keccak_256 } from '@noble/hashes/sha3.js'
 import { concat, u32, utf8 } from './bytes.ts'
+import { sha256 } from './sha256.ts'
+
+export { sha256 }
 
 export const HASH_BYTES = 32
 
-export const sha256 = (bytes: Uint8Array): Uint8Array => nobleSha256(bytes)
 export const keccak256 = (bytes: Uint8Array): Uint8Array => keccak_256(bytes)
 
 /**

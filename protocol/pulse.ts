@@ -132,19 +132,16 @@ export function nextState(matrix: Uint8Array, vectors: StepVectors, x: Uint8Arra
 
 // ---- commitments
 
-/** SHA-256, for which every machine and every system has fast code: states are what is hashed most. */
-export type Sha256 = (bytes: Uint8Array) => Uint8Array
-
-const leafHash = (content: Uint8Array, sha: Sha256 = sha256): Uint8Array => sha(concat(Uint8Array.of(0), content))
-const nodeHash = (left: Uint8Array, right: Uint8Array, sha: Sha256 = sha256): Uint8Array =>
-  sha(concat(Uint8Array.of(1), left, right))
+// SHA-256, for which every machine and every system has fast code: states are what is hashed most.
+const leafHash = (content: Uint8Array): Uint8Array => sha256(concat(Uint8Array.of(0), content))
+const nodeHash = (left: Uint8Array, right: Uint8Array): Uint8Array => sha256(concat(Uint8Array.of(1), left, right))
 
 /** Levels of a tree over a power of two of leaves, leaves first. */
-function levelsOf(leaves: Uint8Array[], sha: Sha256 = sha256): Uint8Array[][] {
+function levelsOf(leaves: Uint8Array[]): Uint8Array[][] {
   const levels = [leaves]
   while (levels.at(-1)!.length > 1) {
     const below = levels.at(-1)!
-    levels.push(Array.from({ length: below.length / 2 }, (_, i) => nodeHash(below[2 * i]!, below[2 * i + 1]!, sha)))
+    levels.push(Array.from({ length: below.length / 2 }, (_, i) => nodeHash(below[2 * i]!, below[2 * i + 1]!)))
   }
   return levels
 }
@@ -165,9 +162,9 @@ function leads(node: Uint8Array, index: number, path: Uint8Array[], depth: numbe
 export type StateTree = { root: Uint8Array; path(row: number): Uint8Array[] }
 
 /** Tree over the rows of a state. */
-export function stateTree(x: Uint8Array, n: number, sha: Sha256 = sha256): StateTree {
-  const rows = Array.from({ length: n }, (_, row) => leafHash(x.subarray(n * row, n * row + n), sha))
-  const levels = levelsOf(rows, sha)
+export function stateTree(x: Uint8Array, n: number): StateTree {
+  const rows = Array.from({ length: n }, (_, row) => leafHash(x.subarray(n * row, n * row + n)))
+  const levels = levelsOf(rows)
   return { root: levels.at(-1)![0]!, path: (row) => pathIn(levels, row) }
 }
 

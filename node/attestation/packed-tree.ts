@@ -1,7 +1,7 @@
 import { concat } from '../../protocol/bytes.ts'
 import { HASH_BYTES } from '../../protocol/hash.ts'
 import { type MerkleTree, merkleDepth } from '../../protocol/merkle.ts'
-import { fastSha256 } from '../sha256.ts'
+import { sha256 } from '../../protocol/sha256.ts'
 
 /**
  * A tree of protocol/merkle.ts in one array: the leaves, then every level from the leaf hashes up to the root. A job of a large
@@ -13,7 +13,7 @@ export type PackedTree = MerkleTree & {
   leaf(index: number): Uint8Array
 }
 
-const sha256 = (...parts: Uint8Array[]): Uint8Array => fastSha256(concat(...parts))
+const digest = (...parts: Uint8Array[]): Uint8Array => sha256(concat(...parts))
 
 const LEAF = Uint8Array.of(0)
 const NODE = Uint8Array.of(1)
@@ -27,11 +27,11 @@ export function packTree(leaves: Uint8Array): Uint8Array {
   const at = (base: number, i: number): Uint8Array => nodes.subarray(base + HASH_BYTES * i, base + HASH_BYTES * (i + 1))
   let level = leaves.length
   // What is left of the level is zero bytes, as protocol/merkle.ts pads it.
-  for (let i = 0; i < count; i++) nodes.set(sha256(LEAF, at(0, i)), level + HASH_BYTES * i)
+  for (let i = 0; i < count; i++) nodes.set(digest(LEAF, at(0, i)), level + HASH_BYTES * i)
   for (let size = width; size > 1; size /= 2) {
     const next = level + HASH_BYTES * size
     for (let i = 0; i < size / 2; i++)
-      nodes.set(sha256(NODE, at(level, 2 * i), at(level, 2 * i + 1)), next + HASH_BYTES * i)
+      nodes.set(digest(NODE, at(level, 2 * i), at(level, 2 * i + 1)), next + HASH_BYTES * i)
     level = next
   }
   return nodes

@@ -1,10 +1,10 @@
 import { toHex } from '../../protocol/bytes.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
-import { fastSha256 } from '../sha256.ts'
+import { sha256 } from '../../protocol/sha256.ts'
 import type { Files } from './files.ts'
 
 /** SHA-256 in hex: the name of a block. */
-export const keyOf = (block: Uint8Array): string => toHex(fastSha256(block)).slice(2)
+export const keyOf = (block: Uint8Array): string => toHex(sha256(block)).slice(2)
 
 /** Blocks as files, named by their SHA-256. What is read is checked: a block that the disk got wrong is dropped and counts as missing. */
 export type Disk = {

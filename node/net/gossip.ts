@@ -10,8 +10,8 @@ import { createTopicScoreParams } from '@chainsafe/libp2p-gossipsub/score'
 import { concat, utf8 } from '../../protocol/bytes.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
 import { MAX_TOPIC_BYTES, TOPICS, type Topic, topicName } from '../../protocol/limits.ts'
+import { sha256 } from '../../protocol/sha256.ts'
 import { ignore, reject, type Verdict } from '../../protocol/verdict.ts'
-import { fastSha256 } from '../sha256.ts'
 import type { Log } from './log.ts'
 
 /**
@@ -61,7 +61,7 @@ const RPC_OVERHEAD_BYTES = 64 * 1024
  * another topic first, where it is rejected, and have the real one dropped everywhere as already seen.
  */
 function messageId(message: { topic: string; data: Uint8Array }): Uint8Array {
-  return fastSha256(concat(utf8(`${message.topic}\0`), message.data))
+  return sha256(concat(utf8(`${message.topic}\0`), message.data))
 }
 
 function scoring(tag: string, devnet: boolean): Pick<GossipsubOpts, 'scoreParams' | 'scoreThresholds'> {

@@ -9,7 +9,6 @@ import {
   stepSeed,
   stepVectors,
 } from '../../protocol/pulse.ts'
-import { fastSha256 } from '../sha256.ts'
 import type { Products } from './products.ts'
 
 /** A lane and the entries of it to show, none while they are not known. */
@@ -30,7 +29,7 @@ export async function computeLane(products: Products, { seed, pulse, positions }
   for (let step = 0; step < steps; step++) {
     floats = await products(floats, stepVectors(stepSeed(seed, step, roots.at(-1) ?? new Uint8Array(32)), n))
     const state = Uint8Array.from(floats)
-    const after: KeptState = { state, tree: stateTree(state, n, fastSha256) }
+    const after: KeptState = { state, tree: stateTree(state, n) }
     roots.push(after.tree.root)
     for (const [i, position] of positions.entries()) {
       if (position.step !== step) continue

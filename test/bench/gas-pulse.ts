@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { type Abi, createPublicClient, encodeAbiParameters, encodeFunctionData, http, keccak256 } from 'viem'
 import type { Anvil } from '../../node/chain/anvil.ts'
 import { type Chain, openChain } from '../../node/chain/chain.ts'
@@ -33,7 +32,6 @@ const SNTR = 10n ** 18n
 const STEPS = 4_096
 const ENTRIES = 4
 const bytes = (label: string): Uint8Array => hash('bench-pulse', new TextEncoder().encode(label))
-const sha = (content: Uint8Array): Uint8Array => createHash('sha256').update(content).digest()
 
 /**
  * A lane that is right in what `draw` examines and one elsewhere: gas depends on which bytes are zero alone, and the whole of it would take a
@@ -42,7 +40,7 @@ const sha = (content: Uint8Array): Uint8Array => createHash('sha256').update(con
 function laneFor(draw: PulseDraw, seed: Uint8Array, { n, steps, entries }: PulseClass) {
   const places = positions(draw, { n, steps, entries })
   const ones = new Uint8Array(n * n).fill(1)
-  const blank: KeptState = { state: ones, tree: stateTree(ones, n, sha) }
+  const blank: KeptState = { state: ones, tree: stateTree(ones, n) }
   const states = new Map<number, KeptState>()
   const before = (step: number): KeptState => states.get(step - 1) ?? blank
   for (const step of [...new Set(places.map((at) => at.step))].sort((a, b) => a - b)) {
@@ -55,7 +53,7 @@ function laneFor(draw: PulseDraw, seed: Uint8Array, { n, steps, entries }: Pulse
         operandRow(stepVectors(stepSeed(seed, step, root), n), column, x),
       )
     }
-    states.set(step, { state, tree: stateTree(state, n, sha) })
+    states.set(step, { state, tree: stateTree(state, n) })
   }
   const tree = laneTree(Array.from({ length: steps }, (_, step) => (states.get(step) ?? blank).tree.root))
   const openings = places.map((at) =>
