@@ -77,6 +77,9 @@ declare module 'snarkjs' {
 }
 
 declare module 'circomlibjs' {
-  /** `code` is the whole WebAssembly module of the field and the hash. */
-  export function buildPoseidon(): Promise<{ F: { tm: { code: Uint8Array<ArrayBuffer> } } }>
+  /** The hash of up to sixteen numbers, in the field's own form; `F.toObject` gives the number. */
+  export function buildPoseidon(): Promise<{
+    (inputs: readonly bigint[]): Uint8Array
+    F: { toObject(element: Uint8Array): bigint }
+  }>
 }

@@ -6,17 +6,18 @@ import { readScalar, SCALAR_BYTES, writeScalar } from './scalars.ts'
 /** Partial rounds of circomlib's Poseidon for 1 to 16 inputs; all have 8 full ones and x^5. */
 const PARTIAL_ROUNDS = [56, 57, 56, 60, 60, 63, 64, 63, 60, 66, 60, 65, 70, 60, 64, 68]
 
-/** Nothing is compiled here: an empty module. */
+/** Nothing is compiled: an empty module. */
 export const compilePoseidon = async (): Promise<WebAssembly.Module> =>
   new WebAssembly.Module(Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00))
 
 /**
  * The same function in JavaScript, its constants worked out by the generator that circomlib's come from: circomlibjs brings megabytes
- * of them, and parts that no browser has. Ten times slower, about a millisecond a leaf, of which a page commits a few per job.
+ * of them, and parts that no browser has. A millisecond a leaf, of which a page commits a few per job.
  */
 export function openPoseidon(): Poseidon {
   const inputs = new Uint8Array(SCALAR_BYTES * PARTIAL_ROUNDS.length)
   const view = new DataView(inputs.buffer)
+  const out = new Uint8Array(SCALAR_BYTES)
   const functions = new Map<number, PoseidonFn>()
 
   /** Working out the constants takes tens of milliseconds, once for every number of inputs. */
@@ -36,10 +37,9 @@ export function openPoseidon(): Poseidon {
   }
 
   return {
-    inputs,
+    lanes: [inputs],
     hash(count) {
       const elements = Array.from({ length: count }, (_, i) => readScalar(view, SCALAR_BYTES * i))
-      const out = new Uint8Array(SCALAR_BYTES)
       writeScalar(new DataView(out.buffer), 0, of(count)([0n, ...elements])[0]!)
       return out
     },

@@ -52,10 +52,19 @@ export function bigintToBytes(value: bigint, width: number): Uint8Array {
 }
 
 export function bytesToBigint(bytes: Uint8Array): bigint {
-  return bytes.length === 0 ? 0n : BigInt(toHex(bytes))
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  let value = 0n
+  let at = 0
+  for (; at < bytes.length % 8; at++) value = (value << 8n) | BigInt(bytes[at]!)
+  for (; at < bytes.length; at += 8) value = (value << 64n) | view.getBigUint64(at)
+  return value
 }
 
-export const u32 = (value: number): Uint8Array => bigintToBytes(BigInt(value), 4)
+export function u32(value: number): Uint8Array {
+  if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff)
+    throw new SinterError('BAD_INTEGER', 'integer does not fit in 4 bytes')
+  return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value)
+}
 export const u64 = (value: bigint): Uint8Array => bigintToBytes(value, 8)
 /** Amounts travel as 16 bytes big-endian, in base units (10^-18 token). */
 export const u128 = (value: bigint): Uint8Array => bigintToBytes(value, 16)

@@ -1,19 +1,28 @@
-import { hmac } from '@noble/hashes/hmac.js'
-import { sha256 } from '@noble/hashes/sha2.js'
-import { bytesToBigint, concat, u32, utf8 } from './bytes.ts'
+import { bytesToBigint, concat, utf8 } from './bytes.ts'
+import { sha256 } from './sha256.ts'
 import type { Tree } from './statement.ts'
 
 const DOMAIN = utf8('sinter/1/salt')
+/** Bytes that SHA-256 takes at a time, to which HMAC fills its key up. */
+const BLOCK = 64
 
-/** Salts of one leaf after the other under one key, whose part of the work is done once. */
+/**
+ * Salts of one leaf after the other under one key. HMAC (RFC 2104) of a message of one length, in place: a tensor has thousands of leaves, and
+ * general implementations take six times as long for each.
+ */
 export function saltsOf(jobKey: Uint8Array): (tensor: number, tree: Tree, leaf: number) => bigint {
-  const keyed = hmac.create(sha256, jobKey)
+  const key = new Uint8Array(BLOCK)
+  key.set(jobKey.length > BLOCK ? sha256(jobKey) : jobKey)
+  const pad = (byte: number): Uint8Array => key.map((each) => each ^ byte)
+  const inner = concat(pad(0x36), DOMAIN, new Uint8Array(9))
+  const outer = concat(pad(0x5c), new Uint8Array(32))
+  const message = new DataView(inner.buffer, BLOCK + DOMAIN.length)
   return (tensor, tree, leaf) => {
-    const mac = keyed
-      .clone()
-      .update(concat(DOMAIN, u32(tensor), Uint8Array.of(tree), u32(leaf)))
-      .digest()
-    return bytesToBigint(mac.subarray(0, 31))
+    message.setUint32(0, tensor)
+    message.setUint8(4, tree)
+    message.setUint32(5, leaf)
+    outer.set(sha256(inner), BLOCK)
+    return bytesToBigint(sha256(outer).subarray(0, 31))
   }
 }
 

@@ -1,18 +1,18 @@
-import type { Committer } from '../../circuits/commit.ts'
+import { type Committer, ZERO_LEAF_BYTES } from '../../circuits/commit.ts'
 import type { LeafOpening } from '../../circuits/prove.ts'
 import { type Trace, traceOutputs } from '../../models/canonical.ts'
 import { valueLeaf } from '../../models/limbs.ts'
 import { resolveTensor } from '../../models/tiling.ts'
 import { equalBytes } from '../../protocol/bytes.ts'
-import { type MerkleTree, merkleTree } from '../../protocol/merkle.ts'
+import type { MerkleTree } from '../../protocol/merkle.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
 import { leafSalt, saltsOf } from '../../protocol/salt.ts'
 import { type LeafRef, TREE } from '../../protocol/statement.ts'
 import { ioRoot, jobRoot, jobTree, type TreeRecord } from '../../protocol/trace.ts'
 import type { LoadedModel } from '../model/load.ts'
 import { type Flags, sameTree, type TreeSpec, treesAt, treesOf } from './layout.ts'
-import { openPacked, type PackedTree } from './packed-tree.ts'
-import { commitTensor, limbsAt, limbsOfJob, type TracedTree, traceJob, treesHere, ZERO_LEAF_BYTES } from './trace.ts'
+import { openPacked, type PackedTree, packTree } from './packed-tree.ts'
+import { commitTensor, limbsAt, limbsOfJob, type TracedTree, traceJob, treesHere } from './trace.ts'
 
 /** Trees of one side of a job, in the manifest's order: all that committing its values needs to know of the model. */
 export type SideTrees = { side: 'input' | 'output'; specs: TreeSpec[] }
@@ -36,10 +36,11 @@ export function commitTrees(
   const salt = saltsOf(jobKey)
   const records = specs.map((spec, i): TreeRecord => {
     const { tensor, tree, count } = spec
-    const leaves = Array.from({ length: count }, (_, index) =>
-      committer.leafBytes(valueLeaf(values[i]!, index), salt(tensor, tree, index)),
-    )
-    return { ...spec, root: merkleTree(leaves).root }
+    const leaves = committer.leavesBytes(count, (index) => ({
+      limbs: valueLeaf(values[i]!, index),
+      salt: salt(tensor, tree, index),
+    }))
+    return { ...spec, root: openPacked(count, packTree(leaves)).root }
   })
   return ioRoot(side, records)
 }

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { ZERO_LEAF_BYTES } from '../../circuits/commit.ts'
 import type { TensorTrace } from '../../models/canonical.ts'
 import { siblingEntry } from '../../protocol/assets.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
@@ -6,9 +7,9 @@ import { HASH_BYTES } from '../../protocol/hash.ts'
 import { LEAF_LIMBS, type Tree } from '../../protocol/statement.ts'
 import type { TreeSpec } from './layout.ts'
 import { packTree } from './packed-tree.ts'
-import { limbsAt, type TracedTree, type TreeMaker, ZERO_LEAF_BYTES } from './trace.ts'
+import { limbsAt, type TracedTree, type TreeMaker } from './trace.ts'
 
-/** Leaves of one tree that a thread commits at a time: about a twentieth of a second, and 64 KiB. */
+/** Leaves of one tree that a thread commits at a time: about a hundredth of a second, and 64 KiB. */
 const BLOCK_LEAVES = 512
 /** Blocks that one thread has at a time, so that it does not run dry while the calling thread evaluates. */
 const BLOCKS_AHEAD = 4

@@ -1,10 +1,8 @@
-import { type Committer, ZERO_LEAF } from '../../circuits/commit.ts'
+import type { Committer } from '../../circuits/commit.ts'
 import { evaluateStream, type StreamOptions, type TensorTrace } from '../../models/canonical.ts'
 import { tensorLeaf } from '../../models/limbs.ts'
 import { resolveTensor } from '../../models/tiling.ts'
-import { bigintToBytes } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { HASH_BYTES } from '../../protocol/hash.ts'
 import { saltsOf } from '../../protocol/salt.ts'
 import type { LeafRef } from '../../protocol/statement.ts'
 import type { LoadedModel } from '../model/load.ts'
@@ -12,8 +10,6 @@ import { type TreeSpec, treesAt } from './layout.ts'
 import { packTree } from './packed-tree.ts'
 
 /** The work behind a job's commitments, tensor by tensor: never more of the trace in memory than the tensors still to be read. */
-
-export const ZERO_LEAF_BYTES = bigintToBytes(ZERO_LEAF, 32)
 
 /** The parts of a model that evaluating it takes, and who multiplies its matrices if not this process' own loops. */
 export type Graph = Pick<LoadedModel, 'manifest' | 'weights'> & Pick<StreamOptions, 'multiply'>
@@ -38,12 +34,10 @@ export function commitTensor(
 ): TracedTree[] {
   const salt = saltsOf(jobKey)
   return specs.map((spec) => {
-    const leaves = new Uint8Array(HASH_BYTES * spec.count)
-    for (let index = 0; index < spec.count; index++) {
+    const leaves = committer.leavesBytes(spec.count, (index) => {
       const limbs = limbsAt(trace, { ...spec, index })
-      const leaf = limbs === null ? ZERO_LEAF_BYTES : committer.leafBytes(limbs, salt(spec.tensor, spec.tree, index))
-      leaves.set(leaf, HASH_BYTES * index)
-    }
+      return limbs === null ? null : { limbs, salt: salt(spec.tensor, spec.tree, index) }
+    })
     return { spec, nodes: packTree(leaves) }
   })
 }

@@ -1,4 +1,4 @@
-import type { Committer } from '../../circuits/commit.ts'
+import { type Committer, ZERO_LEAF_BYTES } from '../../circuits/commit.ts'
 import type { Verifier } from '../../circuits/verify.ts'
 import { equalBytes, fromHex } from '../../protocol/bytes.ts'
 import { type JobChallenge, jobChallenge } from '../../protocol/challenge.ts'
@@ -18,7 +18,6 @@ import { openLeaves, openTrees, type TracePlace } from './openings.ts'
 import { type BatchFacts, holds, type PlacedReceipt, placeReceipt } from './place.ts'
 import { attestedAs, type Demand, tilesOf } from './policy.ts'
 import { checkProofs } from './proofs.ts'
-import { ZERO_LEAF_BYTES } from './trace.ts'
 
 export type VerifyContext = {
   networkId: Uint8Array

@@ -2,8 +2,10 @@ import { readFileSync } from 'node:fs'
 import { buildPoseidon } from 'circomlibjs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createCommitter, ZERO_CHAIN, ZERO_LEAF } from '../../circuits/commit.ts'
-import { openPoseidon as openInBrowser } from '../../circuits/poseidon.browser.ts'
+import { committerOf, createCommitter, ZERO_CHAIN, ZERO_LEAF } from '../../circuits/commit.ts'
+import { poseidonConstants } from '../../circuits/poseidon/build.ts'
+import { buildPoseidonModule } from '../../circuits/poseidon/module.ts'
+import { compilePoseidon as compilePortable, openPoseidon as openInBrowser } from '../../circuits/poseidon.browser.ts'
 import { compilePoseidon, openPoseidon } from '../../circuits/poseidon.ts'
 import { scalarBuffer } from '../../circuits/scalars.ts'
 import { assetPath } from '../../protocol/assets.ts'
@@ -20,24 +22,66 @@ test('Poseidon is circomlib’s, and the constants are its values at zero', () =
   assert.is(committer.chain(0n, 0n), ZERO_CHAIN)
 })
 
-test('the Poseidon module in the repository is the one that circomlibjs builds', async () => {
-  const { F } = await buildPoseidon()
-  assert.ok(Buffer.from(F.tm.code).equals(readFileSync(assetPath('circuits/artifacts/poseidon.wasm'))))
+test('the Poseidon module in the repository is the one that circomlibjs’s constants make', async () => {
+  const built = buildPoseidonModule(await poseidonConstants())
+  assert.ok(Buffer.from(built).equals(readFileSync(assetPath('circuits/artifacts/poseidon.wasm'))))
 })
 
-test('a browser’s Poseidon is the same function, for every number of inputs', async () => {
+/** Powers of two and their neighbours, where limbs and halves change and roundings are ties, and the ends of the field. */
+const EDGES = [
+  ...Array.from({ length: 254 }, (_, bit) => [
+    (1n << BigInt(bit)) - 1n,
+    1n << BigInt(bit),
+    (1n << BigInt(bit)) + 1n,
+  ]).flat(),
+  ...[1n, 2n, 3n].map((by) => FIELD_PRIME - by),
+].filter((value) => value < FIELD_PRIME)
+
+test('Poseidon is the same function in every lane, in a browser, and in circomlibjs', async () => {
   const native = openPoseidon(await compilePoseidon())
-  const inBrowser = openInBrowser()
-  for (let count = 1; count <= 16; count++)
-    for (const pick of [
-      (i: number) => (i % 2 === 0 ? FIELD_PRIME - 1n : 0n),
-      (i: number) => element(`${count}/${i}`),
-    ]) {
-      const bytes = scalarBuffer(Array.from({ length: count }, (_, i) => pick(i)))
-      native.inputs.set(bytes)
-      inBrowser.inputs.set(bytes)
-      assert.equal(inBrowser.hash(count), native.hash(count), `${count} inputs`)
+  assert.ok(native.lanes.length > 1, 'this machine has no fused arithmetic: nothing was tested')
+  const portable = openInBrowser()
+  const circomlib = await buildPoseidon()
+  let next = 0
+  for (const count of [2, 6, 16])
+    for (let round = 0; round < 60; round++) {
+      const inputs = native.lanes.map((_, lane) =>
+        Array.from({ length: count }, (_, i) =>
+          round % 2 === 0 ? EDGES[next++ % EDGES.length]! : element(`${count}/${round}/${lane}/${i}`),
+        ),
+      )
+      for (const [lane, each] of inputs.entries()) native.lanes[lane]!.set(scalarBuffer(each))
+      const hashes = native.hash(count)
+      for (const [lane, each] of inputs.entries()) {
+        const expected = scalarBuffer([circomlib.F.toObject(circomlib(each))])
+        assert.equal(hashes.slice(32 * lane, 32 * (lane + 1)), expected, `lane ${lane} of ${each}`)
+        if (round >= 4) continue
+        portable.lanes[0]!.set(scalarBuffer(each))
+        assert.equal(portable.hash(count), expected, `in a browser, ${each}`)
+      }
     }
+  assert.ok(next > EDGES.length)
+})
+
+test('many leaves are the same leaves, whatever their number, with the zero leaf among them', () => {
+  for (const count of [1, 3, 4, 5, 9]) {
+    const opening = (i: number) =>
+      i % 4 === 2 ? null : { limbs: limbs((j) => (i * 7_919 + j * 31) & 0xffff), salt: element(`salt ${i}`) }
+    const many = committer.leavesBytes(count, opening)
+    assert.is(many.length, 32 * count)
+    for (let i = 0; i < count; i++) {
+      const of = opening(i) ?? { limbs: new Uint16Array(64), salt: 0n }
+      assert.equal(many.slice(32 * i, 32 * (i + 1)), committer.leafBytes(of.limbs, of.salt), `leaf ${i} of ${count}`)
+    }
+  }
+})
+
+test('a machine without fused arithmetic does with what a page has', async () => {
+  const fallback = committerOf(await compilePortable())
+  const leaf = limbs((j) => 3 * j)
+  assert.equal(fallback.leafBytes(leaf, 9n), committer.leafBytes(leaf, 9n))
+  const both = (): { limbs: Uint16Array; salt: bigint } => ({ limbs: leaf, salt: 9n })
+  assert.equal(fallback.leavesBytes(2, both), committer.leavesBytes(2, both))
 })
 
 test('a leaf depends on every limb and on the salt', () => {

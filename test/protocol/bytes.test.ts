@@ -43,6 +43,12 @@ test('hex and back, with or without 0x; other text is refused', () => {
 
 test('integers have a fixed width, big-endian, and do not wrap', () => {
   assert.equal(u32(0x01020304), Uint8Array.of(1, 2, 3, 4))
+  assert.equal(u32(0xfffefdfc), Uint8Array.of(255, 254, 253, 252))
+  for (const value of [-1, 2 ** 32, 0.5, Number.NaN])
+    assert.is(
+      codeOf(() => u32(value)),
+      'BAD_INTEGER',
+    )
   assert.is(u64(2n ** 64n - 1n).length, 8)
   assert.is(bytesToBigint(u128(2n ** 128n - 1n)), 2n ** 128n - 1n)
   assert.is(bytesToBigint(new Uint8Array()), 0n)
