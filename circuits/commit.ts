@@ -37,6 +37,8 @@ function packGaps(gaps: readonly bigint[]): bigint[] {
 export type Committer = {
   /** What `committerOf` makes another committer of, in another thread. */
   poseidon: WebAssembly.Module
+  /** Hashes that are made at a time, 1 where this machine has only the slow way (`compilePoseidon`). */
+  lanes: number
   /** Commitment of exactly 64 limbs with `salt` in [0, r). Throws `LEAF_LENGTH`, `SALT_RANGE`. */
   leaf(limbs: Uint16Array, salt: bigint): bigint
   /** The same as 32 big-endian bytes, the form in which leaves enter a tensor's tree. */
@@ -104,6 +106,7 @@ export function committerOf(module: WebAssembly.Module): Committer {
 
   return {
     poseidon: module,
+    lanes: lanes.length,
     leaf: (limbs, salt) => toInteger(leafDigest(limbs, salt)),
     leafBytes: (limbs, salt) => leafDigest(limbs, salt).slice(0, SCALAR_BYTES).reverse(),
     leavesBytes,

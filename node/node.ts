@@ -25,7 +25,7 @@ import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
 import { createLedger, type SessionRecord } from './jobs/ledger.ts'
 import { repeat, within } from './loop.ts'
-import { batchExcess, type ProvingLimits, type RangeTerms } from './model/cost.ts'
+import { batchExcess, leafSeconds, type ProvingLimits, type RangeTerms } from './model/cost.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
 import { createRuntimes, MAX_MODELS, type RuntimesInit } from './model/runtimes.ts'
@@ -164,6 +164,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // After the provers and streams that this work waits for have been closed, and before the store that it writes to.
     cleanup.push(() => within(Promise.all(underWay), STOP_GRACE_MS))
     const committer = await createCommitter()
+    if (committer.lanes === 1) log.warn({ event: 'commit.slow' }, 'no fused multiply-adds here: committing is slow')
     const roots = createRootPool(committer)
     cleanup.push(() => roots.close())
     const verifier = await createVerifier()
@@ -229,6 +230,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       traceWindowS: chain.params.traceWindow - chain.params.auditWindow,
       voteWindowS: chain.params.voteWindow,
       tileDraws: file.tileDraws,
+      leafS: leafSeconds(committer),
     }
     const { executionProvider, memoryMib, placements = placementsOf({ executionProvider }) } = config
     const runtimes = createRuntimes(

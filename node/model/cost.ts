@@ -1,3 +1,4 @@
+import type { Committer } from '../../circuits/commit.ts'
 import { alwaysChecked } from '../../models/draw.ts'
 import type { Manifest, Op, Operand } from '../../models/manifest.ts'
 import {
@@ -191,16 +192,19 @@ export type ProvingLimits = {
   traceWindowS: number
   /** Seconds in which the committee votes. */
   voteWindowS: number
+  /** Seconds that committing a leaf takes here, on one core. */
+  leafS: number
 }
 
-/** Seconds that committing a leaf takes, and evaluating a multiply-add, on a slow core. */
-const LEAF_S = 3e-4
+/** Seconds that committing a leaf takes on a slow core: with four hashes at a time, and where there is only JavaScript. */
+export const leafSeconds = ({ lanes }: Pick<Committer, 'lanes'>): number => (lanes > 1 ? 1e-4 : 2e-3)
+/** Seconds that evaluating a multiply-add takes on a slow core. */
 const MULTIPLY_ADD_S = 2e-9
 
 /** Seconds to evaluate and commit one drawn job. The `pre` leaves of what does not saturate are all one leaf, known beforehand. */
-function traceSeconds(manifest: Manifest): number {
+function traceSeconds(manifest: Manifest, leafS: number): number {
   const leaves = treesOf(manifest).reduce((sum, { tree, count }) => sum + (tree === TREE.pre ? 0 : count), 0)
-  return leaves * LEAF_S + manifest.units * MULTIPLY_ADD_S
+  return leaves * leafS + manifest.units * MULTIPLY_ADD_S
 }
 
 /** Seconds that a proof is taken to last on a machine that has other things to do. */
@@ -218,7 +222,7 @@ export function batchExcess(ranges: RangeTerms[], limits: ProvingLimits): string
   const costs = ranges.map(({ manifest, policy }) => ({
     ...worstCost(manifest, tileDraws, policy),
     shownBytes: worstCost(manifest, tileDraws, 'open').bytes,
-    traceS: traceSeconds(manifest),
+    traceS: traceSeconds(manifest, limits.leafS),
     shown: policy === 'open',
   }))
   type RangeCost = (typeof costs)[number]

@@ -326,7 +326,7 @@ test('open: what computing again takes is bounded in work and in memory, to the 
     const model = { ...DIGITS, manifest: { ...manifest, inputs: DIGITS.manifest.inputs, units } }
     return judge(attested, world, { model: async () => model, commit }).then(({ faults }) => faults[0], errorCode)
   }
-  const limits = { draws: 1, tileDraws: 1, attestWindowS: 1e9, traceWindowS: 1e9, voteWindowS: 1e9 }
+  const limits = { draws: 1, tileDraws: 1, attestWindowS: 1e9, traceWindowS: 1e9, voteWindowS: 1e9, leafS: 1e-4 }
   const bad = long(memory + 1)
   assert.is(await faultOf(bad), 'MANIFEST_INVALID')
   for (const policy of ['zk', 'open'] as const)

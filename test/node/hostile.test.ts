@@ -254,7 +254,7 @@ test('a manifest that asks for more memory or time than there is ends before its
     executionProvider: 'cpu',
     placements: placements({ executionProvider: 'cpu' }),
     memoryMib: 512,
-    proving: { draws: 4, tileDraws: 4, attestWindowS: 300, traceWindowS: 60, voteWindowS: 60 },
+    proving: { draws: 4, tileDraws: 4, attestWindowS: 300, traceWindowS: 60, voteWindowS: 60, leafS: 1e-4 },
     adapt: (real) => real,
     now: Date.now,
     log,

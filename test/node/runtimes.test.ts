@@ -17,7 +17,14 @@ import { axis, operand } from './attestation-models.ts'
 import { log, model } from './session-world.ts'
 
 const digits = loadDigits()
-const LIMITS: ProvingLimits = { draws: 4, tileDraws: 4, attestWindowS: 300, traceWindowS: 60, voteWindowS: 60 }
+const LIMITS: ProvingLimits = {
+  draws: 4,
+  tileDraws: 4,
+  attestWindowS: 300,
+  traceWindowS: 60,
+  voteWindowS: 60,
+  leafS: 3e-4,
+}
 const code = (work: Promise<unknown>): Promise<string> => work.then(() => 'NONE', errorCode)
 
 test('the bound on an attestation of the digits model holds for every challenge, and is not far off', () => {
