@@ -34,6 +34,9 @@ const CELL_MS = 25_000
 /** Rounds in which the ways take turns, so that what else runs on the machine is the same for all. */
 const ROUNDS = 4
 
+/** Milliseconds of a pause. */
+const PAUSE_MS = 60
+
 type Load = { latencies: number[]; failed: number; cut: boolean; ms: number }
 type Run = (signal?: AbortSignal) => Promise<unknown>
 
@@ -45,12 +48,13 @@ async function load(count: number, concurrency: number, run: Run, limitMs = CELL
   const end = new AbortController()
   const timer = setTimeout(() => end.abort(), limitMs)
   await Promise.all(
-    Array.from({ length: Math.min(concurrency, count) }, async () => {
+    Array.from({ length: Math.min(Math.max(1, concurrency), count) }, async () => {
       while (left-- > 0 && !end.signal.aborted) {
         const at = performance.now()
         try {
           await run(end.signal)
           latencies.push(performance.now() - at)
+          if (concurrency === 0) await sleep(PAUSE_MS)
         } catch (error) {
           // Those under way when the time is up are not counted.
           if (!end.signal.aborted && failed++ === 0) say('load.failure', { error: String(error) })
