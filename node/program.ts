@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import { EXECUTION_PROVIDERS } from '../models/session.ts'
 import { assetPath } from '../protocol/assets.ts'
-import { defaultHome } from './commands/options.ts'
+import { DEFAULT_IMAGE, defaultHome } from './commands/options.ts'
 import type { NodeParts } from './node.ts'
 
 const networkOption = (): Option =>
@@ -12,6 +12,12 @@ const rpcOption = (): Option =>
   new Option('--rpc <urls...>', 'JSON-RPC endpoints of the chain, the preferred one first')
     .env('SINTER_RPC')
     .makeOptionMandatory()
+
+const imageOption = (): Option =>
+  new Option(
+    '--image <settings>',
+    'how pictures become numbers: fit=fill|cover|contain, range=<black>:<white>, mean=<r>:<g>:<b>, std=<r>:<g>:<b>',
+  ).default(DEFAULT_IMAGE)
 
 /** Options of every command that joins a network. */
 function joining(command: Command, data: string): Command {
@@ -90,8 +96,9 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .requiredOption('--model <cid>', 'CID of the manifest')
     .option(
       '--input <file>',
-      'JSON list with the numbers of each job, or integers of a text model; .npy with a job per row (default: held-out digits)',
+      'JSON list with the numbers of each job, or integers of a text model; .npy with a job per row; a picture; or a folder of them (default: held-out digits)',
     )
+    .addOption(imageOption())
     .option('--count <n>', 'jobs', '10')
     .option('--skip <n>', 'inputs to leave out first', '0')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
@@ -108,11 +115,14 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
   joining(
     program
       .command('batch <folder-or-cid>')
-      .description('run a model on every .json and .npy file of a folder or a sealed data set, by its CID; resumable'),
+      .description(
+        'run a model on every .json and .npy file and picture of a folder or a sealed data set, by its CID; resumable',
+      ),
     join(home, 'client'),
   )
     .requiredOption('--model <cid>', 'CID of the manifest')
     .requiredOption('--out <folder>', 'where results go, one JSON file each')
+    .addOption(imageOption())
     .option('--sender <peer id>', 'who sealed the data set, or has it (default: this identity, whoever announced it)')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
     .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
@@ -154,6 +164,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--for <peer id>', 'who may read them (default: this identity)')
     .option('--provider <peer id>', 'the provider that fetches each file as the input of a job, with --model')
     .option('--model <cid>', 'CID of the manifest whose inputs they are')
+    .addOption(imageOption())
     .option('--once', 'end after announcing', false)
     .option('--json', 'one JSON object a line', false)
     .action(async (folder, options) => (await import('./commands/dataset.ts')).dataset(folder, options))
@@ -232,7 +243,8 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
   model
     .command('check <file>')
     .description('say whether an ONNX file (or `digits`) can be served, and what its manifest would fix')
-    .option('--samples <path>', 'real inputs to calibrate on: a file or folder of .json, .npy or float32')
+    .option('--samples <path>', 'real inputs to calibrate on: a file or folder of .json, .npy, pictures or float32')
+    .addOption(imageOption())
     .option('--tiles <n>', 'tiles drawn per drawn job', '4')
     .option('--draws <n>', 'jobs drawn per batch', '4')
     .action(async (file, options) => (await import('./commands/model.ts')).modelCheck(file, options))
@@ -240,7 +252,8 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     model.command('publish <file>').description('calibrate an ONNX file (or take `digits`) and serve it by content'),
     join(home, 'publisher'),
   )
-    .option('--samples <path>', 'real inputs to calibrate on: a file or folder of .json, .npy or float32')
+    .option('--samples <path>', 'real inputs to calibrate on: a file or folder of .json, .npy, pictures or float32')
+    .addOption(imageOption())
     .option('--once', 'end after announcing', false)
     .option('--json', 'one JSON object a line', false)
     .action(async (file, options) => (await import('./commands/model.ts')).modelPublish(file, options))

@@ -115,13 +115,13 @@ export const inputTensors = (manifest: Manifest, values: readonly Float32Array[]
  * @param add stores a file and gives its CID. Throws `DATASET_FILES`, `DATASET_TOO_LARGE`, and what `add` throws.
  */
 export async function sealInputs(
-  jobs: Iterable<{ name: string; tensors: WireTensor[] }>,
+  jobs: Iterable<{ name: string; tensors: WireTensor[] }> | AsyncIterable<{ name: string; tensors: WireTensor[] }>,
   init: Owner & { provider: Uint8Array; random: Random; add(bytes: Uint8Array): Promise<string> },
 ): Promise<string> {
   const { identity, networkId, provider, random, add } = init
   const job = random(32)
   const entries: Entry[] = []
-  for (const { name, tensors } of jobs) {
+  for await (const { name, tensors } of jobs) {
     const ephemeral = random(32)
     const keys = { networkId, sender: identity.privateKey, recipient: provider, ephemeral }
     const place = { purpose: 'input' as const, job, seq: BigInt(entries.length + 1) }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { extname, join, parse } from 'node:path'
+import { join, parse } from 'node:path'
 import { fromHex, type Hex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { networkId } from '../../protocol/network.ts'
@@ -8,7 +8,6 @@ import { isSealedFile } from '../../protocol/sealed.ts'
 import { type Address, addressOf } from '../../protocol/signature.ts'
 import type { Consumer } from '../client/consumer.ts'
 import { MAX_DATASET_BYTES, openDataset } from '../client/dataset.ts'
-import { readInputFile } from '../client/input-file.ts'
 import {
   type OutputItem,
   type Owner,
@@ -19,15 +18,18 @@ import {
 import type { Item, NamedTensors } from '../client/values.ts'
 import { publicKeyOfPeer } from '../identity/identity.ts'
 import { cidBytes } from '../jobs/sealed.ts'
-import { inputNames, READABLE } from './dataset.ts'
+import { inputNames, isInput } from './dataset.ts'
+import { readJobFile } from './image.ts'
 import { connectWith, formatAmount, type JoinOptions, parseCount } from './joined.ts'
 import { openIdentity, readInput, readNetworkFile } from './options.ts'
+import type { Wanted } from './samples.ts'
 
 const random = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes))
 
 export type BatchCommandOptions = JoinOptions & {
   model: string
   out: string
+  image: string
   sender?: string
   ceiling: string
   limit?: string
@@ -50,7 +52,7 @@ const plain = (outputs: NamedTensors): object =>
 /** What a batch reads: names, and the item of each as the provider gets it. */
 type Source = {
   names: string[]
-  read(name: string, inputs: string[]): Item | Promise<Item>
+  read(name: string, inputs: Wanted[]): Item | Promise<Item>
   /** The provider that everything is sealed for, and what is done once results are there. */
   sealed?: { provider: Address; finish(results: Map<string, Result>): Promise<string> }
 }
@@ -58,9 +60,9 @@ type Source = {
 /** A finished result, as it stands in its file. */
 type Result = { receipt: string; sealed?: string }
 
-const folderSource = (folder: string): Source => ({
+const folderSource = (folder: string, { image }: BatchCommandOptions): Source => ({
   names: inputNames(folder),
-  read: (name, inputs) => readInputFile(name, readInput(join(folder, name)), inputs),
+  read: (name, inputs) => readJobFile(name, readInput(join(folder, name)), inputs, image),
 })
 
 /** A data set that was sealed as a whole for us: in memory only. */
@@ -68,8 +70,8 @@ function wholeSource(sealed: Uint8Array, owner: Owner, options: BatchCommandOpti
   const sender = options.sender === undefined ? owner.identity.publicKey : publicKeyOfPeer(options.sender)
   const files = openDataset(sealed, { ...owner, sender })
   const byName = new Map(files.map(({ name, data }) => [name, data]))
-  const names = [...byName.keys()].filter((name) => READABLE.has(extname(name))).sort()
-  return { names, read: (name, inputs) => readInputFile(name, byName.get(name)!, inputs) }
+  const names = [...byName.keys()].filter(isInput).sort()
+  return { names, read: (name, inputs) => readJobFile(name, byName.get(name)!, inputs, options.image) }
 }
 
 /** Inputs that we sealed, each for one provider: it fetches them, and we look at them again to sign for what is in them. */
@@ -121,7 +123,7 @@ async function contentSource(cid: string, consumer: Consumer, options: BatchComm
  * file. Files that have a result are left out, so the command goes on where an earlier run stopped. Ends with code 1 when items failed.
  */
 export async function batch(from: string, options: BatchCommandOptions): Promise<void> {
-  if (existsSync(from) || !/^b[a-z2-7]{50,}$/.test(from)) return run(folderSource(from), options)
+  if (existsSync(from) || !/^b[a-z2-7]{50,}$/.test(from)) return run(folderSource(from, options), options)
   const consumer = await connectWith(options, { providers: parseCount(options.providers) })
   let source: Source
   try {
@@ -156,12 +158,11 @@ async function run(source: Source, options: BatchCommandOptions, connected?: Con
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal)
   try {
     const { inputs } = await consumer.model(options.model)
-    const inputsOf = inputs.map(({ name }) => name)
     // Files are read as providers ask for them; one that cannot be read fails alone.
     const dataset = async function* (): AsyncGenerator<Item> {
       for (const name of open) {
         const item = await Promise.resolve()
-          .then(() => source.read(name, inputsOf))
+          .then(() => source.read(name, inputs))
           .catch((error: unknown) => () => {
             throw error
           })

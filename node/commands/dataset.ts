@@ -6,10 +6,10 @@ import { SinterError } from '../../protocol/errors.ts'
 import { networkId } from '../../protocol/network.ts'
 import type { LightClient } from '../client/client.ts'
 import { sealDataset } from '../client/dataset.ts'
-import { readInputFile } from '../client/input-file.ts'
 import { inputTensors, keepSet, type Owner, sealInputs } from '../client/sealed-set.ts'
 import { jobValues } from '../client/values.ts'
 import { publicKeyOfPeer } from '../identity/identity.ts'
+import { isImage, readJobFile } from './image.ts'
 import { joinNetwork } from './join.ts'
 import { type JoinOptions, readInput, untilAsked } from './options.ts'
 
@@ -17,6 +17,7 @@ export type DatasetOptions = JoinOptions & {
   for?: string
   provider?: string
   model?: string
+  image: string
   json: boolean
   once: boolean
   logLevel: string
@@ -24,18 +25,24 @@ export type DatasetOptions = JoinOptions & {
 
 const random = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes))
 
-/** What a batch reads, and what it writes. */
-export const READABLE = new Set(['.json', '.npy'])
+/** Whether a file holds inputs as numbers. */
+export const isNumbers = (name: string): boolean => ['.json', '.npy'].includes(extname(name))
+/** Or as a picture. */
+export const isInput = (name: string): boolean => isNumbers(name) || isImage(name)
 
 /** Names of the inputs in a folder, in order. Throws `FILE_UNREADABLE`, `INPUT_FILE` when there are none. */
-export function inputNames(folder: string): string[] {
+export function inputNames(folder: string, holds = isInput): string[] {
   let names: string[]
   try {
-    names = readdirSync(folder).filter((name) => READABLE.has(extname(name)))
+    names = readdirSync(folder).filter(holds)
   } catch (cause) {
     throw new SinterError('FILE_UNREADABLE', `cannot read the folder ${folder}`, { cause })
   }
-  if (names.length === 0) throw new SinterError('INPUT_FILE', `${folder} holds no .json and no .npy files`)
+  if (names.length === 0)
+    throw new SinterError(
+      'INPUT_FILE',
+      `${folder} holds no inputs: .json${holds === isInput ? ', .npy or pictures' : ' or .npy'}`,
+    )
   return names.sort()
 }
 
@@ -49,10 +56,12 @@ async function sealForProvider(
   options: DatasetOptions,
 ): Promise<string> {
   const model = await client.library.load(options.model!)
-  const names = givenInputs(model.manifest).map(({ name }) => name)
-  const jobs = function* () {
-    for (const { name, data } of files)
-      yield { name, tensors: inputTensors(model.manifest, jobValues(model, readInputFile(name, data, names))) }
+  const wanted = givenInputs(model.manifest)
+  const jobs = async function* () {
+    for (const { name, data } of files) {
+      const inputs = await readJobFile(name, data, wanted, options.image)
+      yield { name, tensors: inputTensors(model.manifest, jobValues(model, inputs)) }
+    }
   }
   const add = (bytes: Uint8Array): Promise<string> => client.content.add(bytes, { keep: true })
   return sealInputs(jobs(), { ...owner, provider: publicKeyOfPeer(options.provider!), random, add })

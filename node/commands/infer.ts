@@ -25,6 +25,8 @@ export type InferOptions = JoinOptions & {
   model: string
   /** Jobs in a file or folder (see `samplesOf`), or nothing for the held-out digits. */
   input?: string
+  /** How pictures become numbers. */
+  image: string
   count: string
   skip: string
   ceiling: string
@@ -44,8 +46,8 @@ export type InferOptions = JoinOptions & {
 
 type Job = { values: Float32Array[]; label: number | null }
 
-/** Inputs from a JSON file, looked up where the model begins behind an embedding, or the reference model's held-out images. */
-function jobsOf(options: InferOptions, { manifest, weights }: LoadedModel): Job[] {
+/** Inputs from a file or folder, looked up where the model begins behind an embedding, or the reference model's held-out images. */
+async function jobsOf(options: InferOptions, { manifest, weights }: LoadedModel): Promise<Job[]> {
   const from = parseCount(options.skip)
   const count = parseCount(options.count)
   if (options.input === undefined) {
@@ -55,7 +57,7 @@ function jobsOf(options: InferOptions, { manifest, weights }: LoadedModel): Job[
     const { images, labels } = loadHeldOut()
     return images.slice(from, from + count).map((image, i) => ({ values: [image], label: labels[from + i]! }))
   }
-  const given = samplesOf(options.input, givenInputs(manifest))
+  const given = await samplesOf(options.input, givenInputs(manifest), options.image)
   return given.slice(from, from + count).map((each) => ({ values: inputValues(manifest, weights, each), label: null }))
 }
 
@@ -93,7 +95,7 @@ export async function infer(options: InferOptions): Promise<void> {
     const model = await client.library.load(options.model)
     const { manifest } = model
     const { name, outputs } = manifest
-    const jobs = jobsOf(options, model)
+    const jobs = await jobsOf(options, model)
     say('model', { name, manifest: options.model }, `model ${name} (${options.model}) fetched from peers and checked`)
     const reclaimed = await client.reclaim()
     if (reclaimed > 0n)

@@ -28,7 +28,7 @@ type Published = { model: Uint8Array; weights: Uint8Array; manifest: Manifest; r
 const basename = (file: string): string => file.replace(/^.*[\\/]/, '').replace(/\.onnx$/, '')
 
 /** A model with its manifest: the reference model as shipped, or any other calibrated on its samples. */
-async function prepare(file: string, samples: string | undefined): Promise<Published> {
+async function prepare(file: string, { samples, image }: SampleOptions): Promise<Published> {
   if (file === 'digits') {
     const { model, manifest, weights } = loadDigits()
     validateManifest(manifest, weights)
@@ -38,7 +38,7 @@ async function prepare(file: string, samples: string | undefined): Promise<Publi
   const inputs = modelInputs(model)
   if (samples === undefined)
     throw new SinterError('CALIBRATION_SAMPLES', 'a model needs --samples: real inputs to calibrate on')
-  return buildManifest({ name: basename(file), model, samples: samplesOf(samples, inputs) })
+  return buildManifest({ name: basename(file), model, samples: await samplesOf(samples, inputs, image) })
 }
 
 /** Made-up inputs, the same every time: enough for the counts, and no more than an example of exponents and tolerance. */
@@ -56,7 +56,10 @@ function madeUp(inputs: ReturnType<typeof modelInputs>): Float32Array[][] {
 
 const MADE_UP = 8
 
-export type CheckOptions = { samples?: string; tiles: string; draws: string }
+/** Where calibration samples are, and how pictures among them become numbers. */
+type SampleOptions = { samples?: string; image: string }
+
+export type CheckOptions = SampleOptions & { tiles: string; draws: string }
 
 /** Prints what a model holds, how much of it is covered, and what its manifest would say and its attestations cost. */
 export async function modelCheck(file: string, options: CheckOptions): Promise<void> {
@@ -74,20 +77,20 @@ export async function modelCheck(file: string, options: CheckOptions): Promise<v
   if (!real)
     print([`no --samples: calibrated on ${MADE_UP} made-up inputs, so that exponents and tolerance are examples only`])
   const { manifest, report } = real
-    ? await prepare(file, options.samples)
+    ? await prepare(file, options)
     : await buildManifest({ name: basename(file), model: bytes, samples: madeUp(modelInputs(bytes)) })
   print(manifestLines(manifest))
   if (report !== null && real) print(calibrationLines(manifest, report))
   print(costLines(estimate(manifest, terms), terms))
 }
 
-export type PublishOptions = JoinOptions & { samples?: string; json: boolean; once: boolean; logLevel: string }
+export type PublishOptions = JoinOptions & SampleOptions & { json: boolean; once: boolean; logLevel: string }
 
 /** Publishes model, weights and manifest by content, and serves them until it is asked to stop. */
 export async function modelPublish(file: string, options: PublishOptions): Promise<void> {
   const log = createLog(options.logLevel, 'stderr')
   const network = readNetworkFile(options.network)
-  const { model, weights, manifest, report } = await prepare(file, options.samples)
+  const { model, weights, manifest, report } = await prepare(file, options)
   const client = await startClient({
     network,
     rpcUrl: parseRpc(options.rpc),

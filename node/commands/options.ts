@@ -84,6 +84,9 @@ export function readNetworkFile(path: string): NetworkFile {
 }
 
 /** Where things are kept unless told otherwise. */
+/** How pictures become numbers where nothing is said of it (`parseImage`). */
+export const DEFAULT_IMAGE = 'fit=fill,range=0:1'
+
 export const defaultHome = (): string => join(homedir(), '.sinter')
 
 /** Options that every command that joins a network has. */

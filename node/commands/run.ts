@@ -14,7 +14,7 @@ import type { Consumer, Step } from '../client/consumer.ts'
 import { readInputFile, readNpy } from '../client/input-file.ts'
 import { linksOf } from '../client/iterate.ts'
 import type { Inputs } from '../client/values.ts'
-import { inputNames } from './dataset.ts'
+import { inputNames, isNumbers } from './dataset.ts'
 import { connectWith, formatAmount, type JoinOptions, parseCount } from './joined.ts'
 import { parsePolicy, readInput } from './options.ts'
 
@@ -72,7 +72,7 @@ function readSaved(folder: string, model: string): Saved | null {
 
 /** Inputs of a step that come from files: one for each step in the order of the names, from the first again after the last. */
 function feedOf(folder: string, names: string[], links: [string, string][]): (step: number) => Named {
-  const files = inputNames(folder)
+  const files = inputNames(folder, isNumbers)
   const wanted = names.filter((name) => !links.some(([, to]) => to === name))
   return (step) => {
     const file = files[step % files.length]!

@@ -4,9 +4,10 @@ import { readSamples } from '../../models/calibrate.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { readNpy } from '../client/input-file.ts'
-import { readInput } from './options.ts'
+import { isImage, parseImage, readImage } from './image.ts'
+import { DEFAULT_IMAGE, readInput } from './options.ts'
 
-/** Inputs of jobs and calibration samples from files: JSON, NumPy arrays, or float32 as it is. */
+/** Inputs of jobs and calibration samples from files: JSON, NumPy arrays, pictures, or float32 as it is. */
 
 /** An input as its user has it: shape without the batch axis. */
 export type Wanted = { name: string; shape: number[] }
@@ -70,9 +71,15 @@ export function samplesOfNpy(bytes: Uint8Array, shape: number[], file: string): 
   return Array.from({ length: data.length / size }, (_, i) => data.slice(i * size, (i + 1) * size))
 }
 
-function samplesOfFile(file: string, wanted: Wanted[]): Sample[] {
+async function samplesOfFile(file: string, wanted: Wanted[], image: string): Promise<Sample[]> {
   const bytes = readInput(file)
   if (file.endsWith('.json')) return samplesOfJson(bytes, wanted, file)
+  if (isImage(file)) {
+    const [only] = wanted
+    if (only === undefined || wanted.length > 1)
+      return fail(file, `is one picture, the model has ${wanted.length} inputs`)
+    return [[await readImage(file, bytes, only.shape, parseImage(image))]]
+  }
   if (!file.endsWith('.npy'))
     return readSamples(
       bytes,
@@ -87,21 +94,24 @@ function samplesOfFile(file: string, wanted: Wanted[]): Sample[] {
 const names = (wanted: Wanted[]): string => wanted.map(({ name }) => `${name}.npy`).join(', ')
 
 /**
- * Samples of a file (`.json` and `.npy` by their name, else float32 little-endian, sample after sample), or of all files of a
- * folder in the order of their names. A folder may hold an array for each input, named after it.
- * Throws `FILE_UNREADABLE`, `INPUT_FILE`, `CALIBRATION_SAMPLES`.
+ * Samples of a file (`.json`, `.npy` and pictures by their name, else float32 little-endian, sample after sample), or of all files of a
+ * folder in the order of their names. A folder may hold an array for each input, named after it. `image` is how pictures become numbers.
+ * Throws `FILE_UNREADABLE`, `INPUT_FILE`, `CALIBRATION_SAMPLES`, and what `readImage` and `parseImage` throw.
  */
-export function samplesOf(path: string, wanted: Wanted[]): Sample[] {
+export async function samplesOf(path: string, wanted: Wanted[], image: string = DEFAULT_IMAGE): Promise<Sample[]> {
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
-  if (!isFolder) return samplesOfFile(path, wanted)
+  if (!isFolder) return samplesOfFile(path, wanted, image)
   const files = readdirSync(path, { withFileTypes: true })
     .filter((each) => !each.isDirectory() && !each.name.startsWith('.'))
     .map(({ name }) => name)
     .sort()
   if (files.length === 0) return fail(path, 'is empty')
   const apart = wanted.map(({ name }) => `${name}.npy`)
-  if (!apart.every((name) => files.includes(name)))
-    return files.flatMap((name) => samplesOfFile(join(path, name), wanted))
+  if (!apart.every((name) => files.includes(name))) {
+    const samples: Sample[] = []
+    for (const name of files) samples.push(...(await samplesOfFile(join(path, name), wanted, image)))
+    return samples
+  }
   const columns = wanted.map(({ shape }, i) => samplesOfNpy(readInput(join(path, apart[i]!)), shape, apart[i]!))
   if (columns.some(({ length }) => length !== columns[0]!.length))
     return fail(path, 'its arrays have different lengths')

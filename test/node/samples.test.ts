@@ -15,6 +15,17 @@ import { trained } from '../models/trained.ts'
 const folder = mkdtempSync(join(tmpdir(), 'sinter-samples-'))
 test.after(() => rmSync(folder, { recursive: true, force: true }))
 
+async function rejects(run: Promise<unknown>, code: string, message = /./): Promise<void> {
+  const error = await run.then(
+    () => null,
+    (error: unknown) => error,
+  )
+  assert.ok(
+    error instanceof SinterError && error.code === code && message.test(error.message),
+    `${code} expected, not ${String(error)}`,
+  )
+}
+
 function throwsCode(run: () => unknown, code: string, message = /./): void {
   assert.throws(
     run,
@@ -87,22 +98,22 @@ for (const [what, value, wanted] of [
     throwsCode(() => samplesOfJson(json(value), [...wanted], 'jobs.json'), 'INPUT_FILE', /jobs\.json/)
   })
 
-test('NumPy arrays: of one sample, of several, of integers, one for each input', () => {
+test('NumPy arrays: of one sample, of several, of integers, one for each input', async () => {
   const file = join(folder, 'x.npy')
   writeFileSync(file, npy('<f4', [2, 2], Float32Array.of(1, 2, 3, 4)))
-  assert.equal(samplesOf(file, one), [[Float32Array.of(1, 2, 3, 4)]])
+  assert.equal(await samplesOf(file, one), [[Float32Array.of(1, 2, 3, 4)]])
   writeFileSync(file, npy('<i8', [2, 2, 2], BigInt64Array.of(1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n)))
-  assert.equal(samplesOf(file, one), [[Float32Array.of(1, 2, 3, 4)], [Float32Array.of(5, 6, 7, 8)]])
+  assert.equal(await samplesOf(file, one), [[Float32Array.of(1, 2, 3, 4)], [Float32Array.of(5, 6, 7, 8)]])
   const each = join(folder, 'each')
   mkdirSync(each)
   writeFileSync(join(each, 'a.npy'), npy('<f8', [1, 2, 2], Float64Array.of(1, 2, 3, 4)))
   writeFileSync(join(each, 'b.npy'), npy('|u1', [1], Uint8Array.of(5)))
-  assert.equal(samplesOf(each, two), [[Float32Array.of(1, 2, 3, 4), Float32Array.of(5)]])
+  assert.equal(await samplesOf(each, two), [[Float32Array.of(1, 2, 3, 4), Float32Array.of(5)]])
   writeFileSync(join(each, 'b.npy'), npy('|u1', [2, 1], Uint8Array.of(5, 6)))
-  throwsCode(() => samplesOf(each, two), 'INPUT_FILE', /lengths/)
+  await rejects(samplesOf(each, two), 'INPUT_FILE', /lengths/)
 })
 
-test('NumPy arrays of another shape, order or type, or cut short, are refused', () => {
+test('NumPy arrays of another shape, order or type, or cut short, are refused', async () => {
   const file = join(folder, 'bad.npy')
   const good = npy('<f4', [2, 2], Float32Array.of(1, 2, 3, 4))
   for (const [bytes, reason] of [
@@ -115,18 +126,18 @@ test('NumPy arrays of another shape, order or type, or cut short, are refused', 
     [npy('<f4', [1e9, 2, 2], Float32Array.of(1)), /4 bytes of data/],
   ] as const) {
     writeFileSync(file, bytes)
-    throwsCode(() => samplesOf(file, one), 'INPUT_FILE', reason)
+    await rejects(samplesOf(file, one), 'INPUT_FILE', reason)
   }
 })
 
-test('a folder: all its files in order of their names; an empty or missing one is refused', () => {
+test('a folder: all its files in order of their names; an empty or missing one is refused', async () => {
   const many = join(folder, 'many')
   mkdirSync(many)
-  throwsCode(() => samplesOf(many, one), 'INPUT_FILE', /empty/)
+  await rejects(samplesOf(many, one), 'INPUT_FILE', /empty/)
   writeFileSync(join(many, '2.bin'), new Uint8Array(Float32Array.of(5, 6, 7, 8).buffer))
   writeFileSync(join(many, '1.json'), json([[1, 2, 3, 4]]))
-  assert.equal(samplesOf(many, one), [[Float32Array.of(1, 2, 3, 4)], [Float32Array.of(5, 6, 7, 8)]])
-  throwsCode(() => samplesOf(join(folder, 'none'), one), 'FILE_UNREADABLE')
+  assert.equal(await samplesOf(many, one), [[Float32Array.of(1, 2, 3, 4)], [Float32Array.of(5, 6, 7, 8)]])
+  await rejects(samplesOf(join(folder, 'none'), one), 'FILE_UNREADABLE')
 })
 
 test('integers of a text model become the manifest’s rows, exactly; what names no row is refused', async () => {
