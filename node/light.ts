@@ -21,6 +21,7 @@ export type {
   Consumer,
   Inference,
   InferOptions,
+  Listing,
   ModelInfo,
   Progress,
   Quote,

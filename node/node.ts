@@ -41,6 +41,7 @@ import { type BatchInit, createBatcher } from './stages/batch.ts'
 import { applyTo, createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
+import { nodeCatalogue } from './stages/catalogue.ts'
 import { createDriver } from './stages/driver.ts'
 import { enterRegistry, keepFloor } from './stages/entry.ts'
 import { gossipValidators } from './stages/gossip.ts'
@@ -338,6 +339,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       'attestation',
       attestationHandler(async (batch) => gossip.shelf.sealed(batch) ?? (await attester.sealed(batch))),
     )
+    await streams.handle('models', nodeCatalogue({ runtimes, warmth, price: config.stake > 0n ? config.price : null }))
     await streams.handle(
       'job',
       jobHandler({

@@ -189,7 +189,11 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .action(async (cid, options) => (await import('./commands/results.ts')).results(cid, options))
 
   joining(
-    program.command('models <cids...>').description('what providers ask for models, and who has them loaded'),
+    program
+      .command('models [cids...]')
+      .description(
+        'what is on the network, as peers tell; of models named by their CIDs, who has them loaded and what each asks',
+      ),
     join(home, 'client'),
   )
     .option('--ceiling <tokens>', 'highest price per job', '0.1')

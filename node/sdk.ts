@@ -20,6 +20,7 @@ export type {
   Consumer,
   Inference,
   InferOptions,
+  Listing,
   ModelInfo,
   Progress,
   Quote,

@@ -3,6 +3,10 @@ export const MAX_OFFER_BYTES = 16 * 1024
 export const MAX_VOTE_BYTES = 8 * 1024
 export const MAX_ATTESTATION_BYTES = 4 * 1024 * 1024
 export const MAX_BID_BYTES = 8 * 1024
+/** What a peer tells of the models it has. */
+export const MAX_CATALOGUE_BYTES = 64 * 1024
+export const MAX_CATALOGUE_MODELS = 128
+export const MAX_MODEL_NAME = 64
 /** A frame of the job stream: inputs and outputs of one job. */
 export const MAX_JOB_FRAME_BYTES = 16 * 1024 * 1024
 

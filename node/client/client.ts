@@ -17,6 +17,7 @@ import { type Content, createContent } from '../net/content.ts'
 import { createNetwork, type Network } from '../net/libp2p.ts'
 import type { Log } from '../net/log.ts'
 import { createStreams } from '../net/streams.ts'
+import { askCatalogues, type CatalogueEntry, catalogueHandler, type Listing } from '../stages/catalogue.ts'
 import { type Auditor, createAuditor } from './audit.ts'
 import { type BatchChecks, createBatchChecks } from './batch-checks.ts'
 import { chooseBid, createOfferDesk, type OfferTerms, type ReceivedBid } from './offer.ts'
@@ -78,6 +79,10 @@ export type LightClient = {
    * for so many jobs. Throws `NO_BIDS` besides when there are fewer owners, and leaves none open when one cannot be opened.
    */
   openSessions(request: Omit<SessionRequest, 'jobs'>, jobs: bigint[]): Promise<ConsumerSession[]>
+  /** What peers say they have. Those that do not answer within the time (ms, 5,000 by default) are left out. */
+  models(timeoutMs?: number): Promise<Listing[]>
+  /** Tells others of these models, which this client has published. */
+  tell(models: CatalogueEntry[]): Promise<void>
   /** See `releaseSession`. */
   release(session: Hex): Promise<void>
   /** See `reclaimSessions`. */
@@ -225,6 +230,16 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
       }),
     openSession: async (request) => (await openSessions(request, [request.jobs]))[0]!,
     openSessions,
+    async models(timeoutMs = 5_000) {
+      // Who has just come knows nobody yet.
+      await network.waitForSubscribers('offers', 1, 20_000)
+      return askCatalogues({ streams, log }, network.subscribers('offers'), timeoutMs)
+    },
+    tell: (models) =>
+      streams.handle(
+        'models',
+        catalogueHandler(() => models),
+      ),
     release,
     reclaim: () => reclaimSessions(chain, payment.account),
     async stop() {

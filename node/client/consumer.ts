@@ -6,15 +6,17 @@ import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Content } from '../net/content.ts'
 import type { Log } from '../net/log.ts'
+import type { Listing } from '../stages/catalogue.ts'
 import { type BatchCheck, checksOf } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
 import { classified, rethrow } from './failures.ts'
 import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
 import type { Memory } from './memory.ts'
-import { type Quote, quoteOf } from './offer.ts'
+import type { Quote } from './offer.ts'
 import { openerOf, turns } from './opener.ts'
 import { createPool, type Pool, type PoolInit } from './pool.ts'
+import { askPrices } from './prices.ts'
 import { parseReceiptId, type ReceiptStatus, receiptId } from './receipts.ts'
 import { createScheduler, type RequestOptions, type Scheduler } from './scheduler.ts'
 import type { ConsumerSession, InferResult } from './session.ts'
@@ -23,6 +25,7 @@ import type { Answer } from './slot.ts'
 import { createSpotChecks } from './spot-check.ts'
 import { type Inputs, type Item, jobValues, type NamedTensors, namedTensors, valuesOrError } from './values.ts'
 
+export type { Listing } from '../stages/catalogue.ts'
 export type { Quote } from './offer.ts'
 
 export type ConsumerOptions = {
@@ -112,6 +115,8 @@ export type Consumer = {
   readonly address: Address
   /** Base units that jobs of this connection have cost. */
   readonly spent: bigint
+  /** What peers say is on the network. Hints by strangers: `model` fetches and checks one, `quote` asks for prices that hold. */
+  models(options?: { timeoutMs?: number }): Promise<Listing[]>
   /** Fetches a model's manifest and weights by content and checks them. */
   model(id: string): Promise<ModelInfo>
   /** Files by CID, such as sealed data sets. Throws the codes of `Content`. */
@@ -358,30 +363,12 @@ export async function createConsumer(components: Components, options: ConsumerOp
     infer,
     batch,
     run,
-    async quote(id, { windowMs = 2_000, bids: most, signal } = {}) {
-      let quotes: Quote[] = []
-      const enough = new SinterError('QUOTED', 'prices were asked for, nothing is bought')
-      try {
-        const model = await client.library.load(id)
-        await client.openSession({
-          model,
-          jobs: 1n,
-          priceCeiling: options.ceiling,
-          windowMs,
-          ...(most === undefined ? {} : { enough: (bids) => bids.length >= most }),
-          ...(signal === undefined ? {} : { signal }),
-          choose(bids) {
-            quotes = bids.map(quoteOf)
-            throw enough
-          },
-        })
-      } catch (error) {
-        if (error !== enough) throw classified(error)
-      }
-      return quotes.sort((a, b) =>
-        a.price < b.price ? -1 : a.price > b.price ? 1 : a.expectedLatencyMs - b.expectedLatencyMs,
-      )
-    },
+    quote: (id, asking = {}) =>
+      client.library
+        .load(id)
+        .then((model) => askPrices(client, model, options.ceiling, asking))
+        .catch(rethrow),
+    models: ({ timeoutMs } = {}) => client.models(timeoutMs),
     receipt: receiptOf,
     async stop() {
       await checks.settled()

@@ -110,6 +110,7 @@ export async function modelPublish(file: string, options: PublishOptions): Promi
       throw new SinterError('CID_MISMATCH', 'the content store names the files differently from the manifest')
     await client.network.waitForPeers(1, 20_000)
     for (const cid of cids) await client.content.provide(cid)
+    await client.tell([{ manifest: manifestCid!, name: manifest.name, warm: false, price: null }])
     const { draws, forfeitBps } = client.chain.params
     const terms = { tileDraws: network.tileDraws, draws, forfeit: forfeitBps / 10_000 }
     if (options.json)

@@ -2,10 +2,28 @@ import { connectWith, formatAmount, type JoinOptions, parseCount } from './joine
 
 export type ModelsOptions = JoinOptions & { ceiling: string; window: string; json: boolean; logLevel: string }
 
-/** What providers ask for models now, and who has them loaded. The network keeps no index, so models are named by their CIDs. */
+/** The network keeps no index: what is listed is what the peers of this client say they have. */
+async function list(consumer: Awaited<ReturnType<typeof connectWith>>, { json }: ModelsOptions): Promise<void> {
+  const listings = await consumer.models()
+  for (const { price, ...listing } of listings) {
+    const { manifest, name, warm, providers } = listing
+    const asked = price === null ? null : formatAmount(price)
+    if (json) console.log(JSON.stringify({ event: 'listed', ...listing, price: asked }))
+    else {
+      const offers =
+        asked === null ? 'published, nobody has loaded it' : `warm at ${warm} of ${providers}, from ${asked} SNTR`
+      console.log(`${manifest}  ${name || '(no name told)'}: ${offers}`)
+    }
+  }
+  if (!json)
+    console.log(listings.length === 0 ? 'nobody tells of a model' : 'as peers tell; name CIDs for prices that hold')
+}
+
+/** What is on the network; of models named by their CIDs, what providers ask for them now, and who has them loaded. */
 export async function models(cids: string[], options: ModelsOptions): Promise<void> {
   const consumer = await connectWith(options)
   try {
+    if (cids.length === 0) await list(consumer, options)
     for (const cid of cids) {
       const { name, units, inputs, outputs } = await consumer.model(cid)
       const quotes = await consumer.quote(cid, { windowMs: parseCount(options.window) })

@@ -61,6 +61,8 @@ export type Runtimes = {
   isWarm(manifest: string): boolean
   /** Manifests of the models that are loaded or being loaded. */
   loaded(): string[]
+  /** Names of the models that are loaded, by their manifests. */
+  names(): Map<string, string>
   /** Whether one more may be loaded without another going, as far as their number says. */
   hasRoom(): boolean
   /** Takes no more jobs, lets those that run end, and ends the processes. */
@@ -81,6 +83,8 @@ type Entry = {
   ready: Runtime | null
   running: number
   usedAt: number
+  /** Policies that its jobs may be attested under. */
+  provable: Set<Policy>
   /** What it counts for, once that is known (bytes): in memory, and on each of its devices. */
   held: { memory: number; device: number }
 }
@@ -247,6 +251,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     const room = makeRoom(cid)
     const entry: Entry = {
       ...{ loading: Promise.resolve(null as never), ready: null, running: 0, usedAt: now() },
+      provable: new Set(),
       held: { memory: 0, device: 0 },
     }
     entry.loading = room
@@ -270,6 +275,8 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
   return {
     isWarm: (cid) => (entries.get(cid)?.ready ?? null) !== null,
     loaded: () => [...entries.keys()],
+    names: () =>
+      new Map([...entries].flatMap(([cid, { ready }]) => (ready === null ? [] : [[cid, ready.model.manifest.name]]))),
     hasRoom: () => entries.size < maxModels,
     async get(cid, policy = 'zk') {
       if (closed) throw new SinterError('EXEC_CLOSED', 'the node is stopping')
@@ -278,7 +285,8 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
       known.usedAt = now()
       const runtime = await known.loading
       // It was loaded for another policy, perhaps.
-      checkProvable(runtime.model.manifest, proving, policy)
+      if (!known.provable.has(policy)) checkProvable(runtime.model.manifest, proving, policy)
+      known.provable.add(policy)
       return runtime
     },
     async close() {

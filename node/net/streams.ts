@@ -3,12 +3,17 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { BLOCK_LIMITS } from '../../protocol/blocks.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
-import { MAX_ATTESTATION_BYTES, MAX_BID_BYTES, MAX_JOB_FRAME_BYTES } from '../../protocol/limits.ts'
+import {
+  MAX_ATTESTATION_BYTES,
+  MAX_BID_BYTES,
+  MAX_CATALOGUE_BYTES,
+  MAX_JOB_FRAME_BYTES,
+} from '../../protocol/limits.ts'
 import { type ByteBudget, type FrameLimits, type FrameStream, frameStream } from './frame-stream.ts'
 import type { Log } from './log.ts'
 
 /** The stream protocols of a node. */
-export type Method = 'bid' | 'job' | 'attestation' | 'blocks'
+export type Method = 'bid' | 'job' | 'attestation' | 'blocks' | 'models'
 
 export type Quota = FrameLimits & {
   protocol: string
@@ -61,6 +66,16 @@ export const QUOTAS: Record<Method, Quota> = {
     framesPerSecond: 4_000,
     burst: 8_000,
   },
+  models: {
+    protocol: '/sinter/models/1',
+    maxFrameBytes: MAX_CATALOGUE_BYTES,
+    maxStreamsPerPeer: 2,
+    maxStreams: 64,
+    idleTimeoutMs: 10_000,
+    frameTimeoutMs: 5_000,
+    framesPerSecond: 1,
+    burst: 2,
+  },
 }
 
 /** Bytes that strangers can make a node hold in half-read streams, all methods together. */
@@ -105,13 +120,10 @@ export function createStreams(init: {
   const { libp2p, log } = init
   const quotas = init.quotas ?? QUOTAS
   const budget: ByteBudget = { used: 0, limit: init.budgetBytes ?? BUDGET_BYTES }
-  const perPeer: Record<Method, Map<string, number>> = {
-    bid: new Map(),
-    job: new Map(),
-    attestation: new Map(),
-    blocks: new Map(),
-  }
-  const open: Record<Method, number> = { bid: 0, job: 0, attestation: 0, blocks: 0 }
+  const each = <T>(make: () => T): Record<Method, T> =>
+    Object.fromEntries(Object.keys(QUOTAS).map((method) => [method, make()])) as Record<Method, T>
+  const perPeer = each(() => new Map<string, number>())
+  const open = each(() => 0)
   const served = new Set<Method>()
   const live = new Set<FrameStream>()
 

@@ -14,6 +14,8 @@ export type Warmth = {
   offered(manifest: string, consumer: string): boolean
   /** A job of a session with this node. */
   served(manifest: string): void
+  /** Models that were asked for, those asked for last first. */
+  asked(): string[]
   /** What a loaded model is worth keeping: the higher the later it goes. */
   worth(manifest: string): number
   /** Loads what is missing of this node's part, one model after the other. Never throws. */
@@ -159,6 +161,7 @@ export function createWarmth(
       if (passed.size > MAX_MODELS) passed.delete(passed.keys().next().value!)
       return before % passes === passes - 1
     },
+    asked: () => [...asked.keys()].reverse(),
     worth(manifest) {
       const known = parts()
       if (!known.get(self)!.includes(manifest)) return demandOf(manifest)

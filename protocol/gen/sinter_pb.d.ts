@@ -1094,6 +1094,65 @@ export declare type VoteReveal = Message<"sinter.v1.VoteReveal"> & {
 export declare const VoteRevealSchema: GenMessage<VoteReveal>;
 
 /**
+ * Whoever has models to whoever opens the models stream: hints, not signed.
+ *
+ * @generated from message sinter.v1.Catalogue
+ */
+export declare type Catalogue = Message<"sinter.v1.Catalogue"> & {
+  /**
+   * at most 128
+   *
+   * @generated from field: repeated sinter.v1.CatalogueEntry models = 1;
+   */
+  models: CatalogueEntry[];
+};
+
+/**
+ * Describes the message sinter.v1.Catalogue.
+ * Use `create(CatalogueSchema)` to create a new message.
+ */
+export declare const CatalogueSchema: GenMessage<Catalogue>;
+
+/**
+ * @generated from message sinter.v1.CatalogueEntry
+ */
+export declare type CatalogueEntry = Message<"sinter.v1.CatalogueEntry"> & {
+  /**
+   * CID
+   *
+   * @generated from field: string manifest = 1;
+   */
+  manifest: string;
+
+  /**
+   * as the manifest has it; empty when that is not here
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * loaded
+   *
+   * @generated from field: bool warm = 3;
+   */
+  warm: boolean;
+
+  /**
+   * 16 bytes, asked per job; empty from who serves no jobs
+   *
+   * @generated from field: bytes price = 4;
+   */
+  price: Uint8Array;
+};
+
+/**
+ * Describes the message sinter.v1.CatalogueEntry.
+ * Use `create(CatalogueEntrySchema)` to create a new message.
+ */
+export declare const CatalogueEntrySchema: GenMessage<CatalogueEntry>;
+
+/**
  * Any peer to any peer: the attestation of a batch, by its batch id.
  *
  * @generated from message sinter.v1.AttestationQuery

@@ -37,6 +37,7 @@ const quotas: Record<Method, Quota> = {
   job: QUOTA,
   attestation: QUOTA,
   blocks: QUOTA,
+  models: QUOTA,
   bid: {
     ...QUOTA,
     protocol: '/sinter/bid/1',
@@ -80,6 +81,7 @@ test.before(async () => {
       job: { ...QUOTA, maxFrameBytes: 200_000, idleTimeoutMs: 60_000 },
       attestation: QUOTA,
       blocks: QUOTA,
+      models: QUOTA,
       bid: { ...quotas.bid, idleTimeoutMs: 60_000 },
     },
   })
