@@ -3,12 +3,12 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { BLOCK_LIMITS } from '../../protocol/blocks.ts'
 import { describeError, SinterError } from '../../protocol/errors.ts'
-import { MAX_ATTESTATION_BYTES, MAX_BID_BYTES, MAX_JOB_FRAME_BYTES } from '../../protocol/limits.ts'
+import { MAX_ATTESTATION_BYTES, MAX_BID_BYTES, MAX_JOB_FRAME_BYTES, MAX_PULSE_BYTES } from '../../protocol/limits.ts'
 import { type ByteBudget, type FrameLimits, type FrameStream, frameStream } from './frame-stream.ts'
 import type { Log } from './log.ts'
 
 /** The stream protocols of a node. */
-export type Method = 'bid' | 'job' | 'attestation' | 'blocks'
+export type Method = 'bid' | 'job' | 'attestation' | 'pulse' | 'blocks'
 
 export type Quota = FrameLimits & {
   protocol: string
@@ -48,6 +48,17 @@ export const QUOTAS: Record<Method, Quota> = {
     maxStreams: 64,
     idleTimeoutMs: 30_000,
     frameTimeoutMs: 30_000,
+    framesPerSecond: 1,
+    burst: 4,
+  },
+  pulse: {
+    protocol: '/sinter/pulse/1',
+    maxFrameBytes: MAX_PULSE_BYTES,
+    maxStreamsPerPeer: 2,
+    // All nodes have the same minute for their answers.
+    maxStreams: 1024,
+    idleTimeoutMs: 15_000,
+    frameTimeoutMs: 5_000,
     framesPerSecond: 1,
     burst: 4,
   },
@@ -109,9 +120,10 @@ export function createStreams(init: {
     bid: new Map(),
     job: new Map(),
     attestation: new Map(),
+    pulse: new Map(),
     blocks: new Map(),
   }
-  const open: Record<Method, number> = { bid: 0, job: 0, attestation: 0, blocks: 0 }
+  const open: Record<Method, number> = { bid: 0, job: 0, attestation: 0, pulse: 0, blocks: 0 }
   const served = new Set<Method>()
   const live = new Set<FrameStream>()
 

@@ -36,6 +36,7 @@ const QUOTA: Quota = {
 const quotas: Record<Method, Quota> = {
   job: QUOTA,
   attestation: QUOTA,
+  pulse: QUOTA,
   blocks: QUOTA,
   bid: {
     ...QUOTA,
@@ -79,6 +80,7 @@ test.before(async () => {
     quotas: {
       job: { ...QUOTA, maxFrameBytes: 200_000, idleTimeoutMs: 60_000 },
       attestation: QUOTA,
+      pulse: QUOTA,
       blocks: QUOTA,
       bid: { ...quotas.bid, idleTimeoutMs: 60_000 },
     },
