@@ -193,6 +193,18 @@ export type ProvingLimits = {
   voteWindowS: number
 }
 
+/** Those of a network, with windows in seconds. */
+export const provingLimits = (
+  params: Record<'draws' | 'attestWindow' | 'traceWindow' | 'auditWindow' | 'voteWindow', number>,
+  tileDraws: number,
+): ProvingLimits => ({
+  draws: params.draws,
+  attestWindowS: params.attestWindow,
+  traceWindowS: params.traceWindow - params.auditWindow,
+  voteWindowS: params.voteWindow,
+  tileDraws,
+})
+
 /** Seconds that committing a leaf takes, and evaluating a multiply-add, on a slow core. */
 const LEAF_S = 3e-4
 const MULTIPLY_ADD_S = 2e-9
@@ -254,3 +266,14 @@ export function checkProvable(manifest: Manifest, limits: ProvingLimits, policy:
   const excess = batchExcess([{ manifest, policy }], limits)
   if (excess !== null) throw new SinterError('MODEL_UNPROVABLE', excess)
 }
+
+/** Whether a batch with a range of each of these sessions can be attested and verified in time. */
+export const batchFits =
+  (manifestOf: (cid: string) => Promise<Manifest>, limits: ProvingLimits) =>
+  async (sessions: readonly { manifest: string; policy: Policy }[]): Promise<boolean> => {
+    const terms = async ({ manifest, policy }: (typeof sessions)[number]): Promise<RangeTerms> => ({
+      manifest: await manifestOf(manifest),
+      policy,
+    })
+    return batchExcess(await Promise.all(sessions.map(terms)), limits) === null
+  }

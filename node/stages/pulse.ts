@@ -67,11 +67,14 @@ export function createPulses(components: PulseComponents, { lanes, confirmations
   const claims = createClaims({ ...components, signal: ending.signal })
   const own = createLanes({ ...components, claims, ask, signal: ending.signal }, { lanes, confirmations })
 
-  let mine: CapacityClass | null = null
+  let mine: CapacityClass | null | undefined
   /** What capacity of this node is measured by; null while it is not registered, or where its class is not measured. */
   async function ownClass(): Promise<CapacityClass | null> {
-    const hardwareClass = mine?.name ?? (await chain.node(address))?.hardwareClass
-    mine = classes.find(({ name }) => name === hardwareClass) ?? null
+    if (mine !== undefined) return mine
+    const node = await chain.node(address)
+    if (node === null) return null
+    mine = classes.find(({ name }) => name === node.hardwareClass) ?? null
+    if (mine === null) await notes.ended(0n, 'CLASS_NOT_MEASURED', { class: node.hardwareClass })
     return mine
   }
 
