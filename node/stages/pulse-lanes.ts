@@ -82,6 +82,7 @@ export type Lanes = {
 
 /** Looks at a pulse in the time for its claims. */
 const LOOKS = 60n
+
 export function createLanes(components: LaneComponents, { lanes, confirmations }: LaneInit): Lanes {
   const { address, chain, engine, claims, store, ask, notes, signal, log } = components
   const { pulseWindow: window, pulseClaimWindow: claimWindow } = chain.params
@@ -211,6 +212,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
           if (taken || code !== 'PULSE_UNKNOWN') of.told.add(reporter)
           log.debug({ ...facts, taken, code }, 'a reporter was told')
         } catch (error) {
+          if (errorCode(error) === 'PEER_PROTOCOL') of.told.add(reporter)
           log.debug({ ...facts, error: describeError(error) }, 'a reporter does not answer')
         }
       }),

@@ -49,6 +49,8 @@ export function createPulses(components: PulseComponents, { lanes, confirmations
   const { address, chain, streams, store, notes, log } = components
   const { pulseRarity, pulseFreshSlots, pulseWindow: window } = chain.params
   const classes = capacityClasses(chain.params)
+  // A reporter that is down must not cost the others their answers: there is time to try each again.
+  const patienceMs = Math.min(10_000, 150 * window)
   const ending = new AbortController()
   const reports = createReports({ address, chain, store, notes, log })
 
@@ -56,10 +58,10 @@ export function createPulses(components: PulseComponents, { lanes, confirmations
     if (reporter === address) return reports.answer(address, slot, leaf)
     // A reporter had stake, so it is registered.
     const { publicKey } = (await chain.node(reporter))!
-    const stream = await streams.open(peerIdOfKey(fromHex(publicKey)), 'pulse')
+    const stream = await streams.open(peerIdOfKey(fromHex(publicKey)), 'pulse', { timeoutMs: patienceMs })
     try {
       await stream.write(answerFrame(slot, leaf))
-      return readReply(await stream.read(5_000))
+      return readReply(await stream.read(patienceMs))
     } finally {
       await stream.close()
     }
