@@ -38,6 +38,8 @@ export type Pulses = {
   handler: StreamHandler
   /** Looks at the chain once; what takes longer goes on beside it. */
   tick(): Promise<void>
+  /** Resolves when nothing is under way. */
+  settled(): Promise<void>
   /** Gives up what is computed and resolves when nothing is under way. What was answered is on disk. */
   stop(): Promise<void>
 }
@@ -142,8 +144,13 @@ export function createPulses(components: PulseComponents, { lanes, confirmations
     busy.set(name, done)
   }
 
+  const settled = async (): Promise<void> => {
+    await Promise.all([...busy.values(), own.settled()])
+  }
+
   return {
     handler: reports.handler,
+    settled,
     async tick() {
       const measured = await ownClass()
       if (measured === null || ending.signal.aborted) return
@@ -156,7 +163,7 @@ export function createPulses(components: PulseComponents, { lanes, confirmations
     },
     async stop() {
       ending.abort()
-      await Promise.all([...busy.values(), own.settled()])
+      await settled()
     },
   }
 }

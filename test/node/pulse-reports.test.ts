@@ -3,9 +3,11 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Identity, identityFromKey } from '../../node/identity/identity.ts'
+import type { FrameStream } from '../../node/net/frame-stream.ts'
 import { createNetwork, type Network } from '../../node/net/libp2p.ts'
 import { createStreams, QUOTAS, type Streams } from '../../node/net/streams.ts'
 import {
@@ -209,6 +211,42 @@ test('what is not an answer, or is larger than one, ends the stream', async () =
   await stream.write(frame).catch(() => {})
   assert.is(await stream.read(5_000).then(() => 'none', errorCode), 'STREAM_CLOSED')
   assert.is(await codeOf(1, answerFrame(8n, bytes('a'))), '')
+})
+
+test('whatever bytes come, a reporter answers or ends the stream, and takes no leaf that nobody sent', async () => {
+  const said = async (frame: Uint8Array): Promise<PulseReply | string> => {
+    let reply: PulseReply | null = null
+    const stream = {
+      read: async () => frame,
+      async write(answer: Uint8Array) {
+        reply = readReply(answer)
+      },
+    } as unknown as FrameStream
+    return reports.handler(stream, node.peerId).then(() => reply!, errorCode)
+  }
+  const good = answerFrame(8n, bytes('a'))
+  const changed = fc
+    .tuple(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }))
+    .map(([at, by]) => good.map((byte, i) => (i === at ? byte ^ by : byte)))
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(fc.uint8Array({ maxLength: 80 }), changed), async (frame) => {
+      const reply = await said(frame)
+      if (typeof reply === 'string') assert.is(reply, 'FRAME_MALFORMED')
+      else if (reply.taken) assert.equal(frame.subarray(0, 4), good.subarray(0, 4))
+      else assert.is(reply.code, 'PULSE_UNKNOWN')
+    }),
+    { numRuns: 300 },
+  )
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (frame) => {
+      try {
+        assert.ok(readReply(frame).path.every((each) => each.length === 32))
+      } catch (error) {
+        assert.is(errorCode(error), 'FRAME_MALFORMED')
+      }
+    }),
+    { numRuns: 300 },
+  )
 })
 
 test('a report is forgotten when no claim of its pulse can come any more', async () => {
