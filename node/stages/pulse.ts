@@ -89,13 +89,13 @@ export function createPulses(components: PulseComponents, { lanes, confirmations
   /** Finds pulses among the slots whose values have come out. */
   async function search(newest: bigint, now: bigint): Promise<void> {
     const fresh = newest - BigInt(pulseFreshSlots)
+    for (const slot of found.keys()) if (slot < fresh) found.delete(slot)
     for (let slot = searched === null || searched < fresh ? fresh : searched + 1n; slot <= newest; slot++) {
       const value = slot <= 0n ? null : await chain.slotValue(slot)
       if (slot > 0n && value === null) return
       searched = slot
       if (value !== null && isPulse(fromHex(value), pulseRarity)) found.set(slot, { value, at: now })
     }
-    for (const slot of found.keys()) if (slot < fresh) found.delete(slot)
   }
 
   /** Opens the youngest pulse that is due, when it is this node's turn: who knew the value for longer had longer. */

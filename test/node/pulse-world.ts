@@ -69,7 +69,12 @@ export async function createWorld(init: { lanes?: number; engine?: Partial<Pulse
     gasCost: null as bigint | null,
     reporters: [REPORTER, OTHER],
     hardwareClass: 'cpu',
+    /** Slot whose value came out last. */
+    newest: 0n,
+    nodes: 3,
   }
+  /** Values of slots that nobody has recorded. */
+  const slots = new Map<bigint, Hex>()
   const roots = new Map<Address, Hex>()
   const claims: LaneClaim[] = []
   const calls: string[] = []
@@ -89,17 +94,22 @@ export async function createWorld(init: { lanes?: number; engine?: Partial<Pulse
     reporters: async () => state.reporters,
     reportRoot: async (_: bigint, reporter: Address) => roots.get(reporter) ?? null,
     beaconValue: async () => (state.opened ? state.value : null),
-    slotValue: async (slot: bigint) => (slot === DRAW ? state.drawn : null),
-    slotAt: () => 0n,
+    slotValue: async (slot: bigint) => (slot === DRAW ? state.drawn : (slots.get(slot) ?? null)),
+    slotAt: () => state.newest,
     slotHeight: (slot: bigint) => (slot === DRAW ? 1_110n : 0n),
     beaconPosition: ({ block }: { block: bigint }) => block,
     slotRecordedAt: async () => state.recordedAt,
     operators: async () => [OTHER, OPERATOR, REPORTER],
-    operatorCount: async () => 3,
+    operatorCount: async () => state.nodes,
     stakeAt: async () => state.stake,
     capacityPay: async (_: string, units: bigint) => units,
     epochsBehind: async () => state.behind,
     laneClaimed: async (_: bigint, __: Address, lane: number) => claims.some((each) => each.lane === lane),
+    async openPulse(slot: bigint) {
+      calls.push(`open ${slot}`)
+      if (refuse !== null) throw new SinterError(refuse, 'refused')
+      return done
+    },
     async recordSlot() {
       calls.push('record')
       state.recordedAt = state.now
@@ -182,7 +192,7 @@ export async function createWorld(init: { lanes?: number; engine?: Partial<Pulse
   }
   let running = await start()
   return {
-    ...{ state, claims, calls, told, said, roots, says, report, lanesOf },
+    ...{ state, claims, calls, told, said, roots, says, slots, report, lanesOf },
     refuse: (code: string | null) => {
       refuse = code
     },
