@@ -182,6 +182,23 @@ test('a reporter that is killed has what it took, and hands out the same paths',
   assert.equal((await ask(1, answerFrame(6n, bytes('node')))).path, path)
 })
 
+test('an answer that comes while the report is being closed is not taken', async () => {
+  const alone = await openStore(join(folder, 'alone'))
+  const notes = { reported: async () => {} }
+  const begin = (): Reports => createReports({ address: reporter.address, chain, store: alone, notes, log })
+  const before = begin()
+  await before.tick(pulseAt(9n), 1_000n)
+  await before.answer(reporter.address, 9n, bytes('own'))
+  const closing = before.tick(null, 1_060n)
+  assert.is((await before.answer(reporter.address, 9n, bytes('another'))).code, 'PULSE_CLOSED')
+  await closing
+  const root = roots.get(9n)
+  roots.delete(9n)
+  await begin().tick(null, 1_061n)
+  assert.is(roots.get(9n), root)
+  await alone.close()
+})
+
 test('a fork that gives the slot another value begins the report anew', async () => {
   await reports.tick(pulseAt(7n), 1_000n)
   await ask(1, answerFrame(7n, bytes('node')))
