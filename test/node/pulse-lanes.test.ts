@@ -119,6 +119,19 @@ test('a node that is killed between its answer and its claim claims what it has 
   assert.equal(w.calls, ['claim 0'])
 })
 
+test('a claim that was mined while nobody looked is not made again', async () => {
+  const w = await world()
+  await reported(w)
+  w.state.recordedAt = 1_200n
+  w.refuse('CHAIN_RECEIPT')
+  await w.at(1_500)
+  w.claims.push({ lane: 0 } as LaneClaim)
+  await w.restart()
+  for (const now of [1_520, 1_540]) await w.at(now)
+  assert.equal(w.calls, ['claim 0'])
+  assert.is((await w.status())!.counts.claimed, 1)
+})
+
 test('a restart after the transaction left claims nothing twice', async () => {
   const w = await world()
   await reported(w)
@@ -217,14 +230,30 @@ test('a fork that changes the slot’s value has the lanes computed anew while t
   assert.equal(reasons(late), ['FORKED'])
 })
 
-test('a report that a fork has changed is looked for again', async () => {
+test('a report that a fork has changed is looked for again, of every reporter', async () => {
   const w = await world()
-  await reported(w)
-  w.roots.delete(REPORTER)
+  await w.at(1_000)
+  await w.at(1_001)
+  w.report(REPORTER)
   w.report(OTHER)
+  w.says.set(REPORTER, () => ({ taken: true, code: '', path: ELSEWHERE }))
+  await w.at(1_062)
+  w.state.drawn = word('draw')
+  w.roots.delete(OTHER)
+  w.says.delete(REPORTER)
   w.state.recordedAt = 1_200n
   for (const now of [1_300, 1_320, 1_500]) await w.at(now)
-  isIn(w, OTHER)
+  isIn(w, REPORTER)
+})
+
+test('a draw is not answered before it is as deep as forks go', async () => {
+  const w = await world()
+  await reported(w)
+  w.state.recordedAt = 700n
+  await w.at(1_112)
+  assert.equal(w.calls, [])
+  await w.at(1_113)
+  assert.equal(w.calls, ['claim 0'])
 })
 
 test('a draw that a fork changes before the claim is answered as it stands then', async () => {
