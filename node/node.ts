@@ -378,7 +378,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       repeat('driver', every, log, () => driver.tick()),
       repeat('benches', 10 * every, log, () => benches.tick()),
       ...(config.stake > 0n ? [repeat('warmth', 2_000, log, () => warmth.tick())] : []),
-      ...(lanes > 0 ? [repeat('pulses', 2 * every, log, () => pulses.tick())] : []),
+      ...(lanes > 0 ? [repeat('pulses', Math.max(2 * every, pulses.lookMs), log, () => pulses.tick())] : []),
       repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {

@@ -93,8 +93,8 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
     looked: bigint
     /** Reporters that have taken the answers, or will not. */
     told: Set<Address>
-    /** Reporters whose path is none. */
-    false: Set<Address>
+    /** Reporters that have brought a root and do not have the answers under it, whatever they say. */
+    without: Set<Address>
     drawSeen: bigint | null
   }
   const live = new Map<bigint, Live>()
@@ -105,6 +105,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
   let computing = false
   let claiming = false
 
+  const amounts = ({ pay, cost }: { pay: bigint; cost: bigint | null }) => ({ pay: String(pay), cost: String(cost) })
   const leafOf = ({ answers }: Kept): Uint8Array => reportLeaf(address, answers)
   const seedOf = (value: Hex, lane: number): Uint8Array => laneSeedOf(chain.network, address, value, lane)
 
@@ -134,7 +135,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
       worth: draw?.worth ?? true,
       turn: draw?.turn ?? false,
     }
-    return { view, pulse, reporters, roots }
+    return { view, pulse, reporters, roots, price: draw?.price }
   }
 
   async function lookAtDraw(
@@ -153,7 +154,8 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
       .map((_, lane) => lane)
       .filter((lane) => isDrawn({ slot, value: fromHex(value), operator: address, lane }, own.share))
       .map((lane) => ({ lane, delayS: claimDelayS(value, address, lane, claimWindow), done: kept.done.includes(lane) }))
-    if (lanesOf.every(({ done }) => done)) return { value, recordedAt: 0n, lanes: lanesOf, worth: true, turn: false }
+    if (lanesOf.every(({ done }) => done))
+      return { value, recordedAt: 0n, lanes: lanesOf, worth: true, turn: false, price: undefined }
     const [recordedAt, behind, nodes] = await Promise.all([
       chain.slotRecordedAt(drawSlot),
       chain.epochsBehind(),
@@ -161,7 +163,8 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
     ])
     const extra = (recordedAt === 0n ? RECORD_GAS : 0n) + (behind > ROLLED ? behind * ROLL_GAS : 0n)
     const turn = Number(head.timestamp - of.drawSeen) >= turnS(value, address, nodes, window)
-    return { value, recordedAt, lanes: lanesOf, worth: (await claims.worth(own, extra)).worth, turn }
+    const price = await claims.worth(own, extra)
+    return { value, recordedAt, lanes: lanesOf, worth: price.worth, turn, price }
   }
 
   // ---- what it does
@@ -182,8 +185,8 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
     const stake = await chain.stakeAt(address, pulse.snapshot)
     const most = Math.min(lanes, Number(stake / own.stakePerLane))
     if (most === 0) return end(slot, 'STAKE_TOO_NEW')
-    const { pay, cost, worth: worthIt } = await claims.worth(own)
-    if (!worthIt) return end(slot, 'NOT_WORTH_GAS', { pay: pay.toString(), cost: String(cost) })
+    const price = await claims.worth(own)
+    if (!price.worth) return end(slot, 'NOT_WORTH_GAS', amounts(price))
     const left = computeUntil({ openedAt, window }) - (await chain.head()).timestamp
     const work = (lane: number): LaneWork => ({ seed: seedOf(value, lane), pulse: productsOf(own), positions: [] })
     of.told.clear()
@@ -225,7 +228,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
     let index: number | null = null
     for (const [i, reporter] of reporters.entries()) {
       const root = roots[i] ?? null
-      if (root === null || of.false.has(reporter)) continue
+      if (root === null || of.without.has(reporter)) continue
       const facts = { event: 'pulse.path', slot: Number(kept.slot), reporter }
       try {
         const { taken, code, path } = await ask(reporter, kept.slot, leaf)
@@ -236,7 +239,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
         }
         // It has brought its root: what it says now it will say again, unless it has just been started.
         if (code === 'PULSE_UNKNOWN') continue
-        of.false.add(reporter)
+        of.without.add(reporter)
         log.warn({ ...facts, taken, code }, 'a report does not have the answers')
       } catch (error) {
         log.debug({ ...facts, error: describeError(error) }, 'a reporter does not answer')
@@ -265,7 +268,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
     of: Live,
     seen: Awaited<ReturnType<typeof look>>,
   ) {
-    const { pulse, reporters, roots, view } = seen
+    const { pulse, reporters, roots, view, price } = seen
     switch (move.do) {
       case 'wait':
         return
@@ -277,7 +280,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
       case 'path':
         return findPath(kept!, reporters, roots, of)
       case 'unpath':
-        of.false.clear()
+        of.without.clear()
         return records.put(keyOf(slot), { ...kept!, report: null })
       case 'record':
         await chain.recordSlot(pulse!.drawSlot)
@@ -290,7 +293,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
         })
         return
       case 'end':
-        return end(slot, move.loss)
+        return end(slot, move.loss, move.loss === 'NOT_WORTH_GAS' && price ? amounts(price) : {})
     }
   }
 
@@ -318,7 +321,7 @@ export function createLanes(components: LaneComponents, { lanes, confirmations }
         const of = live.get(slot) ?? {
           looked: 0n,
           told: new Set(),
-          false: new Set(),
+          without: new Set(),
           drawSeen: null,
         }
         live.set(slot, of)

@@ -36,6 +36,8 @@ export type PulseInit = { lanes: number; confirmations: number }
 export type Pulses = {
   /** Serves `/sinter/pulse/1`. */
   handler: StreamHandler
+  /** Milliseconds from one look to the next that lose little of a window. */
+  lookMs: number
   /** Looks at the chain once; what takes longer goes on beside it. */
   tick(): Promise<void>
   /** Resolves when nothing is under way. */
@@ -46,6 +48,9 @@ export type Pulses = {
 
 /** Somebody else was faster, or the time is over. */
 const PASSED = new Set(['CHAIN_PulseOpen', 'CHAIN_PulseRunning', 'CHAIN_PulseStale', 'CHAIN_NotAPulse'])
+
+/** Looks at a pulse in its window. */
+const LOOKS = 60
 
 export function createPulses(components: PulseComponents, { lanes, confirmations }: PulseInit): Pulses {
   const { address, chain, streams, store, notes, log } = components
@@ -150,6 +155,7 @@ export function createPulses(components: PulseComponents, { lanes, confirmations
 
   return {
     handler: reports.handler,
+    lookMs: (1000 * window) / LOOKS,
     settled,
     async tick() {
       const measured = await ownClass()

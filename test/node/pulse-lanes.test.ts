@@ -305,6 +305,13 @@ test('a claim that costs more than it brings is not made, and what it would have
   w.state.gasCost = pay - 1n
   await w.at(1_520)
   assert.equal(w.calls, ['claim 0'])
+  const never = await world()
+  await reported(never)
+  never.state.recordedAt = 1_200n
+  never.state.gasCost = pay + 7n
+  for (const now of [1_790, 1_801]) await never.at(now)
+  const detail = { pay: String(pay), cost: String(pay + 7n) }
+  assert.equal((await never.status())!.skipped, { slot: '9', reason: 'NOT_WORTH_GAS', detail })
   // And a pulse whose claims would not be worth it is not computed for.
   const dear = await world()
   dear.state.gasCost = pay
