@@ -23,9 +23,9 @@ import { checkCircuits } from './circuits.ts'
 import { type Placement, placements as placementsOf } from './exec/devices.ts'
 import { probeExecutionProvider } from './exec/probe.ts'
 import type { Identity } from './identity/identity.ts'
-import { createLedger, type SessionRecord } from './jobs/ledger.ts'
+import { createLedger } from './jobs/ledger.ts'
 import { repeat, within } from './loop.ts'
-import { batchExcess, leafSeconds, type ProvingLimits, type RangeTerms } from './model/cost.ts'
+import { batchFits, leafSeconds, provingLimits } from './model/cost.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
 import { createRuntimes, MAX_MODELS, type RuntimesInit } from './model/runtimes.ts'
@@ -34,6 +34,7 @@ import { storedPeers } from './net/known-peers.ts'
 import { createNetwork, type Network } from './net/libp2p.ts'
 import type { Log } from './net/log.ts'
 import { createStreams } from './net/streams.ts'
+import { createPulseEngine } from './pulse/engine.ts'
 import { type AttestComponents, type Attester, createAttester } from './stages/attest.ts'
 import { attestationHandler, fetchAttestation } from './stages/attestation-stream.ts'
 import { createBallotBox } from './stages/ballot.ts'
@@ -46,6 +47,8 @@ import { createDriver } from './stages/driver.ts'
 import { enterRegistry, keepFloor } from './stages/entry.ts'
 import { gossipValidators } from './stages/gossip.ts'
 import { createPolls } from './stages/poll.ts'
+import { createPulses } from './stages/pulse.ts'
+import { openNotes } from './stages/pulse-notes.ts'
 import { createSealedJobs } from './stages/sealed-jobs.ts'
 import { jobHandler } from './stages/session.ts'
 import { sessionOnChain } from './stages/session-watch.ts'
@@ -90,6 +93,8 @@ export type NodeConfig = {
   confirmations?: number
   /** Relays of drand rounds, on networks with the drand beacon. @default those of evmnet */
   drandUrls?: readonly string[]
+  /** Lanes of a capacity pulse that this node computes at most; 0 takes no part in pulses. @default 1 */
+  lanes?: number
   /** Prices of ether and the token, so that batches and claims are worth their gas. @default none */
   prices?: { ether: UsdFeed; token: UsdFeed } | null
   /** Pay is withdrawn from the escrow, and what is minted claimed, from this amount on, base units; null never. @default null */
@@ -225,14 +230,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     // A fetch that would outlast a quarter of the vote window is tried anew instead: a verifier has no time to hang on one peer.
     const timeoutMs = Math.min(60_000, voteWindowMs / 4)
     const library = createModelLibrary((cid, options) => content.get(cid, { timeoutMs, ...options }))
-    const proving: ProvingLimits = {
-      draws: chain.params.draws,
-      attestWindowS: chain.params.attestWindow,
-      traceWindowS: chain.params.traceWindow - chain.params.auditWindow,
-      voteWindowS: chain.params.voteWindow,
-      tileDraws: file.tileDraws,
-      leafS: leafSeconds(committer),
-    }
+    const proving = provingLimits(chain.params, file.tileDraws, leafSeconds(committer))
     const { executionProvider, memoryMib, placements = placementsOf({ executionProvider }) } = config
     const runtimes = createRuntimes(
       {
@@ -252,13 +250,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
     const ledger = createLedger(store)
     const fund = (): Promise<void> =>
       keepFloor(chain, identity.address, chain.params.verificationFloor, config.floorDeposit)
-    const fits = async (sessions: SessionRecord[]): Promise<boolean> => {
-      const terms = async ({ manifest, policy }: SessionRecord): Promise<RangeTerms> => ({
-        manifest: (await library.load(manifest)).manifest,
-        policy,
-      })
-      return batchExcess(await Promise.all(sessions.map(terms)), proving) === null
-    }
+    const fits = batchFits(async (cid) => (await library.load(cid)).manifest, proving)
     const upkeep = createUpkeep(
       { address: identity.address, chain, quoter: config.prices ? createQuoter({ ...config.prices, now }) : null, log },
       { keep: config.floorDeposit, claimFrom: config.claimFrom ?? null },
@@ -360,6 +352,16 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         log,
       }),
     )
+    const lanes = config.stake > 0n ? (config.lanes ?? 1) : 0
+    const pulses = createPulses(
+      {
+        ...{ address: identity.address, chain, store, streams, gasCost: upkeep.gasCost, log },
+        engine: createPulseEngine({ executionProvider, placements }),
+        notes: await openNotes(join(dataDir, 'pulses'), lanes),
+      },
+      { lanes, confirmations: depth },
+    )
+    if (lanes > 0) await streams.handle('pulse', pulses.handler)
     // The book is in memory: a restart reads again from the oldest batch that was not finished.
     const cursor = storedCursor(store, `batches-${networkTag(file)}`)
     const from = await cursor.load()
@@ -380,11 +382,12 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       repeat('driver', every, log, () => driver.tick()),
       repeat('benches', 10 * every, log, () => benches.tick()),
       ...(config.stake > 0n ? [repeat('warmth', 2_000, log, () => warmth.tick())] : []),
+      ...(lanes > 0 ? [repeat('pulses', Math.max(2 * every, pulses.lookMs), log, () => pulses.tick())] : []),
       repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {
       for (const loop of loops) loop.halt()
-      underWay.push(...loops.map(({ done }) => done.then(() => driver.settled())))
+      underWay.push(...loops.map(({ done }) => done.then(() => driver.settled())), pulses.stop())
     })
     log.info(
       { event: 'node.ready', peerId: network.peerId, operator: identity.address, addresses: network.addresses() },

@@ -7,6 +7,8 @@ export const MAX_BID_BYTES = 8 * 1024
 export const MAX_CATALOGUE_BYTES = 64 * 1024
 export const MAX_CATALOGUE_MODELS = 128
 export const MAX_MODEL_NAME = 64
+/** An answer to a pulse, or the reply with its path. */
+export const MAX_PULSE_BYTES = 1024
 /** A frame of the job stream: inputs and outputs of one job. */
 export const MAX_JOB_FRAME_BYTES = 16 * 1024 * 1024
 

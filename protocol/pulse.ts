@@ -202,6 +202,10 @@ export function reportTree(leaves: ReadonlyMap<number, Uint8Array>): ReportTree 
   }
 }
 
+/** Whether a leaf is in the report with this root, at a node's place in the registry. */
+export const inReport = (leaf: Uint8Array, index: number, path: Uint8Array[], root: Uint8Array): boolean =>
+  leads(leaf, index, path, REPORT_DEPTH, root)
+
 // ---- what is examined
 
 /** What the draw of a pulse binds. @param value of the pulse's draw slot, unknown to all while answers are taken. */

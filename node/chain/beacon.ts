@@ -1,3 +1,4 @@
+import { encodeAbiParameters, type Hex, keccak256 } from 'viem'
 import { fromHex, toHex } from '../../protocol/bytes.ts'
 import type { DrandNetwork } from '../../protocol/drand.ts'
 import { SinterError } from '../../protocol/errors.ts'
@@ -15,6 +16,8 @@ export type BeaconClock = {
   /** Position at which the slot's value exists. */
   opensAt(slot: bigint): bigint
   position(head: Head): bigint
+  /** Last slot whose value exists at a position. */
+  slotAt(position: bigint): bigint
   /** Round whose signature the slot takes. Only with drand. */
   roundOf(slot: bigint): bigint
 }
@@ -41,12 +44,33 @@ export function beaconClock(network: Pick<NetworkFile, 'params'>, slotLength: nu
   const drand = drandOf(network)
   const length = BigInt(slotLength)
   const roundOf = (slot: bigint): bigint => slot * length
-  if (drand === null) return { drand, opensAt: roundOf, position: ({ block }) => block, roundOf }
+  if (drand === null)
+    return {
+      drand,
+      opensAt: roundOf,
+      position: ({ block }) => block,
+      slotAt: (position) => position / length,
+      roundOf,
+    }
   const { genesis, period } = drand
   return {
     drand,
     roundOf,
     opensAt: (slot) => BigInt(genesis) + (roundOf(slot) - 1n) * BigInt(period),
     position: ({ timestamp }) => timestamp,
+    slotAt: (position) =>
+      position < BigInt(genesis) ? 0n : ((position - BigInt(genesis)) / BigInt(period) + 1n) / length,
   }
 }
+
+const VALUE = [
+  { type: 'string' },
+  { type: 'uint256' },
+  { type: 'address' },
+  { type: 'uint256' },
+  { type: 'bytes32' },
+] as const
+
+/** Value of a slot before anybody has recorded it. @param source hash of its block, or with the drand beacon of its round's signature */
+export const slotValue = ({ chainId, contracts }: NetworkFile, slot: bigint, source: Hex): Hex =>
+  keccak256(encodeAbiParameters(VALUE, ['sinter/beacon/1', BigInt(chainId), contracts.beacon, slot, source]))

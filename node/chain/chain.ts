@@ -6,6 +6,7 @@ import type { Address } from '../../protocol/signature.ts'
 import { sleep } from '../timers.ts'
 import { type Appeals, openAppeals } from './appeals.ts'
 import { beaconClock } from './beacon.ts'
+import { type Capacities, openCapacities } from './capacity.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
 import { type History, openHistory } from './history.ts'
@@ -53,6 +54,7 @@ export type Chain = Views &
   Polls &
   Appeals &
   Mints &
+  Capacities &
   History & {
     network: NetworkFile
     params: NetworkParams
@@ -108,6 +110,7 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
     ...openPolls(client, network, transactor),
     ...openAppeals(client, network, transactor),
     ...openMints(client, network, transactor),
+    ...openCapacities(client, network, params, views, transactor, clock, rounds),
     ...openHistory(client, network),
     network,
     params,

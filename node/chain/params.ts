@@ -176,14 +176,14 @@ export const devnetParams: NetworkParams = {
   discountBps2: 2_000,
   discountBps3: 3_000,
   classes: `cpu:${SNTR / 1_000n}:${SNTR / 2_000n}`,
-  // Two pulses an epoch, each lane examined at every other: a pulse every 16 s, and 12 s for it.
-  pulseRarity: 8,
+  // A pulse every two minutes, so that a process a node for it is no weight on the one machine, and 12 s for it.
+  pulseRarity: 60,
   pulseWindow: 12,
   pulseClaimWindow: 60,
   pulseFreshSlots: 6,
   pulseDrawMargin: 7,
   pulseReporters: 5,
-  // What a lane stands for is a nominal 50 units an epoch: the products are small, so that many nodes fit on one machine.
+  // What a lane stands for is nominal: the products are small, so that many nodes fit on one machine.
   capacityClasses: `cpu:256:16:4:25:2:${1_000n * SNTR}`,
 }
 

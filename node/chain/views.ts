@@ -156,6 +156,8 @@ export type Views = {
   beaconPosition(head: Head): bigint
   /** Value of a slot, null while it is not recorded. */
   beaconValue(slot: bigint): Promise<Hex | null>
+  /** Timestamp (seconds) at which a slot was recorded, 0n while it is not. */
+  slotRecordedAt(slot: bigint): Promise<bigint>
 }
 
 const PAGE = 500n
@@ -184,6 +186,9 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
     ask('sessionNonce', read({ ...escrow, functionName: 'sessionNonce', args: [consumer] }))
   const sessionId: Views['sessionId'] = (consumer, nonce) =>
     ask('sessionId', read({ ...escrow, functionName: 'sessionId', args: [consumer, nonce] }))
+
+  const slotRecordedAt: Views['slotRecordedAt'] = (slot) =>
+    ask('slotRecordedAt', read({ ...beacon, functionName: 'recordedAt', args: [slot] }))
 
   const standing: Views['standing'] = async (batchId, voters) => {
     const args = [batchId, voters] as const
@@ -275,9 +280,11 @@ export function openViews(client: PublicClient, network: NetworkFile, clock: Bea
     },
     slotHeight: clock.opensAt,
     beaconPosition: clock.position,
+    slotRecordedAt,
     async beaconValue(slot) {
-      const recorded = await ask('beaconValue', read({ ...beacon, functionName: 'recordedAt', args: [slot] }))
-      return recorded === 0n ? null : ask('beaconValue', read({ ...beacon, functionName: 'value', args: [slot] }))
+      return (await slotRecordedAt(slot)) === 0n
+        ? null
+        : ask('beaconValue', read({ ...beacon, functionName: 'value', args: [slot] }))
     },
   }
 }

@@ -1,12 +1,14 @@
 import { join } from 'node:path'
 import { toHex } from '../../protocol/bytes.ts'
 import type { Address } from '../../protocol/signature.ts'
-import { openChain } from '../chain/chain.ts'
+import { type Chain, openChain } from '../chain/chain.ts'
 import type { StrikeRecord } from '../chain/views.ts'
 import { storedUsage } from '../net/shelf.ts'
+import { pulseStatus } from '../stages/pulse-notes.ts'
 import { describeBatch, describeSeats, openBatches } from './batch-status.ts'
 import { formatAmount, type JoinOptions } from './joined.ts'
 import { openIdentity, parseRpc, readNetworkFile } from './options.ts'
+import { describePulses } from './pulse-status.ts'
 
 export type StatusOptions = JoinOptions & { json: boolean; logLevel: string }
 
@@ -30,7 +32,16 @@ export function describeMint(payout: Address, waiting: bigint, minted: bigint | 
   return `mint: ${waits} to be claimed${so}`
 }
 
-/** What the chain says of this account: tokens, escrow and sessions, a node's mint, seats and batches with what is pending against them; and what its files take on disk. Joins no network. */
+async function pulsesOf(chain: Chain, address: Address, folder: string): Promise<string[]> {
+  const [last, history, noted] = await Promise.all([
+    chain.lastPulse(),
+    chain.capacityHistory(address),
+    pulseStatus(join(folder, 'pulses')),
+  ])
+  return describePulses(last, history, noted)
+}
+
+/** What the chain says of this account: tokens, escrow and sessions, a node's mint, seats, pulses and batches with what is pending against them; and what its files take on disk. Joins no network. */
 export async function status(options: StatusOptions): Promise<void> {
   const { address, privateKey } = await openIdentity(options)
   const chain = await openChain({
@@ -78,14 +89,15 @@ export async function status(options: StatusOptions): Promise<void> {
       ? [null, null, null]
       : await Promise.all([describeSeats(chain, address), chain.claimable(address), chain.minted(address)])
   const mint = node === null ? null : describeMint(node.payout, waiting?.amount ?? 0n, minted)
+  const pulses = node === null ? [] : await pulsesOf(chain, address, options.data)
   const disk = await storedUsage(join(options.data, 'blocks'))
   if (options.json) {
-    console.log(JSON.stringify({ event: 'status', ...facts, mint, seats, batches, sessions: listed, disk }))
+    console.log(JSON.stringify({ event: 'status', ...facts, mint, seats, pulses, batches, sessions: listed, disk }))
     return
   }
   console.log(`${address}: ${facts.tokens} SNTR, ${facts.escrow} in the escrow, ${facts.reserved} reserved by sessions`)
   if (node !== null) console.log(`node: ${facts.stake} SNTR at stake, ${facts.locked} of it locked; ${standing}`)
-  for (const line of [mint, seats]) if (line !== null) console.log(`  ${line}`)
+  for (const line of [mint, seats, ...pulses]) if (line !== null) console.log(`  ${line}`)
   for (const [first, ...more] of batches) {
     console.log(`  batch ${first}`)
     for (const line of more) console.log(`    ${line}`)

@@ -41,6 +41,7 @@ export type UpOptions = JoinOptions & {
   etherUsd?: string
   tokenUsd?: string
   claimFrom: string
+  lanes: string
   logLevel: string
 }
 
@@ -90,6 +91,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       ...(options.drand === undefined ? {} : { drandUrls: parseRpc(options.drand) }),
       prices: prices && { ether: parseFeed(prices.ether, rpcUrl), token: parseFeed(prices.token, rpcUrl) },
       claimFrom: claimFrom === 0n ? null : claimFrom,
+      lanes: parseCount(options.lanes),
       batch: { quietMs: 1000 * parseCount(options.quiet) },
       log,
     },

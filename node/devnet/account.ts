@@ -114,6 +114,7 @@ export function describeMoney(
     exact
       ? `  Everybody’s changes and what was burned add up to zero, to the last of 10^18 units.`
       : `  These do not add up: ${formatAmount(change + burned)} SNTR are unaccounted for.`,
-    '  Verifiers share a part of the fees and the floor that the provider prepaid; nothing is minted on this network.',
+    '  Verifiers share a part of the fees and the floor that the provider prepaid.',
+    '  What is minted for work and capacity is credited, and waits until it is worth its claim.',
   ]
 }

@@ -196,6 +196,20 @@ export type ProvingLimits = {
   leafS: number
 }
 
+/** Those of a network, with windows in seconds, for a machine that commits a leaf in `leafS`. */
+export const provingLimits = (
+  params: Record<'draws' | 'attestWindow' | 'traceWindow' | 'auditWindow' | 'voteWindow', number>,
+  tileDraws: number,
+  leafS: number,
+): ProvingLimits => ({
+  draws: params.draws,
+  attestWindowS: params.attestWindow,
+  traceWindowS: params.traceWindow - params.auditWindow,
+  voteWindowS: params.voteWindow,
+  tileDraws,
+  leafS,
+})
+
 /** Seconds that committing a leaf takes on a slow core: with four hashes at a time, and where there is only JavaScript. */
 export const leafSeconds = ({ lanes }: Pick<Committer, 'lanes'>): number => (lanes > 1 ? 1e-4 : 2e-3)
 /** Seconds that evaluating a multiply-add takes on a slow core. */
@@ -258,3 +272,14 @@ export function checkProvable(manifest: Manifest, limits: ProvingLimits, policy:
   const excess = batchExcess([{ manifest, policy }], limits)
   if (excess !== null) throw new SinterError('MODEL_UNPROVABLE', excess)
 }
+
+/** Whether a batch with a range of each of these sessions can be attested and verified in time. */
+export const batchFits =
+  (manifestOf: (cid: string) => Promise<Manifest>, limits: ProvingLimits) =>
+  async (sessions: readonly { manifest: string; policy: Policy }[]): Promise<boolean> => {
+    const terms = async ({ manifest, policy }: (typeof sessions)[number]): Promise<RangeTerms> => ({
+      manifest: await manifestOf(manifest),
+      policy,
+    })
+    return batchExcess(await Promise.all(sessions.map(terms)), limits) === null
+  }

@@ -8,12 +8,13 @@ import {
   MAX_BID_BYTES,
   MAX_CATALOGUE_BYTES,
   MAX_JOB_FRAME_BYTES,
+  MAX_PULSE_BYTES,
 } from '../../protocol/limits.ts'
 import { type ByteBudget, type FrameLimits, type FrameStream, frameStream } from './frame-stream.ts'
 import type { Log } from './log.ts'
 
 /** The stream protocols of a node. */
-export type Method = 'bid' | 'job' | 'attestation' | 'blocks' | 'models'
+export type Method = 'bid' | 'job' | 'attestation' | 'pulse' | 'blocks' | 'models'
 
 export type Quota = FrameLimits & {
   protocol: string
@@ -53,6 +54,17 @@ export const QUOTAS: Record<Method, Quota> = {
     maxStreams: 64,
     idleTimeoutMs: 30_000,
     frameTimeoutMs: 30_000,
+    framesPerSecond: 1,
+    burst: 4,
+  },
+  pulse: {
+    protocol: '/sinter/pulse/1',
+    maxFrameBytes: MAX_PULSE_BYTES,
+    maxStreamsPerPeer: 2,
+    // All nodes have the same minute for their answers.
+    maxStreams: 1024,
+    idleTimeoutMs: 15_000,
+    frameTimeoutMs: 5_000,
     framesPerSecond: 1,
     burst: 4,
   },

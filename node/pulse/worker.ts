@@ -6,7 +6,7 @@ import { computeLane } from './lane.ts'
 import { openProducts, type Products } from './products.ts'
 
 /** Jobs and proofs come first: who waits for those is worth more than a pulse. */
-const NICE = 5
+const NICE = 10
 try {
   setPriority(NICE)
 } catch {

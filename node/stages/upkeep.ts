@@ -23,7 +23,9 @@ export type UpkeepInit = { keep: bigint; claimFrom: bigint | null }
 
 /** The operator's money: what a batch costs, pay that can be taken, ether that runs out. */
 export type Upkeep = {
-  /** Gas of a batch in base units of the token. */
+  /** So much gas in base units of the token at present, null where nothing has a price. */
+  gasCost(gas: bigint): Promise<bigint | null>
+  /** Gas of a batch, likewise. */
   batchCost(ranges: number): Promise<bigint | null>
   tick(): Promise<void>
 }
@@ -55,6 +57,7 @@ export function createUpkeep(components: UpkeepComponents, { keep, claimFrom }: 
   }
 
   return {
+    gasCost,
     batchCost: (ranges) => gasCost(gasOfBatch(ranges)),
     async tick() {
       await checkFuel()

@@ -14,6 +14,7 @@ export type TableName =
   | 'attestations'
   | 'votes'
   | 'benches'
+  | 'pulses'
   | 'transactions'
   | 'cursor'
   | 'scores'
@@ -29,6 +30,7 @@ const SYNC: Record<TableName, boolean> = {
   attestations: true,
   votes: true,
   benches: true,
+  pulses: true,
   transactions: true,
   cursor: false,
   scores: false,
@@ -145,6 +147,7 @@ export async function openStore(folder: string): Promise<Store> {
     attestations: make('attestations'),
     votes: make('votes'),
     benches: make('benches'),
+    pulses: make('pulses'),
     transactions: make('transactions'),
     cursor: make('cursor'),
     scores: make('scores'),

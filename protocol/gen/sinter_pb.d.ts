@@ -1171,6 +1171,65 @@ export declare type AttestationQuery = Message<"sinter.v1.AttestationQuery"> & {
 export declare const AttestationQuerySchema: GenMessage<AttestationQuery>;
 
 /**
+ * Node to a reporter of a pulse, on the pulse stream: its leaf of the report. Asked again once the report is closed, for its path.
+ *
+ * @generated from message sinter.v1.PulseAnswer
+ */
+export declare type PulseAnswer = Message<"sinter.v1.PulseAnswer"> & {
+  /**
+   * of the pulse
+   *
+   * @generated from field: uint64 slot = 1;
+   */
+  slot: bigint;
+
+  /**
+   * 32 bytes, over the answers of the sender's lanes
+   *
+   * @generated from field: bytes leaf = 2;
+   */
+  leaf: Uint8Array;
+};
+
+/**
+ * Describes the message sinter.v1.PulseAnswer.
+ * Use `create(PulseAnswerSchema)` to create a new message.
+ */
+export declare const PulseAnswerSchema: GenMessage<PulseAnswer>;
+
+/**
+ * @generated from message sinter.v1.PulseReply
+ */
+export declare type PulseReply = Message<"sinter.v1.PulseReply"> & {
+  /**
+   * the leaf is in the report, or will be
+   *
+   * @generated from field: bool taken = 1;
+   */
+  taken: boolean;
+
+  /**
+   * why not
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * from the leaf to the root of the closed report, 32 bytes each; none while it is open
+   *
+   * @generated from field: repeated bytes path = 3;
+   */
+  path: Uint8Array[];
+};
+
+/**
+ * Describes the message sinter.v1.PulseReply.
+ * Use `create(PulseReplySchema)` to create a new message.
+ */
+export declare const PulseReplySchema: GenMessage<PulseReply>;
+
+/**
  * Any peer to any peer, on the block stream: blocks to send, in this order. Answered by one frame a block.
  *
  * @generated from message sinter.v1.BlocksQuery

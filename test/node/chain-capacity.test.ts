@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Abi, createPublicClient, encodeFunctionData, http } from 'viem'
+import { type Abi, createPublicClient, http } from 'viem'
+import type { LaneClaim, Pulse } from '../../node/chain/capacity.ts'
+import type { Chain } from '../../node/chain/chain.ts'
 import { capacityClasses } from '../../node/chain/economy.ts'
 import { fromHex, type Hex, toHex } from '../../protocol/bytes.ts'
 import { beaconAbi, capacityAbi, emissionsAbi, registryAbi } from '../../protocol/contracts/abi.ts'
@@ -19,7 +21,6 @@ import {
   stepSeed,
   stepVectors,
 } from '../../protocol/pulse.ts'
-import { sendAs } from '../bench/gas-referee.ts'
 import { type Actor, code, openWorld, type World } from './chain-world.ts'
 
 /** Lanes that are really computed, on a chain, from the opening of a pulse to what is minted. */
@@ -38,13 +39,14 @@ test.before(async () => {
     pulseDrawMargin: 5,
     capacityClasses: `cpu:256:4:4:${UNITS}:1:${STAKE_PER_LANE}`,
     epochLength: 3_600,
+    // A pool that is too small for what is measured: a tenth of it, half of what the floor would pay.
+    emission0: 10n ** 16n,
   })
 })
 test.after(async () => {
   await world?.anvil.stop()
 })
 
-const client = () => createPublicClient({ transport: http(world.anvil.rpcUrl) })
 const ask = (
   contract: 'capacity' | 'beacon' | 'registry' | 'emissions',
   functionName: string,
@@ -53,24 +55,28 @@ const ask = (
   const abi = { capacity: capacityAbi, beacon: beaconAbi, registry: registryAbi, emissions: emissionsAbi }[
     contract
   ] as Abi
-  return client().readContract({ address: world.network.contracts[contract], abi, functionName, args })
-}
-const send = (key: Hex, functionName: string, args: unknown[]) => {
-  const data = encodeFunctionData({ abi: capacityAbi as Abi, functionName, args })
-  return sendAs(world.anvil, world.network, key, world.network.contracts.capacity, data)
+  const client = createPublicClient({ transport: http(world.anvil.rpcUrl) })
+  return client.readContract({ address: world.network.contracts[contract], abi, functionName, args })
 }
 const until = async (block: bigint): Promise<void> => {
   while ((await world.reader.head()).block < block) await sleep(200)
 }
 
-/** Opens the next slot's pulse. */
-async function openPulse(): Promise<{ slot: bigint; drawSlot: bigint; value: Hex }> {
-  const { block } = await world.reader.head()
+/** Opens the next slot's pulse, whose value is known before. */
+async function openPulse(): Promise<{ pulse: Pulse; value: Hex }> {
+  const { funder, reader } = world
+  const { block } = await reader.head()
   const slot = (await ask('beacon', 'slotAfter', [block])) as bigint
-  await until(world.reader.slotHeight(slot) + 1n)
-  await send(world.anvil.key, 'open', [slot])
-  const { drawSlot } = (await ask('capacity', 'pulseOf', [slot])) as { drawSlot: bigint }
-  return { slot, drawSlot, value: (await ask('beacon', 'value', [slot])) as Hex }
+  assert.is(await reader.slotValue(slot), null)
+  await until(reader.slotHeight(slot) + 1n)
+  assert.is(await reader.beaconValue(slot), null)
+  assert.ok(reader.slotAt(await reader.head()) >= slot)
+  const value = await reader.slotValue(slot)
+  await funder.openPulse(slot)
+  const pulse = (await reader.lastPulse())!
+  assert.is(pulse.slot, slot)
+  assert.is(await reader.beaconValue(slot), value)
+  return { pulse, value: value! }
 }
 
 /** A node's one lane. `made` may replace what a step has computed. */
@@ -103,54 +109,71 @@ test('the network file’s classes are those of the chain', async () => {
 })
 
 test('lanes that were computed are paid, and one that was not is found', async () => {
+  const { reader } = world
+  assert.is(await reader.lastPulse(), null)
   // Stakes count from the pulse after they came.
-  await openPulse()
+  const first = await openPulse()
+  assert.equal(await reader.reporters(first.pulse.slot), [])
   await sleep(9_000)
-  const { slot, drawSlot, value } = await openPulse()
-  const reporters = (await ask('capacity', 'reportersOf', [slot])) as Hex[]
+  const { pulse, value } = await openPulse()
+  const { slot, drawSlot } = pulse
+  const reporters = await reader.reporters(slot)
   assert.is(reporters.length, 5)
+  assert.is(await reader.operatorCount(), 5)
 
-  const operators = ((await ask('registry', 'operators', [0n, 100n])) as Hex[]).map((each) => each.toLowerCase())
+  const operators = await reader.operators()
   const answers = world.nodes.slice(0, 2).map((node, i) => {
     const lane = computeLane(seedOf(node, value), i === 0 ? undefined : (state) => state.map((entry) => entry ^ 1))
-    return { node, lane, index: operators.indexOf(node.chain.address!.toLowerCase()) }
+    return { node, lane, index: operators.indexOf(node.chain.address!) }
   })
   const tree = reportTree(
     new Map(answers.map(({ node, lane, index }) => [index, reportLeaf(node.chain.address!, [lane.tree.answer])])),
   )
-  const reporter = reporters[0]!.toLowerCase() as Hex
-  await send(world.keyOf(reporter), 'report', [slot, toHex(tree.root)])
+  const reporter = reporters[0]!
+  assert.is(await reader.reportRoot(slot, reporter), null)
+  await world.nodes.find(({ chain }) => chain.address === reporter)!.chain.reportPulse(slot, toHex(tree.root))
+  assert.is(await reader.reportRoot(slot, reporter), toHex(tree.root))
   const drawn = await world.funder.awaitSlot(drawSlot)
 
   const claims = answers.map(({ node, lane, index }) => {
     const draw = { slot, value: fromHex(drawn), operator: node.chain.address!, lane: 0 }
-    const entries = positions(draw, CLASS).map((at) => {
-      const o = openEntry(at, CLASS.n, lane.tree, lane.kept[at.step - 1] ?? null, lane.kept[at.step]!)
-      return {
-        ...{ before: toHex(o.before), beforePath: o.beforePath.map(toHex) },
-        ...{ operand: toHex(o.operand), operandPath: o.operandPath.map(toHex) },
-        ...{ afterwards: toHex(o.after), afterPath: o.afterPath.map(toHex) },
-        ...{ result: toHex(o.result), resultPath: o.resultPath.map(toHex) },
-      }
-    })
-    const path = tree.path(index).map(toHex)
-    return { slot, reporter, index, path, answers: [toHex(lane.tree.answer)], lane: 0, entries }
-  })
-  const [honest, forger] = answers
-  await send(honest!.node.key, 'claim', [claims[0]])
-  assert.is(await code(send(honest!.node.key, 'claim', [claims[0]])), 'CHAIN_AlreadyClaimed')
-  assert.is(await code(send(forger!.node.key, 'claim', [claims[1]])), 'CHAIN_EntryNotShown')
+    const entries = positions(draw, CLASS).map((at) =>
+      openEntry(at, CLASS.n, lane.tree, lane.kept[at.step - 1] ?? null, lane.kept[at.step]!),
+    )
+    return { slot, reporter, index, path: tree.path(index), answers: [lane.tree.answer], lane: 0, entries }
+  }) as [LaneClaim, LaneClaim]
+  const [honest, forger] = answers.map(({ node }) => node.chain) as [Chain, Chain]
+  const operator = honest.address!
+  assert.is(await reader.laneClaimed(slot, operator, 0), false)
+  await honest.claimLane(claims[0])
+  assert.is(await reader.laneClaimed(slot, operator, 0), true)
+  assert.is(await code(honest.claimLane(claims[0])), 'CHAIN_AlreadyClaimed')
+  assert.is(await code(forger.claimLane(claims[1])), 'CHAIN_EntryNotShown')
 
-  const name = (await ask('registry', 'classOf', [honest!.node.chain.address])) as Hex
+  const name = (await ask('registry', 'classOf', [operator])) as Hex
   const { capacity } = (await ask('emissions', 'classState', [name])) as { capacity: bigint }
   assert.is(capacity, UNITS)
+  // 16% of a floor of 0.0005 for each unit, as far as is known before an epoch has ended.
+  assert.is(await reader.capacityPay('cpu', UNITS), (UNITS * 5n * 10n ** 14n * 16n) / 100n)
+  const pay = 10n ** 15n
+  assert.is(await reader.capacityPay('other', UNITS), 0n)
 
-  await world.anvil.request('evm_increaseTime', [3_600])
+  await world.anvil.request('evm_increaseTime', [4 * 3_600])
   await world.anvil.mine(1)
-  const claimable = await honest!.node.chain.claimable(honest!.node.chain.address!)
-  // 16% of a floor of 0.0005 for each unit.
-  assert.is(claimable?.amount, (UNITS * 5n * 10n ** 14n * 16n) / 100n)
-  assert.is(await forger!.node.chain.claimable(forger!.node.chain.address!), null)
+  const claimable = await honest.claimable(operator)
+  assert.is(claimable?.amount, pay)
+  assert.is(await forger.claimable(forger.address!), null)
+  assert.is(await reader.epochsBehind(), 4n)
+  await honest.rollEpochs(1n)
+  // The epoch that has ended paid just that.
+  assert.is(await reader.capacityPay('cpu', 2n * UNITS), 2n * pay)
+  await honest.rollEpochs(2n)
+  // One in which nothing was measured says nothing.
+  assert.is(await reader.capacityPay('cpu', UNITS), 2n * pay)
+  assert.is(await reader.epochsBehind(), 1n)
+  assert.equal(await reader.capacityHistory(operator), { lanes: 1, units: UNITS, credited: 0n })
+  await honest.claimMint(operator)
+  assert.equal(await reader.capacityHistory(operator), { lanes: 1, units: UNITS, credited: pay })
 })
 
 test.run()

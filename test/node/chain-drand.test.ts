@@ -63,6 +63,20 @@ test('a batch goes from anchor to payment by rounds that nobody could know', asy
   assert.is(await provider.chain.recordSlot(sampleSlot), null)
 })
 
+test('a slot’s value is known from its round before anybody has recorded it', async () => {
+  const { provider, reader } = world
+  const { chain } = provider
+  const { timestamp, block } = await chain.head()
+  const slot = chain.slotAt({ block, timestamp })
+  assert.ok(chain.slotHeight(slot) <= timestamp && timestamp < chain.slotHeight(slot + 1n))
+  assert.is(chain.slotAt({ block, timestamp: chain.slotHeight(slot) - 1n }), slot - 1n)
+  const value = await chain.slotValue(slot)
+  // Whoever has no relay waits for somebody who has.
+  assert.is(await reader.slotValue(slot), null)
+  await chain.recordSlot(slot)
+  assert.is(await reader.slotValue(slot), value)
+})
+
 test('without a relay that has the round nothing is sent', async () => {
   const { provider, consumer } = world
   const far = 2n ** 40n

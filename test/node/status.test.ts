@@ -2,7 +2,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { BatchStatus } from '../../node/chain/views.ts'
 import { type BatchFacts, describeBatch } from '../../node/commands/batch-status.ts'
+import { describePulses } from '../../node/commands/pulse-status.ts'
 import { describeMint, describeStrikes } from '../../node/commands/status.ts'
+import type { PulseLoss } from '../../node/stages/pulse-plan.ts'
 
 const record = { score: 6_907_755n, graceUntil: 1_000n, excludedUntil: 2_000n, strikes: 3n }
 
@@ -24,6 +26,35 @@ test('a provider reads what is minted for it, and to whom', () => {
     `mint: 0.5 SNTR wait to be claimed, 3 SNTR were minted to ${payout} so far`,
   )
   assert.is(describeMint(payout, 0n, null), 'mint: nothing waits to be claimed')
+})
+
+test('a provider reads what became of pulses, what they brought, and why one brought nothing', () => {
+  const SNTR = 10n ** 18n
+  const last = { slot: 12n, openedAt: 1_000n, snapshot: 1n, drawSlot: 20n }
+  const history = { lanes: 1, units: 25n, credited: SNTR / 4n }
+  const counts = { opened: 1, answered: 4, reported: 2, claimed: 3 }
+  const noted = { lanes: 1, counts, last: null, skipped: null }
+  const network = 'pulses: the last was opened at 1970-01-01T00:16:40.000Z (slot 12)'
+  assert.equal(describePulses(last, history, noted), [
+    `${network}; 1 lane of this node examined and claimed so far, 0.25 SNTR credited`,
+    'up to 1 lane a pulse; opened 1, answered 4, reported 2, claimed 3 lanes',
+  ])
+  assert.equal(describePulses(null, null, null), ['pulses: none was opened yet'])
+  assert.equal(describePulses(last, null, { ...noted, lanes: 0 }), [network, 'this node takes no part (--lanes 0)'])
+  const said = (reason: PulseLoss, detail: Record<string, string>): string =>
+    describePulses(last, null, { ...noted, skipped: { slot: '9', reason, detail } }).at(-1)!
+  assert.is(
+    said('NOT_WORTH_GAS', { pay: (SNTR / 10n).toString(), cost: (3n * SNTR).toString() }),
+    'nothing came of slot 9: a claim costs more than it brings (3 for 0.1 SNTR)',
+  )
+  assert.is(
+    said('CLAIM_REFUSED', { code: 'CHAIN_StakeTooLow' }),
+    'nothing came of slot 9: the contract refuses the claim (CHAIN_StakeTooLow)',
+  )
+  assert.match(
+    said('CLASS_NOT_MEASURED', { class: 'tpu' }),
+    /^this network measures no capacity of the class .* \(tpu\)$/,
+  )
 })
 
 const facts = (

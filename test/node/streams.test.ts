@@ -36,6 +36,7 @@ const QUOTA: Quota = {
 const quotas: Record<Method, Quota> = {
   job: QUOTA,
   attestation: QUOTA,
+  pulse: QUOTA,
   blocks: QUOTA,
   models: QUOTA,
   bid: {
@@ -80,6 +81,7 @@ test.before(async () => {
     quotas: {
       job: { ...QUOTA, maxFrameBytes: 200_000, idleTimeoutMs: 60_000 },
       attestation: QUOTA,
+      pulse: QUOTA,
       blocks: QUOTA,
       models: QUOTA,
       bid: { ...quotas.bid, idleTimeoutMs: 60_000 },
@@ -143,7 +145,9 @@ test('prefixes: the largest allowed passes, one more, too long and not shortest 
 test('the production quotas are those of the specification', () => {
   assert.is(QUOTAS.bid.protocol, '/sinter/bid/1')
   assert.is(QUOTAS.job.protocol, '/sinter/job/1')
+  assert.is(QUOTAS.pulse.protocol, '/sinter/pulse/1')
   assert.is(QUOTAS.bid.maxFrameBytes, 8 * 1024)
+  assert.is(QUOTAS.pulse.maxFrameBytes, 1024)
   assert.is(QUOTAS.job.maxFrameBytes, 16 * 1024 * 1024)
 })
 

@@ -93,6 +93,8 @@ const envelopeInit = { payload: Uint8Array.of(1), signature: Uint8Array.of(2) }
 /** One message of each kind that travels on a stream. */
 const STREAMED: [string, DescMessage, Record<string, unknown>][] = [
   ['bid reply', wire.BidReplySchema, { taken: true, code: 'A' }],
+  ['pulse answer', wire.PulseAnswerSchema, { slot: 1n, leaf: new Uint8Array(32) }],
+  ['pulse reply', wire.PulseReplySchema, { taken: true, path: [new Uint8Array(32)] }],
   ['attestation query', wire.AttestationQuerySchema, { batch: new Uint8Array(32) }],
   ['assignment', wire.JobFrameSchema, { frame: { case: 'assignment', value: envelopeInit } }],
   ['accepted', wire.JobFrameSchema, { frame: { case: 'accepted', value: { seq: 1n, head: Uint8Array.of(1) } } }],

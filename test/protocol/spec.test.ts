@@ -61,6 +61,24 @@ test('lifecycle.md has no rule that the code does not have', () => {
     )
 })
 
+test('capacity.md has the rules of a reporter, word for word and with their codes, and every reason for which nothing comes of a pulse', () => {
+  const text = page('capacity')
+  const source = readFileSync(assetPath('node/stages/pulse-reports.ts'), 'utf8')
+  const rules = [...source.matchAll(/\/\/ (\[REFUSE\] .*)\n[^/]*?'([A-Z_]+)'/g)].map(([, rule, code]) => ({
+    rule,
+    code,
+  }))
+  assert.is(rules.length, 4)
+  for (const { rule, code } of rules) assert.ok(text.includes(`${rule} \`${code}\``), rule)
+  assert.is([...text.matchAll(/\[REFUSE\]/g)].length, rules.length)
+  const plan = readFileSync(assetPath('node/stages/pulse-plan.ts'), 'utf8')
+  const losses = [...plan.match(/type PulseLoss =([\s\S]*?)\n\n/)![1]!.matchAll(/'([A-Z_]+)'/g)].map(
+    ([, code]) => code!,
+  )
+  const listed = codesIn(text.split('| reason | |')[1]!.split('**The machine.**')[0]!)
+  assert.equal(listed.sort(), losses.sort())
+})
+
 test('the constants are those of the code', () => {
   const stated = [...page('lifecycle').matchAll(/\| `(MAX_[A-Z_]+|CLOCK_[A-Z_]+)` \| (\d+) \|/g)]
   const values: Record<string, unknown> = { ...limits, MAX_DRAWS }
