@@ -12,6 +12,7 @@ import { type History, openHistory } from './history.ts'
 import type { JournalOf } from './journal.ts'
 import { type Mints, openMints } from './mint.ts'
 import { type NetworkParams, paramsFromJson } from './params.ts'
+import { openReferee, type Referee } from './referee.ts'
 import type { RoundSource } from './rounds.ts'
 import { openSteps, type Steps } from './steps.ts'
 import { openTransactor, type TransactOptions, type Transactor } from './transact.ts'
@@ -52,6 +53,7 @@ export type Chain = Views &
   Steps &
   Polls &
   Appeals &
+  Referee &
   Mints &
   History & {
     network: NetworkFile
@@ -107,6 +109,7 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
     ...steps,
     ...openPolls(client, network, transactor),
     ...openAppeals(client, network, transactor),
+    ...openReferee(client, network, transactor),
     ...openMints(client, network, transactor),
     ...openHistory(client, network),
     network,

@@ -3,6 +3,7 @@ import type { Opened, Payload } from '../../protocol/envelope.ts'
 import { describeError, errorCode } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
 import type { Address } from '../../protocol/signature.ts'
+import { VERDICT_CODES } from '../../protocol/vote.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Batch } from '../chain/views.ts'
 import type { Gossip } from '../net/gossip.ts'
@@ -15,6 +16,7 @@ import { createContester, postedMessage } from './contest.ts'
 import { factsOf, sampleOf } from './facts.ts'
 import { type BatchView, type Move, nextMove } from './move.ts'
 import type { Poll, Polls } from './poll.ts'
+import { createRefuter } from './refute.ts'
 import { toleranceOpenings } from './settle.ts'
 import type { Voter } from './vote.ts'
 
@@ -65,6 +67,7 @@ export function createDriver(components: DriverComponents): Driver {
   const { address, networkId, chain, book, ballots, batcher, attester, voter, polls, log } = components
   const { sealed } = attester
   const contester = createContester({ networkId, chain, sealed, check: voter.check, log })
+  const refuter = createRefuter({ networkId, chain, voter, log })
   const exhausted = new Set<Hex>()
   const finalSince = new Map<Hex, bigint>()
   const published = new Set<Hex>()
@@ -81,7 +84,16 @@ export function createDriver(components: DriverComponents): Driver {
     const [head, deadline] = await Promise.all([chain.head(), chain.deadline(anchored.id)])
     const atWork = batch.status === 'committed' && deadline > 0n
     const poll = atWork ? await polls.look(anchored, batch, deadline, head) : null
-    const voters = poll?.closed ? (await majority(anchored, batch, poll.recorded)).map(({ voter }) => voter) : []
+    const agreed = poll?.closed ? await majority(anchored, batch, poll.recorded) : []
+    const quorum =
+      agreed.length > 0 &&
+      (await chain.quorate(
+        anchored.id,
+        agreed.map(({ voter }) => voter),
+      ))
+    const asked = batch.status === 'paid' || poll?.closed === true
+    const objects = asked && anchored.provider !== address && (await refuter.objects(anchored.id))
+    const against = quorum && !agreed[0]!.vote.verdicts.includes(VERDICT_CODES.forged)
     const final = ['paid', 'untraced', 'slashed', 'abandoned'].includes(batch.status)
     const ranges = final ? await chain.ranges(anchored.id) : []
     if (final && !finalSince.has(anchored.id)) finalSince.set(anchored.id, head.timestamp)
@@ -101,7 +113,8 @@ export function createDriver(components: DriverComponents): Driver {
       seated: poll?.members.includes(address) ?? false,
       poll,
       condemned: batch.status === 'slashPending' && BigInt(batch.verdicts) > 0n,
-      quorum: voters.length > 0 && (await chain.quorate(anchored.id, voters)),
+      quorum,
+      ...(objects && { objects: { against } }),
       exhausted: exhausted.has(anchored.id),
       uncollected: ranges.filter(({ collected }) => !collected).length,
       finalSince: finalSince.get(anchored.id) ?? head.timestamp,
@@ -112,13 +125,22 @@ export function createDriver(components: DriverComponents): Driver {
   async function vote(anchored: AnchoredBatch, batch: Batch, poll: Poll): Promise<void> {
     const facts = await factsOf(chain, anchored, batch)
     if (facts === null) return
-    if (components.attestation(anchored.id) === null) await components.fetchAttestation(anchored)
     const recorded = poll.recorded.find(({ voter: of }) => of === address)?.commitment ?? null
     const { closed, sealed: isSealed } = poll
     const attestationDigest = fromHex(batch.attestation)
     const panel = { attempt: batch.attempt, attestationDigest, recorded, closed, sealed: isSealed }
-    const message = components.attestation(anchored.id)?.message ?? (await posted(anchored, batch))
-    await voter.attend(facts, panel, message)
+    await voter.attend(facts, panel, await messageOf(anchored, batch))
+  }
+
+  async function messageOf(anchored: AnchoredBatch, batch: Batch): Promise<Payload<'attestation'> | null> {
+    if (components.attestation(anchored.id) === null) await components.fetchAttestation(anchored)
+    return components.attestation(anchored.id)?.message ?? (await posted(anchored, batch))
+  }
+
+  async function refute(anchored: AnchoredBatch, batch: Batch): Promise<void> {
+    const facts = await factsOf(chain, anchored, batch)
+    const message = await messageOf(anchored, batch)
+    if (facts !== null) await refuter.refute(anchored.id, batch, facts, message)
   }
 
   /** What stands on chain of an attestation that nobody has handed out. */
@@ -221,6 +243,8 @@ export function createDriver(components: DriverComponents): Driver {
         return abandon(id)
       case 'contest':
         return contest(anchored, batch)
+      case 'refute':
+        return refute(anchored, batch)
       case 'finalize':
         await chain.finalize(id)
         return

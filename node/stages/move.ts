@@ -3,7 +3,10 @@ import type { Poll } from './poll.ts'
 
 /** What this node sees of one batch at one moment. Times in seconds of the chain's clock. */
 export type BatchView = {
-  batch: Pick<Batch, 'status' | 'sampleSlot' | 'challengeSlot' | 'committeeSlot' | 'slashAt' | 'auditUntil'>
+  batch: Pick<
+    Batch,
+    'status' | 'sampleSlot' | 'challengeSlot' | 'committeeSlot' | 'slashAt' | 'auditUntil' | 'verdicts'
+  >
   /** This node is the batch's provider. */
   mine: boolean
   /** This node's turn among those who are not: seconds it lets others go first. */
@@ -29,6 +32,8 @@ export type BatchView = {
   condemned?: boolean
   /** The revealed votes that agree settle. */
   quorum: boolean
+  /** This node has found a forgery: `against` a quorum that did not, or without any. See refute.ts. @default neither */
+  objects?: { against: boolean }
   /** Committees cannot grow any more. */
   exhausted: boolean
   uncollected: number
@@ -52,6 +57,7 @@ export type Move =
         | 'abandon'
         | 'finalize'
         | 'contest'
+        | 'refute'
         | 'collect'
         | 'finish'
     }
@@ -87,6 +93,12 @@ function handsIn(view: BatchView): boolean {
   return poll.pending.own && (now >= at(0.9) || (!none && mayPoke(view, at(0.25))))
 }
 
+/** Before a quorum that overlooks the forgery settles, or, where no quorum comes, before the batch is abandoned and its lock returned. */
+function refutes({ objects, exhausted, batch, deadline, now }: BatchView, end: bigint): boolean {
+  if (objects === undefined) return false
+  return objects.against || (exhausted && BigInt(batch.verdicts) === 0n && now > (deadline + end) / 2n)
+}
+
 /**
  * A quorum settles also after the vote window: whoever delays the votes must not win another committee by it. Only where the quorum
  * could not be settled for a while (nobody has the openings) does the batch move on. The last committee votes until the end.
@@ -95,6 +107,7 @@ function committed(view: BatchView): Move {
   const { deadline, now } = view
   const end = deadline + BigInt(view.abandonWindowS)
   if (handsIn(view)) return { do: 'commit' }
+  if (refutes(view, end)) return { do: 'refute' }
   const graceEnd = (view.poll?.closes ?? deadline) + BigInt(view.pokeGraceS)
   const quorum = view.quorum && now <= end
   if (quorum && (view.mine || (now > graceEnd && mayPoke(view, graceEnd)))) return { do: 'settle' }
@@ -137,6 +150,8 @@ export function nextMove(view: BatchView): Move {
     case 'untraced':
     case 'slashed':
     case 'abandoned':
+      if (batch.status === 'paid' && view.objects !== undefined)
+        return mayPoke(view, view.finalSince) ? { do: 'refute' } : wait
       if (view.uncollected === 0) return { do: 'finish' }
       return mayPoke(view, view.finalSince) ? { do: 'collect' } : wait
   }

@@ -11,10 +11,10 @@ import {
 } from '../../protocol/eip712.ts'
 import { type Payload, seal } from '../../protocol/envelope.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
-import { type DrawVerdict, packVerdicts, voteSalt } from '../../protocol/vote.ts'
+import { packVerdicts, VERDICT_CODES, voteSalt } from '../../protocol/vote.ts'
 import { FaultFound, type Finding } from '../attestation/faults.ts'
 import type { BatchFacts } from '../attestation/place.ts'
-import { type VerifyContext, verifyAttestation } from '../attestation/verify.ts'
+import { type AttestationResult, type VerifyContext, verifyAttestation } from '../attestation/verify.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { LoadedModel, ModelLibrary } from '../model/load.ts'
 import type { Gossip } from '../net/gossip.ts'
@@ -76,9 +76,13 @@ export type Voter = {
    * none has arrived. Repeatable.
    */
   attend(facts: BatchFacts, panel: Panel, attestation: Payload<'attestation'> | null): Promise<void>
-  /** Verdicts that this node would give, without a vote. */
-  check(facts: BatchFacts, attestation: Payload<'attestation'>): Promise<DrawVerdict[]>
+  /** What this node finds, without a vote. */
+  check(facts: BatchFacts, attestation: Payload<'attestation'>): Promise<Found>
+  /** Whether this node has found an attestation of the batch forged when it voted. */
+  hasCondemned(batch: Hex): Promise<boolean>
 }
+
+export type Found = Pick<AttestationResult, 'verdicts' | 'findings'>
 
 /**
  * What the loader throws for content that breaks the rules, whoever looks. Anything else (no disk, no memory, a fault of our own)
@@ -238,7 +242,13 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
   }
 
   return {
-    check: async (facts, attestation) => (await verify(facts, attestation, false)).verdicts,
+    check: (facts, attestation) => verify(facts, attestation, false),
+    async hasCondemned(batch) {
+      // Without a digest it says that there was no attestation.
+      for await (const [, { vote }] of seats.entries(`${batch}/`))
+        if (vote.verdicts.includes(VERDICT_CODES.forged) && vote.digest.some((byte) => byte !== 0)) return true
+      return false
+    },
     async attend(facts, panel, attestation) {
       // A fork may have put another attestation in the place of one that was voted on.
       const key = storeKey(toHex(facts.challenge.batch), panel.attempt, toHex(panel.attestationDigest))
