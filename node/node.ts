@@ -41,6 +41,7 @@ import { type BatchInit, createBatcher } from './stages/batch.ts'
 import { applyTo, createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
+import { createCanaryMaker } from './stages/canary.ts'
 import { createDriver } from './stages/driver.ts'
 import { enterRegistry, keepFloor } from './stages/entry.ts'
 import { gossipValidators } from './stages/gossip.ts'
@@ -93,6 +94,8 @@ export type NodeConfig = {
   prices?: { ether: UsdFeed; token: UsdFeed } | null
   /** Pay is withdrawn from the escrow, and what is minted claimed, from this amount on, base units; null never. @default null */
   claimFrom?: bigint | null
+  /** Key of the operator's own consumer, whose jobs here become canaries (settlement.md §5.5). @default none */
+  canaryKey?: Uint8Array
   /** Path of a rapidsnark program that makes the proofs. @default the built-in prover */
   rapidsnark?: string
   batch?: BatchInit
@@ -260,8 +263,10 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       { address: identity.address, chain, quoter: config.prices ? createQuoter({ ...config.prices, now }) : null, log },
       { keep: config.floorDeposit, claimFrom: config.claimFrom ?? null },
     )
+    const baiting = { address: identity.address, chain, store, log }
+    const canaries = config.canaryKey ? createCanaryMaker({ ...baiting, consumerKey: config.canaryKey }) : null
     const batcher = createBatcher(
-      { address: identity.address, chain, ledger, store, fits, fund, gasCost: upkeep.batchCost, now, log },
+      { ...baiting, canaries, ledger, fits, fund, gasCost: upkeep.batchCost, now },
       config.batch,
     )
     const attesting: AttestComponents = {
@@ -274,6 +279,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       commit: parts.commit ?? tracer.commit,
       prove,
       batcher,
+      canaries,
       store,
       tileDraws: file.tileDraws,
       log,
@@ -307,10 +313,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       chain,
       book,
       ballots,
-      batcher,
-      attester,
-      voter,
-      polls,
+      ...{ batcher, attester, canaries, voter, polls },
       gossip: network,
       attestation: gossip.shelf.get,
       keepAttestation: gossip.shelf.keep,

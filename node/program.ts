@@ -81,6 +81,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--ether-usd <price>', 'price of ether in US dollars, or the address of a Chainlink feed')
     .option('--token-usd <price>', 'price of the token, likewise: batches and claims then wait until gas is 2% of them')
     .option('--claim-from <tokens>', 'withdraw pay, and claim what is minted, from this amount on; 0 never', '10')
+    .option('--canary-account <folder>', 'data folder of your own consumer, whose jobs here become canaries for voters')
     .action(async (options) => (await import('./commands/up.ts')).up(options, parts))
 
   joining(

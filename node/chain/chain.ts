@@ -6,6 +6,7 @@ import type { Address } from '../../protocol/signature.ts'
 import { sleep } from '../timers.ts'
 import { type Appeals, openAppeals } from './appeals.ts'
 import { beaconClock } from './beacon.ts'
+import { type Canaries, openCanaries } from './canaries.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
 import { type History, openHistory } from './history.ts'
@@ -53,6 +54,7 @@ export type Chain = Views &
   Steps &
   Polls &
   Appeals &
+  Canaries &
   Referee &
   Mints &
   History & {
@@ -110,6 +112,7 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
     ...openPolls(client, network, transactor),
     ...openAppeals(client, network, transactor),
     ...openReferee(client, network, transactor),
+    ...openCanaries(client, network, transactor),
     ...openMints(client, network, transactor),
     ...openHistory(client, network),
     network,

@@ -41,6 +41,7 @@ export type UpOptions = JoinOptions & {
   etherUsd?: string
   tokenUsd?: string
   claimFrom: string
+  canaryAccount?: string
   logLevel: string
 }
 
@@ -55,6 +56,8 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
   const rpcUrl = parseRpc(options.rpc)
   const prices = bothOrNone(options.etherUsd, options.tokenUsd)
   const claimFrom = parseAmount(options.claimFrom)
+  const { canaryAccount } = options
+  const bait = canaryAccount === undefined ? null : await openIdentity({ ...options, data: canaryAccount })
   const node = await startNode(
     {
       network: readNetworkFile(options.network),
@@ -90,6 +93,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       ...(options.drand === undefined ? {} : { drandUrls: parseRpc(options.drand) }),
       prices: prices && { ether: parseFeed(prices.ether, rpcUrl), token: parseFeed(prices.token, rpcUrl) },
       claimFrom: claimFrom === 0n ? null : claimFrom,
+      ...(bait === null ? {} : { canaryKey: bait.privateKey }),
       batch: { quietMs: 1000 * parseCount(options.quiet) },
       log,
     },

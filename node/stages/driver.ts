@@ -12,6 +12,7 @@ import type { Attester } from './attest.ts'
 import type { BallotBox, Recorded, RevealedVote } from './ballot.ts'
 import type { Batcher } from './batch.ts'
 import type { AnchoredBatch, BatchBook } from './book.ts'
+import type { CanaryMaker } from './canary.ts'
 import { createContester, postedMessage } from './contest.ts'
 import { factsOf, sampleOf } from './facts.ts'
 import { type BatchView, type Move, nextMove } from './move.ts'
@@ -30,6 +31,8 @@ export type DriverComponents = {
   ballots: BallotBox
   batcher: Batcher
   attester: Attester
+  /** @default none */
+  canaries?: CanaryMaker | null
   voter: Voter
   polls: Polls
   gossip: Pick<Gossip, 'publish'>
@@ -66,6 +69,7 @@ const AT_ONCE = 16
 export function createDriver(components: DriverComponents): Driver {
   const { address, networkId, chain, book, ballots, batcher, attester, voter, polls, log } = components
   const { sealed } = attester
+  const { canaries } = components
   const contester = createContester({ networkId, chain, sealed, check: voter.check, log })
   const refuter = createRefuter({ networkId, chain, voter, log })
   const exhausted = new Set<Hex>()
@@ -115,6 +119,7 @@ export function createDriver(components: DriverComponents): Driver {
       condemned: batch.status === 'slashPending' && BigInt(batch.verdicts) > 0n,
       quorum,
       ...(objects && { objects: { against } }),
+      canary: anchored.provider === address && ((await canaries?.trapOf(anchored.id)) ?? null) !== null,
       exhausted: exhausted.has(anchored.id),
       uncollected: ranges.filter(({ collected }) => !collected).length,
       finalSince: finalSince.get(anchored.id) ?? head.timestamp,
@@ -137,10 +142,10 @@ export function createDriver(components: DriverComponents): Driver {
     return components.attestation(anchored.id)?.message ?? (await posted(anchored, batch))
   }
 
-  async function refute(anchored: AnchoredBatch, batch: Batch): Promise<void> {
+  async function refute(anchored: AnchoredBatch, batch: Batch, overlooked: boolean): Promise<void> {
     const facts = await factsOf(chain, anchored, batch)
     const message = await messageOf(anchored, batch)
-    if (facts !== null) await refuter.refute(anchored.id, batch, facts, message)
+    if (facts !== null) await refuter.refute(anchored.id, batch, facts, message, overlooked)
   }
 
   /** What stands on chain of an attestation that nobody has handed out. */
@@ -212,6 +217,7 @@ export function createDriver(components: DriverComponents): Driver {
     if (record !== null) {
       await batcher.forget(record)
       await attester.forget(anchored.id)
+      await canaries?.forget(anchored.id)
     }
     log.info({ event: 'batch.finished', batch: anchored.id, status: batch.status }, 'batch finished')
   }
@@ -244,7 +250,9 @@ export function createDriver(components: DriverComponents): Driver {
       case 'contest':
         return contest(anchored, batch)
       case 'refute':
-        return refute(anchored, batch)
+        return refute(anchored, batch, move.overlooked)
+      case 'reveal':
+        return canaries!.reveal(id, batch)
       case 'finalize':
         await chain.finalize(id)
         return

@@ -34,6 +34,8 @@ export type BatchView = {
   quorum: boolean
   /** This node has found a forgery: `against` a quorum that did not, or without any. See refute.ts. @default neither */
   objects?: { against: boolean }
+  /** It is a canary of this node's that was not revealed. @default false */
+  canary?: boolean
   /** Committees cannot grow any more. */
   exhausted: boolean
   uncollected: number
@@ -45,6 +47,8 @@ export type BatchView = {
 export type Move =
   | { do: 'wait' }
   | { do: 'record'; slot: bigint }
+  /** `overlooked`: a quorum has paid for a forgery, or is about to. */
+  | { do: 'refute'; overlooked: boolean }
   | {
       do:
         | 'trace'
@@ -57,7 +61,7 @@ export type Move =
         | 'abandon'
         | 'finalize'
         | 'contest'
-        | 'refute'
+        | 'reveal'
         | 'collect'
         | 'finish'
     }
@@ -94,9 +98,11 @@ function handsIn(view: BatchView): boolean {
 }
 
 /** Before a quorum that overlooks the forgery settles, or, where no quorum comes, before the batch is abandoned and its lock returned. */
-function refutes({ objects, exhausted, batch, deadline, now }: BatchView, end: bigint): boolean {
-  if (objects === undefined) return false
-  return objects.against || (exhausted && BigInt(batch.verdicts) === 0n && now > (deadline + end) / 2n)
+function refutes({ objects, exhausted, batch, deadline, now }: BatchView, end: bigint): Move | null {
+  if (objects === undefined) return null
+  if (objects.against && now <= deadline) return { do: 'refute', overlooked: true }
+  const last = exhausted && BigInt(batch.verdicts) === 0n && now > (deadline + end) / 2n
+  return last ? { do: 'refute', overlooked: false } : null
 }
 
 /**
@@ -107,7 +113,8 @@ function committed(view: BatchView): Move {
   const { deadline, now } = view
   const end = deadline + BigInt(view.abandonWindowS)
   if (handsIn(view)) return { do: 'commit' }
-  if (refutes(view, end)) return { do: 'refute' }
+  const refuted = refutes(view, end)
+  if (refuted !== null) return refuted
   const graceEnd = (view.poll?.closes ?? deadline) + BigInt(view.pokeGraceS)
   const quorum = view.quorum && now <= end
   if (quorum && (view.mine || (now > graceEnd && mayPoke(view, graceEnd)))) return { do: 'settle' }
@@ -117,12 +124,15 @@ function committed(view: BatchView): Move {
   return { do: view.exhausted ? 'abandon' : 'redraw' }
 }
 
+const JUDGED: ReadonlySet<Batch['status']> = new Set(['slashPending', 'paid', 'untraced', 'slashed', 'abandoned'])
+
 /**
  * Decides from facts alone, so that it can be tested without a chain: DESIGN §2, steps 7 to 12. Every branch ends in a move that
  * brings the batch forward or in waiting for something that has a deadline.
  */
 export function nextMove(view: BatchView): Move {
   const { batch, mine, now, deadline } = view
+  if (view.canary === true && JUDGED.has(batch.status)) return { do: 'reveal' }
   switch (batch.status) {
     case 'none':
       return wait
@@ -151,7 +161,7 @@ export function nextMove(view: BatchView): Move {
     case 'slashed':
     case 'abandoned':
       if (batch.status === 'paid' && view.objects !== undefined)
-        return mayPoke(view, view.finalSince) ? { do: 'refute' } : wait
+        return mayPoke(view, view.finalSince) ? { do: 'refute', overlooked: true } : wait
       if (view.uncollected === 0) return { do: 'finish' }
       return mayPoke(view, view.finalSince) ? { do: 'collect' } : wait
   }

@@ -13,6 +13,7 @@ export type TableName =
   | 'attestations'
   | 'votes'
   | 'benches'
+  | 'canaries'
   | 'transactions'
   | 'cursor'
   | 'scores'
@@ -27,6 +28,7 @@ const SYNC: Record<TableName, boolean> = {
   attestations: true,
   votes: true,
   benches: true,
+  canaries: true,
   transactions: true,
   cursor: false,
   scores: false,
@@ -142,6 +144,7 @@ export async function openStore(folder: string): Promise<Store> {
     attestations: make('attestations'),
     votes: make('votes'),
     benches: make('benches'),
+    canaries: make('canaries'),
     transactions: make('transactions'),
     cursor: make('cursor'),
     scores: make('scores'),

@@ -147,6 +147,15 @@ const TABLE: Row[] = [
   ['and before all is done', 'paid', { objects: { against: false }, finalSince: 991n }, 'refute'],
   ['one that was slashed is no matter', 'slashed', { objects: { against: false } }, 'finish'],
 
+  [
+    'a canary is revealed as soon as it is judged',
+    'slashPending',
+    { canary: true, condemned: true, mine: true },
+    'reveal',
+  ],
+  ['before its pay is collected', 'paid', { canary: true, uncollected: 1, mine: true }, 'reveal'],
+  ['and not sooner', 'committed', { canary: true, mine: true }, 'wait'],
+
   ['the slash is pending', 'slashPending', { slashAt: 1_000n, mine: true }, 'wait'],
   ['anybody ends it in turn', 'slashPending', { slashAt: 992n }, 'wait'],
   ['anybody ends it in turn', 'slashPending', { slashAt: 991n }, 'finalize'],

@@ -2,12 +2,16 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { refutationOf } from '../../node/attestation/refutation.ts'
+import type { Batch } from '../../node/chain/views.ts'
+import { createRefuter, type RefuteComponents } from '../../node/stages/refute.ts'
+import { type Hex, toHex } from '../../protocol/bytes.ts'
 import { attestationParts, type Claim, signalsHash } from '../../protocol/claims.ts'
 import { encode } from '../../protocol/codec.ts'
 import type { Payload } from '../../protocol/envelope.ts'
+import { SinterError } from '../../protocol/errors.ts'
 import { AttestationSchema } from '../../protocol/gen/sinter_pb.js'
 import { idealProofs } from './attestation-ideal.ts'
-import { attest, copyOf, makeWorld, NETWORK, verify } from './attestation-world.ts'
+import { attest, copyOf, makeWorld, NETWORK, silent, verify } from './attestation-world.ts'
 
 const { pool, verifier } = await idealProofs()
 const world = makeWorld()
@@ -88,6 +92,42 @@ test('what the chain cannot see is not shown to it: signals that are another’s
     (jobs: Message['jobs']) => void jobs[0]!.statements.pop(),
   ])
     assert.is((await shown(change)).refutation, null)
+})
+
+test('a trace that leads nowhere may be a canary, whose maker comes first; another forgery is shown at once', async () => {
+  const id = `0x${'11'.repeat(32)}` as Hex
+  for (const [from, change] of [
+    [401n, (jobs: Message['jobs']) => jobs[1]!.tracePath[0]!],
+    [100n, (jobs: Message['jobs']) => jobs[1]!.statements[2]!.segments[0]!.proof],
+  ] as const) {
+    const message = copyOf(honest.message)
+    change(message.jobs)[5]! ^= 1
+    const digest = attestationParts(encode(AttestationSchema, message), NETWORK).digest
+    const batch = { status: 'paid', attestation: toHex(digest) } as Batch
+    const state = { now: 100n, shown: 0 }
+    const refuter = createRefuter({
+      networkId: NETWORK,
+      chain: {
+        params: { seatWindow: 600 },
+        head: async () => ({ timestamp: state.now }),
+        verdictBench: async () => ({ voters: [], until: 700n }),
+        batch: async () => batch,
+        refuted: async () => false,
+        refute: async () => ({ gasUsed: BigInt(++state.shown) }),
+        unseat: () => Promise.reject(new SinterError('CHAIN_NothingLeft', 'none')),
+      } as unknown as RefuteComponents['chain'],
+      voter: { check: () => verify({ facts: honest.facts, message }, verifier, world), hasCondemned: async () => true },
+      log: silent,
+    })
+    const refute = (overlooked = true) => refuter.refute(id, batch, honest.facts, message, overlooked)
+    for (state.now of [100n, 400n, 401n]) {
+      await refute()
+      assert.is(state.shown > 0, state.now >= from, `${state.now}`)
+      if (state.shown > 0) break
+      assert.ok(await refuter.objects(id))
+    }
+    assert.is(await refuter.objects(id), false)
+  }
 })
 
 test.run()
