@@ -50,7 +50,7 @@ import { createSealedJobs } from './stages/sealed-jobs.ts'
 import { jobHandler } from './stages/session.ts'
 import { sessionOnChain } from './stages/session-watch.ts'
 import { createUpkeep } from './stages/upkeep.ts'
-import { createVoter, type VoteInit } from './stages/vote.ts'
+import { createVoter, newSince, type VoteInit } from './stages/vote.ts'
 import { createWarmth } from './stages/warm.ts'
 import { openStore } from './store/store.ts'
 
@@ -303,7 +303,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         log,
       },
       // A quarter of the time to commit is left to those who have waited for an attestation in vain.
-      { patienceMs: 750 * chain.params.commitWindow, ...config.vote },
+      { patienceMs: 750 * chain.params.commitWindow, knowsSince: await newSince(store, chain), ...config.vote },
     )
     const benches = createBenches({ address: identity.address, chain, store, log })
     const driver = createDriver({

@@ -133,7 +133,8 @@ export function createDriver(components: DriverComponents): Driver {
     const recorded = poll.recorded.find(({ voter: of }) => of === address)?.commitment ?? null
     const { closed, sealed: isSealed } = poll
     const attestationDigest = fromHex(batch.attestation)
-    const panel = { attempt: batch.attempt, attestationDigest, recorded, closed, sealed: isSealed }
+    const drawnAt = (await chain.deadline(anchored.id)) - BigInt(chain.params.voteWindow)
+    const panel = { attempt: batch.attempt, drawnAt, attestationDigest, recorded, closed, sealed: isSealed }
     await voter.attend(facts, panel, await messageOf(anchored, batch))
   }
 
