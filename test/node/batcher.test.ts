@@ -14,7 +14,6 @@ import { log, memoryStore } from './session-world.ts'
 
 const ADDRESS: Address = `0x${'aa'.repeat(20)}`
 const CONSUMER: Address = `0x${'cc'.repeat(20)}`
-const BAIT: Address = `0x${'bb'.repeat(20)}`
 const PRICE = 10n
 const sessionId = (name: string): Uint8Array => hash('session', new TextEncoder().encode(name))
 const coded = (code: string): SinterError => new SinterError(code, code)
@@ -24,7 +23,6 @@ type Anchored = { id: Hex; ranges: RangeInput[]; status: Batch['status'] }
 function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
   const sessions = new Map<Hex, Session>()
   const anchored: Anchored[] = []
-  const buried: Hex[][] = []
   const calls = { session: 0, anchor: 0, fund: 0 }
   const state = {
     now: 1_000_000,
@@ -59,10 +57,6 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       log,
       now: () => state.now,
       fund: async () => void calls.fund++,
-      canaries: {
-        isBait: ({ signer }) => signer === BAIT,
-        bury: async (_id, sessions) => void buried.push(sessions),
-      },
       fits: async (sessions) => sessions.length <= state.fitting,
       gasCost: async (ranges) => state.gasCost(ranges),
       chain: {
@@ -97,13 +91,13 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
     { quietMs: 5_000, lookMs: 0, ...init },
   )
 
-  async function addJobs(name: string, count: number, signer = CONSUMER): Promise<void> {
+  async function addJobs(name: string, count: number): Promise<void> {
     const session = sessionId(name)
     const key = toHex(session)
     if (!sessions.has(key)) {
       sessions.set(key, {
         consumer: CONSUMER,
-        signer,
+        signer: CONSUMER,
         provider: ADDRESS,
         ceiling: 10n ** 9n,
         anchored: 0n,
@@ -114,7 +108,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       })
       await ledger.openSession({
         session,
-        signer,
+        signer: CONSUMER,
         bid: session,
         manifest: 'm',
         price: PRICE,
@@ -152,7 +146,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
     await batcher.tick()
   }
   const onChain = (name: string): Session => sessions.get(toHex(sessionId(name)))!
-  return { state, calls, anchored, buried, ledger, batcher, store, addJobs, settle, onChain }
+  return { state, calls, anchored, ledger, batcher, store, addJobs, settle, onChain }
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
@@ -395,26 +389,6 @@ test('a batch waits until gas is a fiftieth of it, and then goes with everything
   state.now += 6 * 3_600_000
   await batcher.tick()
   assert.is(anchored.length, 3)
-})
-
-test('bait is never in one batch with the jobs of strangers, and only bait becomes a canary', async () => {
-  const { batcher, addJobs, state, anchored, buried } = createWorld()
-  await addJobs('a', 1)
-  await addJobs('bait', 2, BAIT)
-  await addJobs('c', 1)
-  for (let i = 0; i < 3; i++) {
-    await batcher.tick()
-    state.now += 5_000
-  }
-  for (const each of anchored) each.status = 'paid'
-  await batcher.tick()
-  const batches = anchored.map(({ ranges }) => ranges.map(({ session }) => session).sort())
-  const ids = ['a', 'bait', 'c'].map((name) => toHex(sessionId(name)))
-  assert.equal(
-    batches.sort((a, b) => a.length - b.length),
-    [[ids[1]], [ids[0], ids[2]].sort()],
-  )
-  assert.equal(buried, [[ids[1]]])
 })
 
 test.run()

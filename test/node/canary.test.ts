@@ -14,8 +14,9 @@ import { createBatchBook } from '../../node/stages/book.ts'
 import { createCanaryMaker } from '../../node/stages/canary.ts'
 import { createDriver } from '../../node/stages/driver.ts'
 import { createPolls } from '../../node/stages/poll.ts'
-import { bigintToBytes, fromHex } from '../../protocol/bytes.ts'
+import { bigintToBytes, fromHex, toHex } from '../../protocol/bytes.ts'
 import { seal } from '../../protocol/envelope.ts'
+import { addressOf, publicKeyOf } from '../../protocol/signature.ts'
 import { committer, DIGITS, image, nearly } from './attestation-world.ts'
 import { fastAnvil, type Hex, openWorld, voteAll, word } from './chain-world.ts'
 import { log, memoryStore } from './session-world.ts'
@@ -62,41 +63,46 @@ test.after(async () => {
   await world.anvil.stop()
 })
 
-/** A job of the consumer's, acknowledged. */
-async function serve(): Promise<void> {
-  const session = fromHex(world.session)
+/** A job of the consumer's, or of a stranger's, acknowledged. */
+async function serve(id = world.session, voucherKey = world.consumer.key): Promise<void> {
+  const session = fromHex(id)
   const record =
     (await ledger.session(session)) ??
     (await ledger.openSession({
-      ...{ session, signer: world.consumer.chain.address!, bid: word32(), manifest: DIGITS.cid.toString() },
+      ...{
+        session,
+        signer: addressOf(publicKeyOf(fromHex(voucherKey))),
+        bid: word32(),
+        manifest: DIGITS.cid.toString(),
+      },
       ...{ price: PRICE, ceiling: 60n * 10n ** 18n, policy: 'zk', canonical: false },
     }))
   const seq = record.acknowledged.seq + 1n
   const cumulative = record.acknowledged.cumulative + PRICE
   const inputs = [image(Number(seq))]
-  const { id, envelope } = seal('receipt', NETWORK, identity.privateKey, {
+  const { id: receipt, envelope } = seal('receipt', NETWORK, identity.privateKey, {
     ...{ session, seq, manifest: DIGITS.cid.bytes, inputRoot: word32(), outputRoot: word32(), shapes: [], units: 1n },
     ...{ price: bigintToBytes(PRICE, 16), cumulative: bigintToBytes(cumulative, 16), previous: word32() },
   })
   const job = {
-    ...{ session, seq, manifest: record.manifest, receiptHash: id, price: PRICE, cumulative, jobKey: word32() },
+    ...{ session, seq, manifest: record.manifest, receiptHash: receipt, price: PRICE, cumulative, jobKey: word32() },
     ...{ payload: envelope.payload, signature: envelope.signature, inputStatement: new Uint8Array(), voucher: null },
     inputs: inputs.map(int16Bytes),
     served: nearly(DIGITS, inputs).map(int16Bytes),
   }
   await ledger.issue(job)
-  const voucher = signVoucher(world.network, world.consumer.key, { session, seq, cumulative, receipt: id })
+  const voucher = signVoucher(world.network, voucherKey, { session, seq, cumulative, receipt })
   await ledger.acknowledge(job, voucher)
 }
 const word32 = (): Uint8Array => new Uint8Array(randomBytes(32))
 
 /** Lets the provider's node work until its newest batch has this status. */
-async function until(status: string): Promise<Hex> {
+async function until(status: string, other?: Hex): Promise<Hex> {
   for (let i = 0; i < 400; i++) {
     await batcher.tick()
     driver.tick()
     const id = book.open().at(-1)?.id
-    if (id !== undefined && (await chain.batch(id)).status === status) {
+    if (id !== undefined && id !== other && (await chain.batch(id)).status === status) {
       await driver.settled()
       return id
     }
@@ -153,7 +159,22 @@ test('voters who pay a canary lose their seats, half of them to its maker', asyn
   assert.ok((await chain.balanceOf(address)) - before >= reward)
 })
 
-test('jobs of strangers, and bait while no canary can be buried, are batched like any other', async () => {
+test('bait is never in one batch with the jobs of strangers, which become no canary', async () => {
+  const key = toHex(word32())
+  const { timestamp } = await chain.head()
+  const signer = addressOf(publicKeyOf(fromHex(key)))
+  const { session } = await world.consumer.chain.openSession(address, 10n ** 18n, timestamp + 86_400n, signer)
+  await serve()
+  await serve(session, key)
+  const strangers = await until('committed')
+  const bait = await until('committed', strangers)
+  const sessionsOf = async (id: Hex) => (await batcher.record(id))!.ranges.map((range) => toHex(range.session))
+  assert.equal([await sessionsOf(strangers), await sessionsOf(bait)], [[session], [world.session]])
+  assert.is(await canaries.trapOf(strangers), null)
+  assert.not.equal(await canaries.trapOf(bait), null)
+})
+
+test('bait while no canary can be buried, are like any other', async () => {
   const id = `0x${'11'.repeat(32)}` as Hex
   const poor = { ...chain, tokensOf: async () => 0n }
   const other = createCanaryMaker({ address, chain: poor, consumerKey, store: memoryStore(), log })
