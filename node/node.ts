@@ -42,6 +42,7 @@ import { type BatchInit, createBatcher } from './stages/batch.ts'
 import { applyTo, createBenches } from './stages/bench.ts'
 import { type Bidder, createBidder } from './stages/bid.ts'
 import { createBatchBook } from './stages/book.ts'
+import { createCanaryMaker } from './stages/canary.ts'
 import { nodeCatalogue } from './stages/catalogue.ts'
 import { createDriver } from './stages/driver.ts'
 import { enterRegistry, keepFloor } from './stages/entry.ts'
@@ -53,7 +54,7 @@ import { createSealedJobs } from './stages/sealed-jobs.ts'
 import { jobHandler } from './stages/session.ts'
 import { sessionOnChain } from './stages/session-watch.ts'
 import { createUpkeep } from './stages/upkeep.ts'
-import { createVoter, type VoteInit } from './stages/vote.ts'
+import { createVoter, newSince, type VoteInit } from './stages/vote.ts'
 import { createWarmth } from './stages/warm.ts'
 import { openStore } from './store/store.ts'
 
@@ -99,6 +100,8 @@ export type NodeConfig = {
   prices?: { ether: UsdFeed; token: UsdFeed } | null
   /** Pay is withdrawn from the escrow, and what is minted claimed, from this amount on, base units; null never. @default null */
   claimFrom?: bigint | null
+  /** Key of the operator's own consumer, whose jobs here become canaries (settlement.md §5.5). @default none */
+  canaryKey?: Uint8Array
   /** Path of a rapidsnark program that makes the proofs. @default the built-in prover */
   rapidsnark?: string
   batch?: BatchInit
@@ -255,24 +258,17 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       { address: identity.address, chain, quoter: config.prices ? createQuoter({ ...config.prices, now }) : null, log },
       { keep: config.floorDeposit, claimFrom: config.claimFrom ?? null },
     )
+    const baiting = { address: identity.address, chain, store, log }
+    const canaries = config.canaryKey ? createCanaryMaker({ ...baiting, consumerKey: config.canaryKey }) : null
     const batcher = createBatcher(
-      { address: identity.address, chain, ledger, store, fits, fund, gasCost: upkeep.batchCost, now, log },
+      { ...baiting, canaries, ledger, fits, fund, gasCost: upkeep.batchCost, now },
       config.batch,
     )
     const attesting: AttestComponents = {
-      identity,
-      networkId: id,
-      chain,
-      library,
-      committer,
-      pool,
+      ...{ identity, networkId: id, chain, library, committer, pool, batcher, ledger, canaries, store, log },
       commit: parts.commit ?? tracer.commit,
       prove,
-      batcher,
-      ledger,
-      store,
       tileDraws: file.tileDraws,
-      log,
     }
     const attester = adaptAttester(createAttester(attesting), attesting)
     const voter = createVoter(
@@ -293,7 +289,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         log,
       },
       // A quarter of the time to commit is left to those who have waited for an attestation in vain.
-      { patienceMs: 750 * chain.params.commitWindow, ...config.vote },
+      { patienceMs: 750 * chain.params.commitWindow, knowsSince: await newSince(store, chain), ...config.vote },
     )
     const benches = createBenches({ address: identity.address, chain, store, log })
     const driver = createDriver({
@@ -303,10 +299,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       chain,
       book,
       ballots,
-      batcher,
-      attester,
-      voter,
-      polls,
+      ...{ batcher, attester, canaries, voter, polls },
       gossip: network,
       attestation: gossip.shelf.get,
       keepAttestation: gossip.shelf.keep,

@@ -92,6 +92,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
       'lanes of a capacity pulse computed at most, as far as stake and time allow; 0: no pulses',
       '1',
     )
+    .option('--canary-account <folder>', 'data folder of your own consumer, whose jobs here become canaries for voters')
     .action(async (options) => (await import('./commands/up.ts')).up(options, parts))
 
   joining(

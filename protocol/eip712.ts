@@ -29,6 +29,7 @@ const VOTE_TYPE = typeHash(
   'Vote(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 verdicts,bytes32 digest,bytes32 salt,address voter)',
 )
 const COMMITMENT_TYPE = typeHash('VoteCommitment(bytes32 batch,uint8 attempt,bytes32 attestation,bytes32 commitment)')
+const CANARY_CONSENT_TYPE = typeHash('CanaryConsent(bytes32 batch)')
 const NAME = typeHash('Sinter')
 const VERSION = typeHash('1')
 
@@ -63,6 +64,11 @@ export function voteCommitment(vote: VoteFields, salt: Uint8Array, voter: Addres
 export function commitmentDigest(domain: SigningDomain, fields: CommitmentFields): Uint8Array {
   const { batch, attempt, attestation, commitment } = fields
   return typedDigest(domain, keccak256(concat(COMMITMENT_TYPE, batch, word(BigInt(attempt)), attestation, commitment)))
+}
+
+/** A consumer's consent to a canary that was paid; `domain.contract` is the canaries contract. */
+export function canaryConsentDigest(domain: SigningDomain, batch: Uint8Array): Uint8Array {
+  return typedDigest(domain, keccak256(concat(CANARY_CONSENT_TYPE, batch)))
 }
 
 /** A signature in the 64 bytes of ERC-2098: r, then s with the parity in its highest bit. */

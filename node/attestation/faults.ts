@@ -1,3 +1,4 @@
+import type { CircuitKind } from '../../circuits/signals.ts'
 import type { DrawVerdict } from '../../protocol/vote.ts'
 
 /** Why a drawn job is not `valid`. A closed set, so it can label metrics. */
@@ -36,20 +37,31 @@ export const FAULTS = [
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
+/** A proof that is none for the signals that its prover has claimed: what the chain needs to see that too. */
+export type BadProof = { statement: number; segment: number; kind: CircuitKind; signals: bigint[] }
+
 /** What a verifier found out about one drawn job, or (index null) about the attestation as a whole. */
-export type Finding = { index: number | null; verdict: DrawVerdict; fault: Fault | null; detail: string }
+export type Finding = {
+  index: number | null
+  verdict: DrawVerdict
+  fault: Fault | null
+  detail: string
+  badProof?: BadProof
+}
 
 /** Raised inside the verification of one job and caught at its edge: the first fault decides. */
 export class FaultFound extends Error {
   readonly fault: Fault
-  constructor(fault: Fault, detail: string) {
+  readonly badProof: BadProof | null
+  constructor(fault: Fault, detail: string, badProof: BadProof | null = null) {
     super(detail)
     this.fault = fault
+    this.badProof = badProof
   }
 }
 
-export function fail(fault: Fault, detail = ''): never {
-  throw new FaultFound(fault, detail)
+export function fail(fault: Fault, detail = '', badProof: BadProof | null = null): never {
+  throw new FaultFound(fault, detail, badProof)
 }
 
 export function check(holds: boolean, fault: Fault, detail = ''): void {

@@ -1,11 +1,5 @@
 import { ZERO_CHAIN } from '../../circuits/commit.ts'
-import {
-  type CircuitKind,
-  extremumSignals,
-  pointwiseSignals,
-  productSignals,
-  relationSignals,
-} from '../../circuits/signals.ts'
+import { extremumSignals, pointwiseSignals, productSignals, relationSignals } from '../../circuits/signals.ts'
 import type { Verifier } from '../../circuits/verify.ts'
 import { foldStaged } from '../../models/statements.ts'
 import { bytesToBigint, equalBytes } from '../../protocol/bytes.ts'
@@ -14,12 +8,12 @@ import { signalsHash } from '../../protocol/claims.ts'
 import { FIELD_PRIME } from '../../protocol/field.ts'
 import type { JobAttestation, StatementProof } from '../../protocol/gen/sinter_pb.js'
 import type { LeafRef, PointwiseStatement, StagedStatement, Statement } from '../../protocol/statement.ts'
-import { check, type Fault, fail } from './faults.ts'
+import { type BadProof, check, type Fault, fail } from './faults.ts'
 import { segmentsOf, stagesOf } from './segments.ts'
 import { endMasks, powersOf } from './stage.ts'
 
 /** `stated` is what the prover says that the proof is for. */
-type Claim = { kind: CircuitKind; signals: bigint[]; proof: Uint8Array; where: string; stated: Uint8Array }
+type Claim = BadProof & { proof: Uint8Array; where: string; stated: Uint8Array }
 
 /** What the public signals are made of besides the statement: opened leaves, the challenge, and Poseidon for the last link. */
 export type ClaimContext = {
@@ -85,7 +79,7 @@ function chainClaims(
     const accOut = last ? chain(relation.c, 0n) : scalar(accumulator, 'ACCUMULATOR', where)
     const links = { accIn, accOut, binding: challenge.binding(index, i) }
     accIn = accOut
-    return { links, proof, where, stated }
+    return { links, proof, where, stated, statement: index, segment: i }
   }
   return [
     ...staged.map(({ com, first, ends }, i): Claim => {
@@ -129,7 +123,7 @@ function pointwiseClaims(
     knots,
     binding: context.challenge.binding(index, 0),
   })
-  return [{ kind: 'pointwise', signals, proof, where, stated }]
+  return [{ kind: 'pointwise', signals, proof, where, stated, statement: index, segment: 0 }]
 }
 
 /** Steps 4 and 5 of DESIGN §5.6 for one job: every statement the challenge asks for, every segment. Returns how many proofs. */
@@ -150,7 +144,12 @@ export async function checkProofs(
       : chainClaims(statement, i, job.statements[i]!, context),
   )
   const result = await verifier.verifyAll(claims)
-  if (!result.ok) fail(PROOF_FAULT[result.code] ?? 'PROOF_PAIRING', `${claims[result.index]!.where}: ${result.code}`)
+  if (!result.ok) {
+    const { kind, signals, where, stated, statement, segment } = claims[result.index]!
+    const asClaimed = equalBytes(stated, signalsHash(kind, signals))
+    const badProof = asClaimed ? { statement, segment, kind, signals } : null
+    fail(PROOF_FAULT[result.code] ?? 'PROOF_PAIRING', `${where}: ${result.code}`, badProof)
+  }
   // What the chain would hold the prover to.
   for (const { kind, signals, where, stated } of claims)
     check(equalBytes(stated, signalsHash(kind, signals)), 'PROOF_SIGNALS', where)

@@ -61,8 +61,9 @@ async function found<T>(index: number, work: () => T | Promise<T>): Promise<T | 
   try {
     return await work()
   } catch (error) {
-    if (error instanceof FaultFound) return forged(index, error.fault, error.message)
-    throw error
+    if (!(error instanceof FaultFound)) throw error
+    const { fault, message, badProof } = error
+    return { ...forged(index, fault, message), ...(badProof !== null && { badProof }) }
   }
 }
 

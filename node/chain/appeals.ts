@@ -6,6 +6,7 @@ import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { chainError } from './errors.ts'
+import { partsInput } from './referee.ts'
 import type { Done } from './steps.ts'
 import type { Transactor } from './transact.ts'
 
@@ -26,7 +27,7 @@ export type Appeals = {
   verdictBench(
     batchId: Hex,
     batch: { attempt: number; anchorBlock: number },
-  ): Promise<{ voters: number; until: bigint } | null>
+  ): Promise<{ voters: Address[]; until: bigint } | null>
   /** The payload that was posted of a batch, from the chain's events; null while a chunk is missing. */
   postedAttestation(batchId: Hex, sinceBlock: number): Promise<Uint8Array | null>
 }
@@ -55,8 +56,9 @@ export function openAppeals(client: PublicClient, network: NetworkFile, transact
     appealBond: (id) => ask('appealBond', read({ ...batches, functionName: 'appealBond', args: [id] })),
     appeal: (id) => send(batches as never, 'appeal', [id]),
     async postAttestation(batchId, payload, networkId) {
-      const { length, chunks, claims, tree } = attestationParts(payload, networkId)
-      const parts = { length, chunks: toHex(chunks.root), claimCount: claims.length, claims: toHex(tree.root) }
+      const attestation = attestationParts(payload, networkId)
+      const { chunks } = attestation
+      const parts = partsInput(attestation)
       for (let index = 0; index < chunks.count; index++) {
         const args = [batchId, BigInt(index)] as const
         if (await ask('chunkPosted', read({ ...referee, functionName: 'chunkPosted', args }))) continue
@@ -76,7 +78,9 @@ export function openAppeals(client: PublicClient, network: NetworkFile, transact
       const filter = { ...seats, eventName: 'SeatsTaken', fromBlock: BigInt(anchorBlock), strict: true } as const
       const events = await ask('verdictBench', client.getContractEvents({ ...filter, args: { bench: [later, id] } }))
       const last = events.at(-1)
-      return last === undefined ? null : { voters: last.args.voters.length, until: last.args.until }
+      if (last === undefined) return null
+      const { voters, until } = last.args
+      return { voters: voters.map((each) => each.toLowerCase() as Address), until }
     },
     async postedAttestation(batchId, sinceBlock) {
       if (!(await posted(batchId))) return null

@@ -6,6 +6,7 @@ import type { Address } from '../../protocol/signature.ts'
 import { sleep } from '../timers.ts'
 import { type Appeals, openAppeals } from './appeals.ts'
 import { beaconClock } from './beacon.ts'
+import { type Canaries, openCanaries } from './canaries.ts'
 import { type Capacities, openCapacities } from './capacity.ts'
 import { openClient } from './client.ts'
 import { chainError } from './errors.ts'
@@ -13,6 +14,7 @@ import { type History, openHistory } from './history.ts'
 import type { JournalOf } from './journal.ts'
 import { type Mints, openMints } from './mint.ts'
 import { type NetworkParams, paramsFromJson } from './params.ts'
+import { openReferee, type Referee } from './referee.ts'
 import type { RoundSource } from './rounds.ts'
 import { openSteps, type Steps } from './steps.ts'
 import { openTransactor, type TransactOptions, type Transactor } from './transact.ts'
@@ -53,6 +55,8 @@ export type Chain = Views &
   Steps &
   Polls &
   Appeals &
+  Canaries &
+  Referee &
   Mints &
   Capacities &
   History & {
@@ -109,6 +113,8 @@ export async function openChain(options: ChainOptions): Promise<Chain> {
     ...steps,
     ...openPolls(client, network, transactor),
     ...openAppeals(client, network, transactor),
+    ...openReferee(client, network, transactor),
+    ...openCanaries(client, network, transactor),
     ...openMints(client, network, transactor),
     ...openCapacities(client, network, params, views, transactor, clock, rounds),
     ...openHistory(client, network),

@@ -24,6 +24,12 @@ export const votesDomain = ({ chainId, contracts }: NetworkFile): SigningDomain 
   contract: contracts.votes,
 })
 
+/** Domain of consents to canaries. */
+export const canariesDomain = ({ chainId, contracts }: NetworkFile): SigningDomain => ({
+  chainId,
+  contract: contracts.canaries,
+})
+
 /** 65 bytes; `key` is the consumer's. */
 export function signVoucher(network: NetworkFile, key: Hex, voucher: VoucherFields): Uint8Array {
   return signTyped(voucherDigest(escrowDomain(network), voucher), fromHex(key))

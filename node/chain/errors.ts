@@ -17,6 +17,7 @@ import {
   emissionsAbi,
   escrowAbi,
   faucetAbi,
+  refereeAbi,
   registryAbi,
   seatsAbi,
   strikesAbi,
@@ -38,6 +39,7 @@ const ERRORS: Abi = [
   votesAbi,
   canariesAbi,
   capacityAbi,
+  refereeAbi,
   emissionsAbi,
   faucetAbi,
 ]

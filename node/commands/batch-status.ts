@@ -20,7 +20,7 @@ export type BatchFacts = {
   /** Last second in which a verdict that is pending can be appealed. */
   appealUntil: bigint
   /** Voters of the last verdict, and until when their seats answer for it. */
-  bench: { voters: number; until: bigint } | null
+  bench: { voters: Address[]; until: bigint } | null
   ranges: { all: number; uncollected: number }
 }
 
@@ -45,7 +45,7 @@ function condemned(facts: BatchFacts): string[] {
   const by =
     bench === null
       ? 'a committee'
-      : `${plural(bench.voters, 'voter')}, whose seats answer for it until ${utc(bench.until)}`
+      : `${plural(bench.voters.length, 'voter')}, whose seats answer for it until ${utc(bench.until)}`
   const lines = [`condemned: ${forged} of ${plural(draws, 'draw')} found forged by ${by}; ${slash}`]
   if (batch.silent)
     lines.push('a voter says that there was no attestation: whoever posts it on chain voids the verdict, for no bond')

@@ -42,6 +42,7 @@ export type UpOptions = JoinOptions & {
   tokenUsd?: string
   claimFrom: string
   lanes: string
+  canaryAccount?: string
   logLevel: string
 }
 
@@ -56,6 +57,8 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
   const rpcUrl = parseRpc(options.rpc)
   const prices = bothOrNone(options.etherUsd, options.tokenUsd)
   const claimFrom = parseAmount(options.claimFrom)
+  const { canaryAccount } = options
+  const bait = canaryAccount === undefined ? null : await openIdentity({ ...options, data: canaryAccount })
   const node = await startNode(
     {
       network: readNetworkFile(options.network),
@@ -92,6 +95,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       prices: prices && { ether: parseFeed(prices.ether, rpcUrl), token: parseFeed(prices.token, rpcUrl) },
       claimFrom: claimFrom === 0n ? null : claimFrom,
       lanes: parseCount(options.lanes),
+      ...(bait === null ? {} : { canaryKey: bait.privateKey }),
       batch: { quietMs: 1000 * parseCount(options.quiet) },
       log,
     },

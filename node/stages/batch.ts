@@ -1,4 +1,4 @@
-import { toHex } from '../../protocol/bytes.ts'
+import { type Hex, toHex } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import { type SumTree, sumTree } from '../../protocol/sum-tree.ts'
@@ -7,6 +7,7 @@ import type { JobRecord, Ledger, SessionRecord } from '../jobs/ledger.ts'
 import type { Log } from '../net/log.ts'
 import { jsonCodec, type Store, type Table } from '../store/store.ts'
 import { BATCH_POLICY, type BatchPolicy, worthAnchoring } from './batch-policy.ts'
+import type { CanaryMaker } from './canary.ts'
 
 /** A batch at its provider: which receipts, in the order of the tree. Kept until the batch is finished. */
 export type BatchRecord = {
@@ -29,6 +30,8 @@ export type BatchComponents = {
   fund?(): Promise<void>
   /** Gas of a whole batch with so many ranges, in base units of the token; null where nothing has a price. @default null */
   gasCost?(ranges: number): Promise<bigint | null>
+  /** Jobs that the operator has bought from itself, to make canaries of. @default none */
+  canaries?: Pick<CanaryMaker, 'bury' | 'isBait'> | null
   now(): number
   log: Log
 }
@@ -154,6 +157,12 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     return jobs
   }
 
+  async function isBait({ ranges }: BatchRecord): Promise<boolean> {
+    if (!components.canaries) return false
+    const sessions = await Promise.all(ranges.map(({ session }) => ledger.session(session)))
+    return sessions.every((session) => session !== null && components.canaries!.isBait(session))
+  }
+
   const treeOf = (jobs: JobRecord[]): SumTree => sumTree(jobs.map(({ receiptHash, price }) => ({ receiptHash, price })))
 
   /** Sends a batch that is on disk. The contract refuses a second copy, so sending again after a crash is safe. */
@@ -171,6 +180,10 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     })
     const { root } = treeOf(jobs)
     await components.fund?.()
+    if (await isBait(record)) {
+      const sessions = ranges.map(({ session }) => session)
+      await components.canaries!.bury(record.id as Hex, sessions, root.sum)
+    }
     const { gasUsed } = await chain.anchorBatch(toHex(root.hash), ranges)
     log.info(
       {
@@ -240,6 +253,15 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     )
   }
 
+  /** Bait and the jobs of strangers are never in one batch; strangers come first. */
+  function alike(backlog: Waiting[]): Waiting[] {
+    const [bait, strangers]: Waiting[][] = [[], []]
+    for (const each of backlog) (components.canaries?.isBait(each.session) ? bait! : strangers!).push(each)
+    // All are looked at, so that each has its time.
+    const ready = strangers!.map(due).includes(true)
+    return bait!.map(due).includes(true) && !ready ? bait! : strangers!
+  }
+
   /** As much of these sessions as one batch holds: jobs, ranges, and the stake that can still be locked for it. */
   async function select(backlog: Waiting[]): Promise<BatchRecord['ranges']> {
     const { lockBps, minLock } = chain.params
@@ -277,7 +299,7 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     async tick() {
       const { sent, unproven, taken } = await resume()
       if (sent) return
-      const backlog = await waiting(taken)
+      const backlog = alike(await waiting(taken))
       const ready = backlog.map(due)
       const ending = backlog.filter((each) => each.ending)
       if (!ready.includes(true) || (unproven >= maxUnproven && ending.length === 0)) return

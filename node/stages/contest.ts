@@ -3,13 +3,13 @@ import { decode } from '../../protocol/codec.ts'
 import type { Payload } from '../../protocol/envelope.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { AttestationSchema, EnvelopeSchema } from '../../protocol/gen/sinter_pb.js'
-import type { DrawVerdict } from '../../protocol/vote.ts'
 import type { BatchFacts } from '../attestation/place.ts'
 import { isCommitted } from '../chain/appeals.ts'
 import type { Chain } from '../chain/chain.ts'
 import { ensureBalance } from '../chain/funds.ts'
 import type { Batch } from '../chain/views.ts'
 import type { Log } from '../net/log.ts'
+import type { Found } from './vote.ts'
 
 export type ContestComponents = {
   networkId: Uint8Array
@@ -29,7 +29,7 @@ export type ContestComponents = {
   /** Our own attestation as it was sealed; null when it is gone. */
   sealed(batch: Hex): Promise<Uint8Array | null>
   /** What this node's own verifier says of it. */
-  check(facts: BatchFacts, attestation: Payload<'attestation'>): Promise<DrawVerdict[]>
+  check(facts: BatchFacts, attestation: Payload<'attestation'>): Promise<Pick<Found, 'verdicts'>>
   log: Log
 }
 
@@ -49,7 +49,7 @@ export function createContester(components: ContestComponents): Contester {
   const left = new Map<Hex, number>()
 
   async function worthABond(id: Hex, facts: BatchFacts, message: Payload<'attestation'>): Promise<boolean> {
-    const verdicts = await components.check(facts, message)
+    const { verdicts } = await components.check(facts, message)
     if (!verdicts.includes('forged')) return true
     log.warn({ event: 'verdict.deserved', batch: id }, 'our own verifier finds the batch forged too: no appeal')
     return false

@@ -3,6 +3,7 @@ import type { Opened, Payload } from '../../protocol/envelope.ts'
 import { describeError, errorCode } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
 import type { Address } from '../../protocol/signature.ts'
+import { VERDICT_CODES } from '../../protocol/vote.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Batch } from '../chain/views.ts'
 import type { Gossip } from '../net/gossip.ts'
@@ -11,10 +12,12 @@ import type { Attester } from './attest.ts'
 import type { BallotBox, Recorded, RevealedVote } from './ballot.ts'
 import type { Batcher } from './batch.ts'
 import type { AnchoredBatch, BatchBook } from './book.ts'
+import type { CanaryMaker } from './canary.ts'
 import { createContester, postedMessage } from './contest.ts'
 import { factsOf, sampleOf } from './facts.ts'
 import { type BatchView, type Move, nextMove } from './move.ts'
 import type { Poll, Polls } from './poll.ts'
+import { createRefuter } from './refute.ts'
 import { toleranceOpenings } from './settle.ts'
 import type { Voter } from './vote.ts'
 
@@ -28,6 +31,8 @@ export type DriverComponents = {
   ballots: BallotBox
   batcher: Batcher
   attester: Attester
+  /** @default none */
+  canaries?: CanaryMaker | null
   voter: Voter
   polls: Polls
   gossip: Pick<Gossip, 'publish'>
@@ -64,7 +69,9 @@ const AT_ONCE = 16
 export function createDriver(components: DriverComponents): Driver {
   const { address, networkId, chain, book, ballots, batcher, attester, voter, polls, log } = components
   const { sealed } = attester
+  const { canaries } = components
   const contester = createContester({ networkId, chain, sealed, check: voter.check, log })
+  const refuter = createRefuter({ networkId, chain, voter, log })
   const exhausted = new Set<Hex>()
   const finalSince = new Map<Hex, bigint>()
   const published = new Set<Hex>()
@@ -81,7 +88,16 @@ export function createDriver(components: DriverComponents): Driver {
     const [head, deadline] = await Promise.all([chain.head(), chain.deadline(anchored.id)])
     const atWork = batch.status === 'committed' && deadline > 0n
     const poll = atWork ? await polls.look(anchored, batch, deadline, head) : null
-    const voters = poll?.closed ? (await majority(anchored, batch, poll.recorded)).map(({ voter }) => voter) : []
+    const agreed = poll?.closed ? await majority(anchored, batch, poll.recorded) : []
+    const quorum =
+      agreed.length > 0 &&
+      (await chain.quorate(
+        anchored.id,
+        agreed.map(({ voter }) => voter),
+      ))
+    const asked = batch.status === 'paid' || poll?.closed === true
+    const objects = asked && anchored.provider !== address && (await refuter.objects(anchored.id))
+    const against = quorum && !agreed[0]!.vote.verdicts.includes(VERDICT_CODES.forged)
     const final = ['paid', 'untraced', 'slashed', 'abandoned'].includes(batch.status)
     const ranges = final ? await chain.ranges(anchored.id) : []
     if (final && !finalSince.has(anchored.id)) finalSince.set(anchored.id, head.timestamp)
@@ -101,7 +117,9 @@ export function createDriver(components: DriverComponents): Driver {
       seated: poll?.members.includes(address) ?? false,
       poll,
       condemned: batch.status === 'slashPending' && BigInt(batch.verdicts) > 0n,
-      quorum: voters.length > 0 && (await chain.quorate(anchored.id, voters)),
+      quorum,
+      ...(objects && { objects: { against } }),
+      canary: anchored.provider === address && ((await canaries?.trapOf(anchored.id)) ?? null) !== null,
       exhausted: exhausted.has(anchored.id),
       uncollected: ranges.filter(({ collected }) => !collected).length,
       finalSince: finalSince.get(anchored.id) ?? head.timestamp,
@@ -112,13 +130,23 @@ export function createDriver(components: DriverComponents): Driver {
   async function vote(anchored: AnchoredBatch, batch: Batch, poll: Poll): Promise<void> {
     const facts = await factsOf(chain, anchored, batch)
     if (facts === null) return
-    if (components.attestation(anchored.id) === null) await components.fetchAttestation(anchored)
     const recorded = poll.recorded.find(({ voter: of }) => of === address)?.commitment ?? null
     const { closed, sealed: isSealed } = poll
     const attestationDigest = fromHex(batch.attestation)
-    const panel = { attempt: batch.attempt, attestationDigest, recorded, closed, sealed: isSealed }
-    const message = components.attestation(anchored.id)?.message ?? (await posted(anchored, batch))
-    await voter.attend(facts, panel, message)
+    const drawnAt = (await chain.deadline(anchored.id)) - BigInt(chain.params.voteWindow)
+    const panel = { attempt: batch.attempt, drawnAt, attestationDigest, recorded, closed, sealed: isSealed }
+    await voter.attend(facts, panel, await messageOf(anchored, batch))
+  }
+
+  async function messageOf(anchored: AnchoredBatch, batch: Batch): Promise<Payload<'attestation'> | null> {
+    if (components.attestation(anchored.id) === null) await components.fetchAttestation(anchored)
+    return components.attestation(anchored.id)?.message ?? (await posted(anchored, batch))
+  }
+
+  async function refute(anchored: AnchoredBatch, batch: Batch, overlooked: boolean): Promise<void> {
+    const facts = await factsOf(chain, anchored, batch)
+    const message = await messageOf(anchored, batch)
+    if (facts !== null) await refuter.refute(anchored.id, batch, facts, message, overlooked)
   }
 
   /** What stands on chain of an attestation that nobody has handed out. */
@@ -190,6 +218,7 @@ export function createDriver(components: DriverComponents): Driver {
     if (record !== null) {
       await batcher.forget(record)
       await attester.forget(anchored.id)
+      await canaries?.forget(anchored.id)
     }
     log.info({ event: 'batch.finished', batch: anchored.id, status: batch.status }, 'batch finished')
   }
@@ -221,6 +250,10 @@ export function createDriver(components: DriverComponents): Driver {
         return abandon(id)
       case 'contest':
         return contest(anchored, batch)
+      case 'refute':
+        return refute(anchored, batch, move.overlooked)
+      case 'reveal':
+        return canaries!.reveal(id, batch)
       case 'finalize':
         await chain.finalize(id)
         return

@@ -3,7 +3,10 @@ import type { Poll } from './poll.ts'
 
 /** What this node sees of one batch at one moment. Times in seconds of the chain's clock. */
 export type BatchView = {
-  batch: Pick<Batch, 'status' | 'sampleSlot' | 'challengeSlot' | 'committeeSlot' | 'slashAt' | 'auditUntil'>
+  batch: Pick<
+    Batch,
+    'status' | 'sampleSlot' | 'challengeSlot' | 'committeeSlot' | 'slashAt' | 'auditUntil' | 'verdicts'
+  >
   /** This node is the batch's provider. */
   mine: boolean
   /** This node's turn among those who are not: seconds it lets others go first. */
@@ -29,6 +32,10 @@ export type BatchView = {
   condemned?: boolean
   /** The revealed votes that agree settle. */
   quorum: boolean
+  /** This node has found a forgery: `against` a quorum that did not, or without any. See refute.ts. @default neither */
+  objects?: { against: boolean }
+  /** It is a canary of this node's that was not revealed. @default false */
+  canary?: boolean
   /** Committees cannot grow any more. */
   exhausted: boolean
   uncollected: number
@@ -40,6 +47,8 @@ export type BatchView = {
 export type Move =
   | { do: 'wait' }
   | { do: 'record'; slot: bigint }
+  /** `overlooked`: a quorum has paid for a forgery, or is about to. */
+  | { do: 'refute'; overlooked: boolean }
   | {
       do:
         | 'trace'
@@ -52,6 +61,7 @@ export type Move =
         | 'abandon'
         | 'finalize'
         | 'contest'
+        | 'reveal'
         | 'collect'
         | 'finish'
     }
@@ -87,6 +97,14 @@ function handsIn(view: BatchView): boolean {
   return poll.pending.own && (now >= at(0.9) || (!none && mayPoke(view, at(0.25))))
 }
 
+/** Before a quorum that overlooks the forgery settles, or, where no quorum comes, before the batch is abandoned and its lock returned. */
+function refutes({ objects, exhausted, batch, deadline, now }: BatchView, end: bigint): Move | null {
+  if (objects === undefined) return null
+  if (objects.against && now <= deadline) return { do: 'refute', overlooked: true }
+  const last = exhausted && BigInt(batch.verdicts) === 0n && now > (deadline + end) / 2n
+  return last ? { do: 'refute', overlooked: false } : null
+}
+
 /**
  * A quorum settles also after the vote window: whoever delays the votes must not win another committee by it. Only where the quorum
  * could not be settled for a while (nobody has the openings) does the batch move on. The last committee votes until the end.
@@ -95,6 +113,8 @@ function committed(view: BatchView): Move {
   const { deadline, now } = view
   const end = deadline + BigInt(view.abandonWindowS)
   if (handsIn(view)) return { do: 'commit' }
+  const refuted = refutes(view, end)
+  if (refuted !== null) return refuted
   const graceEnd = (view.poll?.closes ?? deadline) + BigInt(view.pokeGraceS)
   const quorum = view.quorum && now <= end
   if (quorum && (view.mine || (now > graceEnd && mayPoke(view, graceEnd)))) return { do: 'settle' }
@@ -104,12 +124,15 @@ function committed(view: BatchView): Move {
   return { do: view.exhausted ? 'abandon' : 'redraw' }
 }
 
+const JUDGED: ReadonlySet<Batch['status']> = new Set(['slashPending', 'paid', 'untraced', 'slashed', 'abandoned'])
+
 /**
  * Decides from facts alone, so that it can be tested without a chain: DESIGN §2, steps 7 to 12. Every branch ends in a move that
  * brings the batch forward or in waiting for something that has a deadline.
  */
 export function nextMove(view: BatchView): Move {
   const { batch, mine, now, deadline } = view
+  if (view.canary === true && JUDGED.has(batch.status)) return { do: 'reveal' }
   switch (batch.status) {
     case 'none':
       return wait
@@ -137,6 +160,8 @@ export function nextMove(view: BatchView): Move {
     case 'untraced':
     case 'slashed':
     case 'abandoned':
+      if (batch.status === 'paid' && view.objects !== undefined)
+        return mayPoke(view, view.finalSince) ? { do: 'refute', overlooked: true } : wait
       if (view.uncollected === 0) return { do: 'finish' }
       return mayPoke(view, view.finalSince) ? { do: 'collect' } : wait
   }

@@ -11,10 +11,11 @@ import {
 } from '../../protocol/eip712.ts'
 import { type Payload, seal } from '../../protocol/envelope.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
-import { type DrawVerdict, packVerdicts, voteSalt } from '../../protocol/vote.ts'
+import { packVerdicts, VERDICT_CODES, voteSalt } from '../../protocol/vote.ts'
 import { FaultFound, type Finding } from '../attestation/faults.ts'
 import type { BatchFacts } from '../attestation/place.ts'
-import { type VerifyContext, verifyAttestation } from '../attestation/verify.ts'
+import { type AttestationResult, type VerifyContext, verifyAttestation } from '../attestation/verify.ts'
+import type { Chain } from '../chain/chain.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { LoadedModel, ModelLibrary } from '../model/load.ts'
 import type { Gossip } from '../net/gossip.ts'
@@ -42,7 +43,22 @@ export type VoteComponents = {
   log: Log
 }
 
+/** The chain's time (seconds) at which a store was new, which is asked once. */
+export async function newSince(store: Store, chain: Pick<Chain, 'head'>): Promise<bigint> {
+  const meta = store.table('meta', jsonCodec<bigint>())
+  const known = await meta.get('since')
+  if (known !== undefined) return known
+  const { timestamp } = await chain.head()
+  await meta.put('since', timestamp)
+  return timestamp
+}
+
 export type VoteInit = {
+  /**
+   * Time (seconds) from which this node knows what it has said: a committee that was at work before is let pass, since a vote that was signed then
+   * and is forgotten now would be the first of two. @default always
+   */
+  knowsSince?: bigint
   /** From the first look at a batch until what has not been handed out counts as withheld (ms). @default 30_000 */
   patienceMs?: number
 }
@@ -64,6 +80,8 @@ type Seat = {
  */
 export type Panel = {
   attempt: number
+  /** When the committee was drawn (seconds). */
+  drawnAt: bigint
   attestationDigest: Uint8Array
   recorded: Hex | null
   closed: boolean
@@ -76,9 +94,13 @@ export type Voter = {
    * none has arrived. Repeatable.
    */
   attend(facts: BatchFacts, panel: Panel, attestation: Payload<'attestation'> | null): Promise<void>
-  /** Verdicts that this node would give, without a vote. */
-  check(facts: BatchFacts, attestation: Payload<'attestation'>): Promise<DrawVerdict[]>
+  /** What this node finds, without a vote. */
+  check(facts: BatchFacts, attestation: Payload<'attestation'>): Promise<Found>
+  /** Whether this node has found an attestation of the batch forged when it voted. */
+  hasCondemned(batch: Hex): Promise<boolean>
 }
+
+export type Found = Pick<AttestationResult, 'verdicts' | 'findings'>
 
 /**
  * What the loader throws for content that breaks the rules, whoever looks. Anything else (no disk, no memory, a fault of our own)
@@ -115,7 +137,7 @@ function cidOf(manifest: Uint8Array): CID {
 
 export function createVoter(components: VoteComponents, init: VoteInit = {}): Voter {
   const { identity, networkId, votes, ballots, store, log } = components
-  const { patienceMs = 30_000 } = init
+  const { patienceMs = 30_000, knowsSince = 0n } = init
   const seats = store.table('votes', jsonCodec<Seat>())
   const firstLook = new Map<string, number>()
   const working = new Set<string>()
@@ -212,8 +234,8 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
       firstLook.set(key, since)
       const late = nowMs - since > patienceMs
       if (attestation === null && !late) return
-      // Too late for a vote of this attempt.
-      if (panel.closed && panel.recorded === null) return
+      // Too late for a vote of this attempt, or what was said in it is lost.
+      if (panel.recorded === null && (panel.closed || panel.drawnAt < knowsSince)) return
       const vote = await judge(facts, panel, attestation, late)
       const salt = voteSalt(identity.privateKey, vote)
       const commitment = voteCommitment(vote, salt, identity.address)
@@ -238,7 +260,13 @@ export function createVoter(components: VoteComponents, init: VoteInit = {}): Vo
   }
 
   return {
-    check: async (facts, attestation) => (await verify(facts, attestation, false)).verdicts,
+    check: (facts, attestation) => verify(facts, attestation, false),
+    async hasCondemned(batch) {
+      // Without a digest it says that there was no attestation.
+      for await (const [, { vote }] of seats.entries(`${batch}/`))
+        if (vote.verdicts.includes(VERDICT_CODES.forged) && vote.digest.some((byte) => byte !== 0)) return true
+      return false
+    },
     async attend(facts, panel, attestation) {
       // A fork may have put another attestation in the place of one that was voted on.
       const key = storeKey(toHex(facts.challenge.batch), panel.attempt, toHex(panel.attestationDigest))

@@ -15,6 +15,7 @@ export type TableName =
   | 'votes'
   | 'benches'
   | 'pulses'
+  | 'canaries'
   | 'transactions'
   | 'cursor'
   | 'scores'
@@ -31,6 +32,7 @@ const SYNC: Record<TableName, boolean> = {
   votes: true,
   benches: true,
   pulses: true,
+  canaries: true,
   transactions: true,
   cursor: false,
   scores: false,
@@ -148,6 +150,7 @@ export async function openStore(folder: string): Promise<Store> {
     votes: make('votes'),
     benches: make('benches'),
     pulses: make('pulses'),
+    canaries: make('canaries'),
     transactions: make('transactions'),
     cursor: make('cursor'),
     scores: make('scores'),

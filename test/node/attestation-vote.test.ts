@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import type { Identity } from '../../node/identity/identity.ts'
 import { createModelLibrary, type LoadedModel } from '../../node/model/load.ts'
 import { type BallotBox, createBallotBox } from '../../node/stages/ballot.ts'
-import { createVoter, type Panel } from '../../node/stages/vote.ts'
+import { createVoter, newSince, type Panel } from '../../node/stages/vote.ts'
 import type { Store } from '../../node/store/store.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { commitmentDigest, recoverTyped, voteCommitment } from '../../protocol/eip712.ts'
@@ -29,7 +29,7 @@ const { pool, verifier } = await idealProofs()
 const world = makeWorld()
 const { facts, message } = await attest(world, pool)
 const VOTES = { chainId: 31_337, contract: BATCHES }
-const panel = { attempt: 1, attestationDigest: bytes32('digest') }
+const panel = { attempt: 1, drawnAt: 100n, attestationDigest: bytes32('digest') }
 
 type Seat = {
   /** `about` is the digest on chain. @default that of `panel` */
@@ -49,46 +49,56 @@ type SeatInit = {
   key?: Key
   model?(): Promise<LoadedModel>
   store?: Store
+  since?: bigint
   publish?(bytes: Uint8Array): Promise<void>
 }
 
 /** A committee member on stub ports. */
-function seat({ key = VOTER, model = async () => world.model, store = memoryStore(), publish }: SeatInit = {}): Seat {
+function seat({
+  key = VOTER,
+  model = async () => world.model,
+  store = memoryStore(),
+  since = 100n,
+  publish,
+}: SeatInit = {}): Seat {
   const sent: Opened<'vote'>['message'][] = []
   const clock = { ms: 1_000 }
   const ballots = createBallotBox()
   const poll: Seat['poll'] = { recorded: null, closed: false, sealed: false }
   const reports: string[][] = []
-  const voter = createVoter({
-    identity: { privateKey: key.key, address: key.address } as Identity,
-    networkId: NETWORK,
-    vouchers: ESCROW,
-    votes: VOTES,
-    gossip: {
-      async publish(_topic, bytes) {
-        await publish?.(bytes)
-        const opened = open('vote', NETWORK, bytes)
-        if (typeof opened !== 'string') sent.push(opened.message)
-        return { recipients: 1 }
+  const voter = createVoter(
+    {
+      identity: { privateKey: key.key, address: key.address } as Identity,
+      networkId: NETWORK,
+      vouchers: ESCROW,
+      votes: VOTES,
+      gossip: {
+        async publish(_topic, bytes) {
+          await publish?.(bytes)
+          const opened = open('vote', NETWORK, bytes)
+          if (typeof opened !== 'string') sent.push(opened.message)
+          return { recipients: 1 }
+        },
+      },
+      library: { load: model, onnx: async () => new Uint8Array() },
+      verifier,
+      committer,
+      ballots,
+      store,
+      tileDraws: TILE_DRAWS,
+      now: () => clock.ms,
+      log: {
+        debug() {},
+        warn() {},
+        error() {},
+        info(entry: unknown) {
+          const { faults } = entry as { faults?: string[] }
+          if (faults !== undefined) reports.push(faults)
+        },
       },
     },
-    library: { load: model, onnx: async () => new Uint8Array() },
-    verifier,
-    committer,
-    ballots,
-    store,
-    tileDraws: TILE_DRAWS,
-    now: () => clock.ms,
-    log: {
-      debug() {},
-      warn() {},
-      error() {},
-      info(entry: unknown) {
-        const { faults } = entry as { faults?: string[] }
-        if (faults !== undefined) reports.push(faults)
-      },
-    },
-  })
+    { knowsSince: since },
+  )
   return {
     attend: (attestation, attestationDigest = panel.attestationDigest) =>
       voter.attend(facts, { ...panel, ...poll, attestationDigest }, attestation),
@@ -175,6 +185,27 @@ test('a member that has lost what it knew says the same again, or nothing', asyn
   await other.attend(message)
   assert.equal(other.faults(), ['MANIFEST_INVALID', 'MANIFEST_INVALID'])
   assert.is(other.sent.length, 0)
+})
+
+test('what a node may have said before its store was new is not contradicted: that committee passes', async () => {
+  const member = seat({ since: 101n })
+  await member.attend(message)
+  assert.is(member.sent.length, 0)
+  // What stands on chain is what it said; the same again is no second vote.
+  const before = seat()
+  await before.attend(message)
+  before.close()
+  Object.assign(member.poll, before.poll)
+  await member.attend(message)
+  await member.attend(message)
+  assert.equal(
+    member.sent.map(({ body }) => body.case),
+    ['commitment', 'reveal'],
+  )
+  const [store, chain] = [memoryStore(), { head: async () => ({ timestamp: clock++ }) as never }]
+  let clock = 7n
+  assert.is(await newSince(store, chain), 7n)
+  assert.is(await newSince(store, chain), 7n)
 })
 
 test('a fork that puts another attestation in its place is answered by another vote, under another salt', async () => {

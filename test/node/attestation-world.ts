@@ -223,7 +223,10 @@ export function memoryStore(): Store {
         },
         put: async (key, value) => void data.set(at(key), codec.encode(value)),
         del: async (key) => void data.delete(at(key)),
-        entries: unused,
+        async *entries(prefix = '') {
+          for (const [key, bytes] of [...data].sort())
+            if (key.startsWith(at(prefix))) yield [key.slice(at('').length), codec.decode(bytes)]
+        },
         putOp: unused,
         delOp: unused,
       }

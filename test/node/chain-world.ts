@@ -215,6 +215,7 @@ export async function attested(
   world: World,
   networkId: Uint8Array,
   proof: Uint8Array,
+  signals: Uint8Array = new Uint8Array(32),
 ): Promise<{ batchId: Hex; payload: Uint8Array }> {
   const { chain } = world.provider
   const { batchId } = await anchored(world, [100n, 200n])
@@ -222,7 +223,7 @@ export async function attested(
   await chain.awaitTime((await chain.batch(batchId)).auditUntil)
   await chain.anchorTrace(batchId, word(11n))
   await chain.awaitSlot((await chain.batch(batchId)).challengeSlot)
-  const segments = [{ proof, signals: new Uint8Array(32) }]
+  const segments = [{ proof, signals }]
   const payload = encode(AttestationSchema, { batch: fromHex(batchId), jobs: [{ statements: [{ segments }] }] })
   await chain.commitAttestation(batchId, toHex(attestationParts(payload, networkId).digest))
   return { batchId, payload }

@@ -25,7 +25,7 @@ function contesterOf(sealed: Uint8Array | null, own: DrawVerdict = 'valid') {
   const said: string[] = []
   const keep = (facts: unknown): void => void said.push((facts as { event: string }).event)
   const log = { debug: keep, info: keep, warn: keep, error: keep } as unknown as Log
-  const check = async (): Promise<DrawVerdict[]> => ['valid', own]
+  const check = async (): Promise<{ verdicts: DrawVerdict[] }> => ({ verdicts: ['valid', own] })
   const contester = createContester({ networkId: NETWORK, chain, sealed: async () => sealed, check, log })
   /** As the driver calls it, with what the chain says now. */
   const contest = async (id: Hex, late = 0n): Promise<void> =>

@@ -72,7 +72,11 @@ function createWorld() {
       sealed: async () => Uint8Array.of(1),
       forget: async () => {},
     },
-    voter: { attend: async () => {}, check: async () => [] },
+    voter: {
+      attend: async () => {},
+      check: async () => ({ verdicts: [], findings: [] }),
+      hasCondemned: async () => false,
+    },
     gossip: {
       async publish() {
         await state.publish()

@@ -12,6 +12,7 @@ const base: BatchView = {
     committeeSlot: 30n,
     slashAt: 0n,
     auditUntil: 999n,
+    verdicts: '0x00',
   },
   mine: false,
   turnS: 8,
@@ -33,14 +34,15 @@ const base: BatchView = {
 }
 
 type Status = BatchView['batch']['status']
-type Change = Partial<Omit<BatchView, 'batch'>> & { slashAt?: bigint; auditUntil?: bigint }
-const at = (status: Status, { slashAt = 0n, auditUntil = 999n, ...change }: Change = {}): Move =>
-  nextMove({ ...base, ...change, batch: { ...base.batch, status, slashAt, auditUntil } })
+type Change = Partial<Omit<BatchView, 'batch'>> & { slashAt?: bigint; auditUntil?: bigint; verdicts?: `0x${string}` }
+const at = (status: Status, { slashAt = 0n, auditUntil = 999n, verdicts = '0x00', ...change }: Change = {}): Move =>
+  nextMove({ ...base, ...change, batch: { ...base.batch, status, slashAt, auditUntil, verdicts } })
 
 type Row = [what: string, status: Status, change: Change, expected: Move['do'] | `record ${number}`]
 const late = { now: 1_061n }
 const turn = { now: 1_069n }
 const unrecorded = { deadline: 0n }
+const dissent = { objects: { against: false }, exhausted: true }
 
 const shut = (closes: bigint): BatchView['poll'] => ({ ...base.poll!, closes })
 /** A committee that commits until 1,040, of which this many stand on chain. */
@@ -134,6 +136,25 @@ const TABLE: Row[] = [
   ['nobody left to draw', 'committed', { now: 1_098n, exhausted: true }, 'wait'],
   ['nobody left to draw', 'committed', { now: 1_099n, exhausted: true }, 'abandon'],
   ['the provider gets its lock back at once', 'committed', { now: 1_091n, exhausted: true, mine: true }, 'abandon'],
+
+  ['a forgery that a quorum overlooks is shown', 'committed', { objects: { against: true }, quorum: true }, 'refute'],
+  ['a quorum that condemns it needs no help', 'committed', { objects: { against: false }, seated: true }, 'vote'],
+  ['while others may still vote, they do', 'committed', { ...dissent, now: 1_075n }, 'wait'],
+  ['then it is shown before its lock returns', 'committed', { ...dissent, now: 1_076n }, 'refute'],
+  ['that is not the last committee', 'committed', { ...dissent, exhausted: false, now: 1_068n }, 'wait'],
+  ['a verdict before stands', 'committed', { ...dissent, verdicts: '0x05', now: 1_090n }, 'wait'],
+  ['a forgery that was paid is shown in turn', 'paid', { objects: { against: false }, finalSince: 992n }, 'wait'],
+  ['and before all is done', 'paid', { objects: { against: false }, finalSince: 991n }, 'refute'],
+  ['one that was slashed is no matter', 'slashed', { objects: { against: false } }, 'finish'],
+
+  [
+    'a canary is revealed as soon as it is judged',
+    'slashPending',
+    { canary: true, condemned: true, mine: true },
+    'reveal',
+  ],
+  ['before its pay is collected', 'paid', { canary: true, uncollected: 1, mine: true }, 'reveal'],
+  ['and not sooner', 'committed', { canary: true, mine: true }, 'wait'],
 
   ['the slash is pending', 'slashPending', { slashAt: 1_000n, mine: true }, 'wait'],
   ['anybody ends it in turn', 'slashPending', { slashAt: 992n }, 'wait'],

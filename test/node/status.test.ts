@@ -108,7 +108,7 @@ test('each state of a batch is said in words, with the last second of what can s
       ],
     ],
     [
-      facts('slashPending', { silent: true }, { now: 1_501n, bench: { voters: 1, until: 3_000n } }),
+      facts('slashPending', { silent: true }, { now: 1_501n, bench: { voters: ['0x01'], until: 3_000n } }),
       [
         `condemned: 1 of 2 draws found forged by 1 voter, whose seats answer for it until 1970-01-01T00:50:00.000Z; ${slash}`,
         'a voter says that there was no attestation: whoever posts it on chain voids the verdict, for no bond',

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {ICapacity} from "../../../protocol/contracts/interfaces/ICapacity.sol";
+import {Pulses} from "../../../protocol/contracts/libraries/Pulses.sol";
 import {Lanes} from "../Lanes.sol";
 
 /// @dev Being paid for capacity that is not there, is another's, or was there at another time.
@@ -158,6 +159,76 @@ contract PulsesTest is Lanes {
         claim(KEY, c);
         c.reporter = drawn[1];
         refuses(KEY, c, abi.encodeWithSelector(ICapacity.AlreadyClaimed.selector, slot, vm.addr(KEY), 0));
+    }
+
+    // ---- the lottery
+
+    /// @dev A draw is a hash of the operator's address: whoever waits for its value and grinds a key that wins it has no stake in this pulse.
+    function test_anOperatorThatWasGroundToBeDrawnComesTooLate() public {
+        uint64 slot = openPulse();
+        bytes32 hash = keccak256("draw");
+        bytes32 value = valueOf(capacity.pulseOf(slot).drawSlot, hash);
+        uint256 key = 50;
+        while (!Pulses.isDrawn(Pulses.Draw(slot, value, vm.addr(key), 0), SHARE)) key++;
+        enterAs(key, 150, STAKE, "cpu");
+        uint32 place = uint32(registry.operatorCount() - 1);
+        Answered memory a = answer(slot, vm.addr(key), 0, 1, hash);
+        (bytes32 root, bytes32[] memory path) = prover.place(leafOf(vm.addr(key), a.answers), place, 20);
+        // With a reporter in its pocket besides.
+        report(slot, root);
+        draw(slot, hash);
+        ICapacity.Claim memory c = ICapacity.Claim(slot, reporter(slot), place, path, a.answers, 0, a.entries);
+        refuses(key, c, abi.encodeWithSelector(ICapacity.StakeTooLow.selector, 0, 2_000 ether));
+    }
+
+    /// @dev Stake that has asked to leave carries no lanes from the next pulse on, though it is there for weeks to be slashed.
+    function test_stakeThatLeavesCarriesNoMoreLanes() public {
+        openPulse();
+        mine(1);
+        vm.prank(vm.addr(KEY));
+        registry.requestUnbond(vm.addr(KEY), STAKE - 1_000 ether);
+        skip(WINDOW);
+        // The pulse on whose opening it was still there, and the one after.
+        uint256 start = vm.snapshotState();
+        claim(KEY, examined(KEY, 1));
+        vm.revertToState(start);
+        openPulse();
+        skip(WINDOW);
+        refuses(
+            KEY, examined(KEY, 0), abi.encodeWithSelector(ICapacity.StakeTooLow.selector, 1_000 ether, 2_000 ether)
+        );
+    }
+
+    /// @dev Nobody chooses the value of a draw by recording it late, nor is a lane paid a second time by it. What is claimed counts in the epoch of the claim.
+    function test_aDrawThatIsRecordedLatePaysOnce() public {
+        uint64 slot = openPulse();
+        bytes32 hash = steer(slot, vm.addr(KEY), 0, true);
+        Answered memory a = answer(slot, vm.addr(KEY), 0, 1, hash);
+        (bytes32 root, bytes32[] memory path) = prover.place(leafOf(vm.addr(KEY), a.answers), placeOf(KEY), 20);
+        report(slot, root);
+        skip(2 days);
+        draw(slot, hash);
+        ICapacity.Claim memory c = claimOf(slot, KEY, 0, a, path);
+        claim(KEY, c);
+        (, uint64 now_) = (emissions.roll(0), emissions.epochNow());
+        eq(emissions.epoch().index, now_, "epoch");
+        eq(emissions.classState(CLASS).capacity, UNITS * SHARE, "units");
+        refuses(KEY, c, abi.encodeWithSelector(ICapacity.AlreadyClaimed.selector, slot, vm.addr(KEY), 0));
+    }
+
+    /// @dev Not even while it is fresh, when another has run since: its reports and draw are what they were.
+    function test_aPulseIsNotOpenedAgain() public {
+        uint64 slot = nextSlot();
+        reach(slot, true);
+        uint64 second = slot + 1;
+        capacity.open(slot);
+        report(slot, keccak256("root"));
+        reach(second, true);
+        vm.warp(vm.getBlockTimestamp() + WINDOW + 1);
+        capacity.open(second);
+        vm.warp(vm.getBlockTimestamp() + WINDOW + 1);
+        vm.expectRevert(abi.encodeWithSelector(ICapacity.PulseOpen.selector, slot));
+        capacity.open(slot);
     }
 
     // ---- who opens and who reports
