@@ -26,6 +26,7 @@ import type { Identity } from './identity/identity.ts'
 import { createLedger, type SessionRecord } from './jobs/ledger.ts'
 import { repeat, within } from './loop.ts'
 import { batchExcess, type ProvingLimits, type RangeTerms } from './model/cost.ts'
+import { createKeeper } from './model/keep.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
 import { createRuntimes, MAX_MODELS, type RuntimesInit } from './model/runtimes.ts'
@@ -260,8 +261,9 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       { address: identity.address, chain, quoter: config.prices ? createQuoter({ ...config.prices, now }) : null, log },
       { keep: config.floorDeposit, claimFrom: config.claimFrom ?? null },
     )
+    const keep = createKeeper({ library, content, log })
     const batcher = createBatcher(
-      { address: identity.address, chain, ledger, store, fits, fund, gasCost: upkeep.batchCost, now, log },
+      { address: identity.address, chain, ledger, store, fits, keep, fund, gasCost: upkeep.batchCost, now, log },
       config.batch,
     )
     const attesting: AttestComponents = {

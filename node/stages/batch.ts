@@ -25,6 +25,8 @@ export type BatchComponents = {
   store: Store
   /** Whether a batch with a range of each of these sessions can be attested and verified in time. @default any can */
   fits?(sessions: SessionRecord[]): Promise<boolean>
+  /** Told at each look which models jobs that may still be drawn are of. @default nothing */
+  keep?(manifests: ReadonlySet<string>): Promise<void>
   /** Sees to it that the escrow holds the verification floor of one more batch. @default nothing */
   fund?(): Promise<void>
   /** Gas of a whole batch with so many ranges, in base units of the token; null where nothing has a price. @default null */
@@ -278,6 +280,11 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
       const { sent, unproven, taken } = await resume()
       if (sent) return
       const backlog = await waiting(taken)
+      if (components.keep !== undefined) {
+        const anchored = (await ledger.sessions()).filter(({ session }) => taken.has(toHex(session)))
+        const waits = backlog.map(({ session }) => session)
+        await components.keep(new Set([...anchored, ...waits].map(({ manifest }) => manifest)))
+      }
       const ready = backlog.map(due)
       const ending = backlog.filter((each) => each.ending)
       if (!ready.includes(true) || (unproven >= maxUnproven && ending.length === 0)) return

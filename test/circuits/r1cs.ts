@@ -106,7 +106,11 @@ export function freeDirections(
   })
   const holders = new Map<number, Set<number>>()
   const bySize: Set<number>[] = []
-  const file = (i: number): void => void (bySize[rows[i]!.size] ??= new Set()).add(i)
+  const file = (i: number): void => {
+    const { size } = rows[i]!
+    bySize[size] ??= new Set()
+    bySize[size].add(i)
+  }
   for (const [i, row] of rows.entries()) {
     for (const wire of row.keys()) (holders.get(wire) ?? holders.set(wire, new Set()).get(wire)!).add(i)
     file(i)
