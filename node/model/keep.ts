@@ -4,7 +4,7 @@ import type { Log } from '../net/log.ts'
 import type { ModelLibrary } from './load.ts'
 
 /** Keeps the files of exactly these manifests from eviction. */
-export type Keeper = (manifests: ReadonlySet<string>) => Promise<void>
+export type Keeper = (manifests: ReadonlySet<string>) => void
 
 /**
  * What jobs are evaluated with again when they are drawn, and voters are handed: manifest and weights, not the ONNX file. They are needed hours
@@ -20,27 +20,31 @@ export function createKeeper({
   log: Log
 }): Keeper {
   const kept = new Map<string, (() => void)[]>()
-  return async (manifests) => {
-    for (const [cid, pins] of kept) {
-      if (manifests.has(cid)) continue
-      kept.delete(cid)
-      for (const release of pins) release()
-    }
-    for (const cid of manifests) {
-      if (kept.has(cid)) continue
-      const pins = [content.pin(cid)]
-      kept.set(cid, pins)
-      try {
-        pins.push(content.pin((await library.load(cid)).manifest.weights.cid))
-      } catch (error) {
+  function letGo(cid: string): void {
+    for (const release of kept.get(cid) ?? []) release()
+    kept.delete(cid)
+  }
+
+  function keep(cid: string): void {
+    const pins = [content.pin(cid)]
+    kept.set(cid, pins)
+    library.load(cid).then(
+      ({ manifest }) => {
+        if (kept.get(cid) === pins) pins.push(content.pin(manifest.weights.cid))
+      },
+      (error: unknown) => {
         // Tried again with the next look.
-        for (const release of pins) release()
-        kept.delete(cid)
+        if (kept.get(cid) === pins) letGo(cid)
         log.warn(
           { event: 'model.missing', manifest: cid, error: describeError(error) },
           'the model of jobs that may be drawn is not here',
         )
-      }
-    }
+      },
+    )
+  }
+
+  return (manifests) => {
+    for (const cid of [...kept.keys()]) if (!manifests.has(cid)) letGo(cid)
+    for (const cid of manifests) if (!kept.has(cid)) keep(cid)
   }
 }

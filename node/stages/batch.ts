@@ -26,7 +26,7 @@ export type BatchComponents = {
   /** Whether a batch with a range of each of these sessions can be attested and verified in time. @default any can */
   fits?(sessions: SessionRecord[]): Promise<boolean>
   /** Told at each look which models jobs that may still be drawn are of. @default nothing */
-  keep?(manifests: ReadonlySet<string>): Promise<void>
+  keep?(manifests: ReadonlySet<string>): void
   /** Sees to it that the escrow holds the verification floor of one more batch. @default nothing */
   fund?(): Promise<void>
   /** Gas of a whole batch with so many ranges, in base units of the token; null where nothing has a price. @default null */
@@ -283,7 +283,7 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
       if (components.keep !== undefined) {
         const anchored = (await ledger.sessions()).filter(({ session }) => taken.has(toHex(session)))
         const waits = backlog.map(({ session }) => session)
-        await components.keep(new Set([...anchored, ...waits].map(({ manifest }) => manifest)))
+        components.keep(new Set([...anchored, ...waits].map(({ manifest }) => manifest)))
       }
       const ready = backlog.map(due)
       const ending = backlog.filter((each) => each.ending)

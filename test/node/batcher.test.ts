@@ -58,7 +58,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       log,
       now: () => state.now,
       fund: async () => void calls.fund++,
-      keep: async (manifests) => void Object.assign(state, { kept: [...manifests] }),
+      keep: (manifests) => void Object.assign(state, { kept: [...manifests] }),
       fits: async (sessions) => sessions.length <= state.fitting,
       gasCost: async (ranges) => state.gasCost(ranges),
       chain: {

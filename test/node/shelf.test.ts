@@ -77,14 +77,20 @@ test('manifest and weights of jobs that may be drawn stay, and go when these are
   }
   const keep = createKeeper({ library, content: shelf, log })
   for (const cid of ['m', 'w', 'n', 'v', 'x']) await put(shelf, cid, [block(2_000)])
-  await keep(new Set(['m', 'gone']))
-  await keep(new Set(['m', 'gone']))
+  for (let look = 0; look < 2; look++) {
+    keep(new Set(['m', 'gone']))
+    await new Promise(setImmediate)
+  }
   assert.equal(asked, ['m', 'gone', 'gone'])
   await put(shelf, 'y', [block(6_000)])
   assert.equal(evicted, ['n', 'v', 'x'])
-  await keep(new Set())
-  await put(shelf, 'z', [block(4_000)])
-  assert.equal(evicted.slice(3), ['m', 'w'])
+  // One that is done before it is here is not kept after all.
+  keep(new Set(['n']))
+  keep(new Set())
+  await new Promise(setImmediate)
+  for (const cid of ['n', 'v']) await put(shelf, cid, [block(2_000)])
+  await put(shelf, 'z', [block(10_000)])
+  assert.equal(evicted.slice(3).sort(), ['m', 'n', 'v', 'w', 'y'])
 })
 
 test('a block of two files goes with the last of them', async () => {
