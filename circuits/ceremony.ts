@@ -127,6 +127,9 @@ async function exportKey(zkey: string): Promise<VerifyingKey> {
   return vkey
 }
 
+/** The verification key of a finished key, as it is written beside it: what verifiers load and a network's parameters name by hash. */
+export const verifyingKeyFile = async (zkey: string): Promise<string> => `${JSON.stringify(await exportKey(zkey))}\n`
+
 export type CircuitFiles = { r1cs: string; wasm: string; zkey: string }
 
 /**
@@ -148,7 +151,7 @@ export async function pinArtifacts(
   for (const kind of CIRCUIT_KINDS) {
     const { r1cs, wasm, zkey } = circuits[kind]
     const vkey = join(folder, `${kind}.vkey.json`)
-    await writeFile(vkey, `${JSON.stringify(await exportKey(zkey))}\n`)
+    await writeFile(vkey, await verifyingKeyFile(zkey))
     const sha256: Record<ArtifactKind | 'r1cs', string> = {
       r1cs: await fileHash(r1cs),
       wasm: await place(wasm, `${kind}.wasm`),

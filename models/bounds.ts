@@ -26,6 +26,8 @@ export const PRE_LIMIT = 2 ** 31 - 2 ** 15
  * file holds numbers: only strides that read the same ones again and again take more.
  */
 const MAX_BOUND_WORK = 2 ** 28
+/** Taps that a term costs by itself in each row. */
+const TERM_WORK = 32
 
 type Interval = { low: number; high: number }
 
@@ -98,7 +100,7 @@ export function checkBoundWork(manifest: Manifest): void {
   const work = manifest.ops.reduce((sum, op) => {
     if (op.kind !== 'linear') return sum
     const { shape } = tensorOf(manifest, op.output)
-    const taps = op.terms.reduce((all, { reduce }) => all + elementCount(reduce), 0)
+    const taps = op.terms.reduce((all, { reduce }) => all + TERM_WORK + elementCount(reduce), 0)
     return sum + taps * pointsOf(shape, movingAxes(op, shape.length))
   }, 0)
   if (work > MAX_BOUND_WORK) refuse('SHAPE', 'the weights of the ops take too long to bound')

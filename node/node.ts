@@ -26,6 +26,7 @@ import type { Identity } from './identity/identity.ts'
 import { createLedger } from './jobs/ledger.ts'
 import { repeat, within } from './loop.ts'
 import { batchFits, leafSeconds, provingLimits } from './model/cost.ts'
+import { createKeeper } from './model/keep.ts'
 import { createModelLibrary } from './model/load.ts'
 import type { Runtime } from './model/runtime.ts'
 import { createRuntimes, MAX_MODELS, type RuntimesInit } from './model/runtimes.ts'
@@ -258,10 +259,11 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
       { address: identity.address, chain, quoter: config.prices ? createQuoter({ ...config.prices, now }) : null, log },
       { keep: config.floorDeposit, claimFrom: config.claimFrom ?? null },
     )
+    const keep = createKeeper({ library, content, log })
     const baiting = { address: identity.address, chain, store, log }
     const canaries = config.canaryKey ? createCanaryMaker({ ...baiting, consumerKey: config.canaryKey }) : null
     const batcher = createBatcher(
-      { ...baiting, canaries, ledger, fits, fund, gasCost: upkeep.batchCost, now },
+      { ...baiting, canaries, ledger, fits, keep, fund, gasCost: upkeep.batchCost, now },
       config.batch,
     )
     const attesting: AttestComponents = {

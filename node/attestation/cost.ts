@@ -1,9 +1,10 @@
 import { alwaysChecked } from '../../models/draw.ts'
 import { evaluationCost } from '../../models/evaluation-cost.ts'
 import type { Manifest, Op, Operand } from '../../models/manifest.ts'
-import { elementCount, operandsOf, opTiles, reducedLoops, tensorOf, tileSize } from '../../models/tiling.ts'
+import { elementCount, leavesFor, operandsOf, opTiles, reducedLoops, tensorOf, tileSize } from '../../models/tiling.ts'
 import { HASH_BYTES } from '../../protocol/hash.ts'
 import type { Policy } from '../../protocol/rules/receipt.ts'
+import { LEAF_LIMBS } from '../../protocol/statement.ts'
 import { treesOf } from './layout.ts'
 
 /**
@@ -26,6 +27,19 @@ const LEAF_WORK = 2 ** 17
 export const MAX_OPEN_BYTES = 2 ** 30
 /** Of a tree for each of its leaves: leaf, and up to four nodes where its width is padded to a power of two. */
 const LEAF_BYTES = 5 * HASH_BYTES
+
+/**
+ * Most bytes that the statements of a job take a verifier. Multiply-adds do not bound them: each coefficient brings the leaf that it is
+ * of with 63 others, and these are there before it is known that no attestation opens so many leaves.
+ */
+export const MAX_JOB_BYTES = 2 ** 29
+/** Of a leaf, all of its coefficients zero; of a coefficient other than zero; of a limb in a form. */
+const TERM_BYTES = 768
+const COEFFICIENT_BYTES = 64
+const LIMB_BYTES = 256
+/** Of an element of a tile while its op's statement is made, and of a statement about a leaf with its knots. */
+const ROW_BYTES = 512
+const POINTWISE_BYTES = 4096
 
 /** A coefficient of a staged form is computed, kept as an object of its own, and folded with γ: memory counts here, not time. */
 const STAGED = 32
@@ -60,6 +74,23 @@ function elementCost(manifest: Manifest, op: Op): number {
 /** Big-integer multiply-adds behind one tile, at most. */
 export const tileMultiplyAdds = (manifest: Manifest, op: Op): number => tileSize(op) * elementCost(manifest, op)
 
+/** Bytes of the statements about `tiles` tiles of an op, at most. */
+export function statementBytes(manifest: Manifest, op: Op, tiles: number): number {
+  if (op.kind === 'table') return POINTWISE_BYTES * tiles
+  const elements = tiles * tileSize(op)
+  const taps = reducedLoops(op).map(elementCount)
+  const read = operandsOf(op).map((operand, i) => {
+    const leaves = leavesFor(elementCount(tensorOf(manifest, operand.tensor).shape))
+    return limbsOf(manifest, operand) * Math.min(elements * (taps[i] ?? taps[0]!), leaves)
+  })
+  const own = OWN * Math.min(tiles, leavesFor(elementCount(tensorOf(manifest, op.output).shape)))
+  const leaves = read.reduce((sum, each) => sum + each, own)
+  const adds = tiles * tileMultiplyAdds(manifest, op)
+  const coefficients =
+    op.kind === 'linear' ? COEFFICIENT_BYTES * Math.min(adds, LEAF_LIMBS * leaves) : (LIMB_BYTES / STAGED) * adds
+  return ROW_BYTES * elements + TERM_BYTES * leaves + coefficients
+}
+
 /** What computing a job again takes at most, whatever its inputs: evaluating the graph, and committing every leaf of its trace. */
 export function openCost(manifest: Manifest): { work: number; bytes: number } {
   const { work, bytes } = evaluationCost(manifest)
@@ -74,23 +105,42 @@ export function isShowable(manifest: Manifest): boolean {
   return work <= MAX_OPEN_WORK && bytes <= MAX_OPEN_BYTES
 }
 
-/** Whether checking a job under a policy takes no longer than a verifier has for it. */
+/** Whether checking a job under a policy takes no longer, and no more memory, than a verifier has for it. */
 export const isCheckable = (manifest: Manifest, tileDraws: number, policy: Policy): boolean =>
-  policy === 'open' ? isShowable(manifest) : jobMultiplyAdds(manifest, tileDraws, policy) <= MAX_JOB_MULTIPLY_ADDS
+  policy === 'open'
+    ? isShowable(manifest)
+    : jobMultiplyAdds(manifest, tileDraws, policy) <= MAX_JOB_MULTIPLY_ADDS &&
+      jobBytes(manifest, tileDraws, policy) <= MAX_JOB_BYTES
 
 /**
- * Big-integer multiply-adds behind the statements of one drawn job, at most: every tile of the ops that are always checked, and
- * each of `tileDraws` draws on the dearest tile of the others; under the policy `full`, every tile of all. About a quarter of a
- * microsecond each.
+ * The most that any challenge asks of one drawn job: every tile of the ops that are always checked, and each of `tileDraws` draws on the
+ * dearest tile of the others; under the policy `full`, every tile of all; under `open`, nothing.
  */
-export function jobMultiplyAdds(manifest: Manifest, tileDraws: number, policy: Policy = 'zk'): number {
+function dearest(
+  manifest: Manifest,
+  tileDraws: number,
+  policy: Policy,
+  cost: (op: Op, tiles: number) => number,
+): number {
+  if (policy === 'open') return 0
   const always = alwaysChecked(manifest)
   let fixed = 0
-  let dearest = 0
+  let most = 0
   manifest.ops.forEach((op, i) => {
-    const tile = tileMultiplyAdds(manifest, op)
-    if (always[i] || policy === 'full') fixed += tile * opTiles(manifest, op)
-    else dearest = Math.max(dearest, tile)
+    if (always[i] || policy === 'full') fixed += cost(op, opTiles(manifest, op))
+    else most = Math.max(most, cost(op, 1))
   })
-  return policy === 'open' ? 0 : fixed + tileDraws * dearest
+  return fixed + tileDraws * most
+}
+
+/** Big-integer multiply-adds behind the statements of one drawn job, at most: about a quarter of a microsecond each. */
+export const jobMultiplyAdds = (manifest: Manifest, tileDraws: number, policy: Policy = 'zk'): number =>
+  dearest(manifest, tileDraws, policy, (op, tiles) => tiles * tileMultiplyAdds(manifest, op))
+
+/** Bytes that the statements of one drawn job take, at most; every leaf of the outputs has one of its own. */
+export function jobBytes(manifest: Manifest, tileDraws: number, policy: Policy = 'zk'): number {
+  const outputs = manifest.outputs.reduce((sum, { shape }) => sum + leavesFor(elementCount(shape)), 0)
+  return (
+    POINTWISE_BYTES * outputs + dearest(manifest, tileDraws, policy, (op, tiles) => statementBytes(manifest, op, tiles))
+  )
 }

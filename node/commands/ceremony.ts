@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -8,12 +9,15 @@ import {
   contribute,
   pinArtifacts,
   preparePhase1,
+  verifyingKeyFile,
   verifyKey,
   verifyPhase1,
 } from '../../circuits/ceremony.ts'
 import { compileCircuit } from '../../circuits/compile.ts'
 import { CIRCUIT_KINDS, type CircuitKind } from '../../circuits/signals.ts'
+import { toHex, utf8 } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import { sha256 } from '../../protocol/hash.ts'
 import { parseCount, readInput } from './options.ts'
 
 const ARTIFACTS = dirname(artifactPath('relation', 'zkey'))
@@ -59,8 +63,8 @@ async function withFolder<T>(run: (folder: string) => Promise<T>): Promise<T> {
 }
 
 /**
- * Checks keys against phase 1 and the circuits, compiled anew unless `r1cs` names a folder. Without options it checks what this
- * installation has. Throws the codes of `checkArtifact`, `verifyPhase1` and `verifyKey`.
+ * Checks keys against phase 1 and the circuits, compiled anew unless `r1cs` names a folder, and the verification keys beside them
+ * against the keys. Without options it checks what this installation has. Throws the codes of `checkArtifact`, `verifyPhase1` and `verifyKey`.
  */
 export async function ceremonyVerify(circuits: string[], options: VerifyOptions, say = print): Promise<void> {
   const kinds = kindsOf(circuits)
@@ -82,8 +86,14 @@ export async function ceremonyVerify(circuits: string[], options: VerifyOptions,
         options.r1cs === undefined
           ? (await compileCircuit(kind, work)).r1cs
           : join(resolve(options.r1cs), `${kind}.r1cs`)
-      const contributions = await verifyKey(r1cs, prepared, join(keys, `${kind}.zkey`))
-      say(`${kind}: valid, ${contributions.length} contributions`)
+      const zkey = join(keys, `${kind}.zkey`)
+      const contributions = await verifyKey(r1cs, prepared, zkey)
+      const vkey = await verifyingKeyFile(zkey)
+      // Proofs are judged by the verification key. A transcript says nothing of one that is not this key's.
+      const beside = join(keys, `${kind}.vkey.json`)
+      if (existsSync(beside) && readFileSync(beside, 'utf8') !== vkey)
+        throw new SinterError('CEREMONY_KEY', `${beside} is not the verification key of ${zkey}`)
+      say(`${kind}: valid, ${contributions.length} contributions, verification key ${toHex(sha256(utf8(vkey)))}`)
       // A name is a stranger's: quoted, so that it cannot write lines of its own.
       for (const { name, hash } of contributions) say(`  ${JSON.stringify(name)} ${hash}`)
     }

@@ -18,7 +18,7 @@ import type { Policy } from '../../protocol/rules/receipt.ts'
 import { EXTREMUM_GAPS, PRODUCT_PAIRS, SEGMENT_LEAVES, TREE } from '../../protocol/statement.ts'
 import { isCheckable, limbsOf, MAX_OPEN_BYTES, openCost } from '../attestation/cost.ts'
 import { treesAt, treesOf } from '../attestation/layout.ts'
-import { dearestRun, operandLeaves, tilePositions } from './reach.ts'
+import { dearestRun, operandLeaves, positionsOf, tilePositions } from './reach.ts'
 
 /** What attesting one drawn job can cost at most: proofs, opened leaves, bytes of the attestation. */
 export type Cost = { proofs: number; leaves: number; bytes: number }
@@ -98,7 +98,8 @@ function tileStages(op: Op, shape: number[]): number {
   }
 }
 
-export function opCost(manifest: Manifest, op: Op): OpCost {
+/** @param positions of tiles that are looked at for each operand */
+export function opCost(manifest: Manifest, op: Op, positions?: number): OpCost {
   const { shape } = tensorOf(manifest, op.output)
   const outputLeaves = leavesFor(elementCount(shape))
   const reduced = reducedLoops(op)
@@ -112,7 +113,7 @@ export function opCost(manifest: Manifest, op: Op): OpCost {
     const whole = leavesFor(elementCount(tensorOf(manifest, operand.tensor).shape))
     const box = (axis: number, length: number): number =>
       operandLeaves(manifest, operand, extentsOf(shape, reduce, axis, length))
-    const [most, all] = [dearestRun(shape, size, box, whole), whole].map(
+    const [most, all] = [dearestRun(shape, size, box, whole, positions), whole].map(
       (leaves) => limbsOf(manifest, operand) * leaves,
     )
     const bytes = leafBytes(manifest, operand.tensor)
@@ -160,8 +161,9 @@ export function worstCost(manifest: Manifest, tileDraws: number, policy: Policy 
     for (const key of ['proofs', 'leaves', 'bytes'] as const) sum[key] += times * cost[key]
   }
   const dearest: Cost = { proofs: 0, leaves: 0, bytes: 0 }
+  const positions = positionsOf(manifest.ops.reduce((total, op) => total + operandsOf(op).length, 1))
   manifest.ops.forEach((op, i) => {
-    const cost = opCost(manifest, op)
+    const cost = opCost(manifest, op, positions)
     const all = always[i] || policy === 'full'
     const each = tilesCost(op, cost, all ? cost.tiles : 1)
     if (all) add(each)

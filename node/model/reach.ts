@@ -79,27 +79,32 @@ function runCost(
   return Math.min(around, pieces)
 }
 
-/** Positions of tiles looked at per op; beyond, the bound is that a tile reads everything. */
+/** Positions of tiles looked at per operand, and of all operands of a manifest together; beyond, the bound is that a tile reads everything. */
 const MAX_POSITIONS = 2 ** 16
+const ALL_POSITIONS = 2 ** 24
+
+/** How many positions are looked at for each of so many operands. */
+export const positionsOf = (operands: number): number => Math.min(MAX_POSITIONS, Math.floor(ALL_POSITIONS / operands))
 
 /** Where tiles of `size` elements can lie in an output, up to places that make no difference; null where these are too many. */
-export function tilePositions(shape: number[], size: number): number[] | null {
+export function tilePositions(shape: number[], size: number, most = MAX_POSITIONS): number[] | null {
   const total = elementCount(shape)
   // Tiles that fill the lower axes exactly lie the same way in each place of the upper ones.
   let period = 1
   for (let axis = shape.length; axis > 0 && period % size !== 0; axis--) period *= shape[axis - 1]!
   const count = Math.ceil((period % size === 0 ? period : total) / size)
-  return count > MAX_POSITIONS ? null : Array.from({ length: count }, (_, i) => i * size)
+  return count > most ? null : Array.from({ length: count }, (_, i) => i * size)
 }
 
-/** The most that a tile's run of elements costs over all places where it can lie; `whole` where these are too many. */
+/** The most that a tile's run of elements costs over all places where it can lie; `whole` where these are more than `places`. */
 export function dearestRun(
   shape: number[],
   size: number,
   box: (axis: number, length: number) => number,
   whole: number,
+  places = MAX_POSITIONS,
 ): number {
-  const positions = tilePositions(shape, size)
+  const positions = tilePositions(shape, size, places)
   if (positions === null) return whole
   const strides = stridesOf(shape)
   const known = new Map<number, number>()

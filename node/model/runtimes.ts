@@ -130,7 +130,7 @@ export function createRuntimes(components: RuntimesComponents, init: RuntimesIni
     const resources = resourcesOf(manifest)
     checkResources(resources, { memoryMib, timeoutMs })
     checkProvable(manifest, proving, policy)
-    // From here on no eviction takes them: jobs that are drawn later need them too.
+    // From here on no eviction takes them. What jobs that are drawn later need stays beyond that (keep.ts).
     const files = [cid, manifest.model.cid, manifest.weights.cid]
     const pins = files.map((file) => content.pin(file))
     const unpin = (): void => {

@@ -26,6 +26,8 @@ export type BatchComponents = {
   store: Store
   /** Whether a batch with a range of each of these sessions can be attested and verified in time. @default any can */
   fits?(sessions: SessionRecord[]): Promise<boolean>
+  /** Told at each look which models jobs that may still be drawn are of. @default nothing */
+  keep?(manifests: ReadonlySet<string>): void
   /** Sees to it that the escrow holds the verification floor of one more batch. @default nothing */
   fund?(): Promise<void>
   /** Gas of a whole batch with so many ranges, in base units of the token; null where nothing has a price. @default null */
@@ -299,7 +301,13 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     async tick() {
       const { sent, unproven, taken } = await resume()
       if (sent) return
-      const backlog = alike(await waiting(taken))
+      const pending = await waiting(taken)
+      if (components.keep !== undefined) {
+        const anchored = (await ledger.sessions()).filter(({ session }) => taken.has(toHex(session)))
+        const waits = pending.map(({ session }) => session)
+        components.keep(new Set([...anchored, ...waits].map(({ manifest }) => manifest)))
+      }
+      const backlog = alike(pending)
       const ready = backlog.map(due)
       const ending = backlog.filter((each) => each.ending)
       if (!ready.includes(true) || (unproven >= maxUnproven && ending.length === 0)) return

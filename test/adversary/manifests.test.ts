@@ -213,6 +213,35 @@ test('a manifest that would take minutes to bound is refused at once', async () 
   assert.ok(performance.now() - started < 1_000)
 })
 
+test('nor one of many terms with a tap each, in as many rows', async () => {
+  const writer = weightsWriter()
+  const side = 2 ** 10
+  const slices = Array.from({ length: 8 }, () => writer.weights(new Array(2 * side).fill(1)))
+  const weights = writer.finish()
+  const model = (rows: number) =>
+    modelFrom({
+      name: 'terms',
+      weights,
+      tensors: ['x', 'y'].map((name) => ({ name, shape: [rows, side] })),
+      ops: [
+        {
+          ...{ kind: 'linear', name: 'terms', output: 1, tile: 64, drop: 1, bias: 0 },
+          terms: slices.map((slice) => ({
+            ...{ ...operand(0, [axis(1, 0), axis(0, 1)]), reduce: [] },
+            weight: { ...slice, strides: [1, 1] },
+          })),
+        },
+      ],
+      output: 1,
+      quanta: 0,
+    })
+  // 2^20 rows of eight terms would be looked at one by one.
+  const started = performance.now()
+  assert.is(refusal(await model(side)), 'SHAPE')
+  assert.ok(performance.now() - started < 1_000)
+  assert.is(refusal(await model(2)), null)
+})
+
 test('whatever a manifest or model file is refused for is the prover’s fault, and nothing else is', () => {
   const sources = [
     'models/validate.ts',

@@ -12,6 +12,7 @@ import {
   makePhase1,
   preparePhase1,
   startKey,
+  verifyingKeyFile,
   verifyKey,
   verifyPhase1,
 } from '../../circuits/ceremony.ts'
@@ -146,9 +147,16 @@ test('the command verifies the circuits it is asked for and quotes what stranger
   const options = { keys: at('keys'), r1cs: at('keys'), prepared }
   const said: string[] = []
   await ceremonyVerify(['product'], options, (line) => said.push(line))
-  assert.is(said[0], 'product: valid, 3 contributions')
+  await writeFile(at('keys/product.vkey.json'), await verifyingKeyFile(final))
+  await ceremonyVerify(['product'], options, () => {})
+  const named = await fileHash(at('keys/product.vkey.json'))
+  assert.is(said[0], `product: valid, 3 contributions, verification key ${named}`)
   assert.is(said.length, 4)
   assert.match(said[2]!, '"two\\nvalid, 99 contributions" 0x')
+  // A sound transcript beside the verification key of a setup that nobody saw.
+  await writeFile(at('keys/product.vkey.json'), await verifyingKeyFile(second))
+  assert.is(await codeOf(() => ceremonyVerify(['product'], options, () => {})), 'CEREMONY_KEY')
+  await rm(at('keys/product.vkey.json'))
   await copyFile(otherCircuit, at('keys/product.r1cs'))
   assert.is(await codeOf(() => ceremonyVerify(['product'], options, () => {})), 'CEREMONY_KEY')
   assert.is(await codeOf(() => ceremonyVerify(['nothing'], options, () => {})), 'CIRCUIT_UNKNOWN')

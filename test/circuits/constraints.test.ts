@@ -25,7 +25,7 @@ import {
   productInput,
   relationInput,
 } from './fixtures.ts'
-import { type Constraint, firstViolation, readConstraints, readWires, singleWireCheck } from './r1cs.ts'
+import { type Constraint, firstViolation, freeDirections, readConstraints, readWires, singleWireCheck } from './r1cs.ts'
 
 const committer = await createCommitter()
 const folder = await mkdtemp(join(tmpdir(), 'sinter-circuits-'))
@@ -111,6 +111,31 @@ for (const [label, kind, input] of samples)
       if (deltas.some((delta) => !check.violates(wire, delta))) free.push(names[kind][wire]!)
     }
     assert.equal(free, [])
+  })
+
+for (const [label, kind, input] of samples)
+  test(`no wires of a ${label} witness can be changed together while its inputs stay`, async () => {
+    const given = input()
+    const wires = readWires((await calculator(kind)).calculate(given))
+    const fixed = new Set([0])
+    names[kind].forEach((name, wire) => {
+      if (/^main\.\w+(\[\d+\])*$/.test(name) && name.slice(5).replace(/\[.*/, '') in given) fixed.add(wire)
+    })
+    assert.is(
+      fixed.size - 1,
+      Object.values(given).reduce((sum, values) => sum + values.length, 0),
+    )
+    assert.is(freeDirections(constraints[kind], wires, fixed), 0)
+    if (kind !== 'relation') return
+    // Two bits of a limb that need not be bits can make up for each other, though changing either alone violates the sum.
+    const wireOf = ([, [bit]]: Constraint): number => bit!.wire
+    const bits = constraints.relation.filter(([a, b, c]) => c.length === 0 && b.length === 1 && a.length === 2)
+    const limb = (each: Constraint): string => names.relation[wireOf(each)]!.replace(/\[\d+\]$/, '')
+    const [one, two] = bits.filter((each) => limb(each) === limb(bits[0]!)) as [Constraint, Constraint]
+    const loose = constraints.relation.filter((each) => each !== one && each !== two)
+    assert.is(freeDirections(loose, wires, fixed), 1)
+    const check = singleWireCheck(loose, wires)
+    assert.ok([one, two].every((each) => check.violates(wireOf(each), 5n)))
   })
 
 test('the evaluator itself sees a violation', async () => {

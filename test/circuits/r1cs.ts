@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { readScalar } from '../../circuits/scalars.ts'
-import { mod } from '../../protocol/field.ts'
+import { FIELD_PRIME, mod } from '../../protocol/field.ts'
 
 /** One linear combination, as wires and their coefficients. */
 type Combination = { wire: number; coefficient: bigint }[]
@@ -72,4 +72,84 @@ export function singleWireCheck(
       return false
     },
   }
+}
+
+/** 1 / a by Euclid. */
+function inverse(a: bigint): bigint {
+  let [r0, r1, x0, x1] = [FIELD_PRIME, a, 0n, 1n]
+  while (r1 !== 0n) {
+    const q = r0 / r1
+    ;[r0, r1, x0, x1] = [r1, r0 - q * r1, x1, x0 - q * x1]
+  }
+  return mod(x0)
+}
+
+/**
+ * In how many directions a witness can be moved, all wires at once, when the wires of `fixed` stay: the wires less the rank of the
+ * constraints' derivatives there. 0: what is fixed determines all else, but for finitely many choices.
+ */
+export function freeDirections(
+  constraints: readonly Constraint[],
+  wires: readonly bigint[],
+  fixed: ReadonlySet<number>,
+): number {
+  const rows = constraints.map(([a, b, c]) => {
+    const row = new Map<number, bigint>()
+    const add = (part: Combination, scale: bigint): void => {
+      for (const { wire, coefficient } of part) row.set(wire, mod((row.get(wire) ?? 0n) + coefficient * scale))
+    }
+    add(a, value(b, wires))
+    add(b, value(a, wires))
+    add(c, -1n)
+    for (const [wire, slope] of row) if (slope === 0n || fixed.has(wire)) row.delete(wire)
+    return row
+  })
+  const holders = new Map<number, Set<number>>()
+  const bySize: Set<number>[] = []
+  const file = (i: number): void => {
+    const { size } = rows[i]!
+    bySize[size] ??= new Set()
+    bySize[size].add(i)
+  }
+  for (const [i, row] of rows.entries()) {
+    for (const wire of row.keys()) (holders.get(wire) ?? holders.set(wire, new Set()).get(wire)!).add(i)
+    file(i)
+  }
+  // Gauss, the shortest row first, by its wire that stands in the fewest others: most rows have one unknown left by then.
+  let rank = 0
+  for (let size = 1; size < bySize.length; ) {
+    const i = bySize[size]?.values().next().value
+    if (i === undefined) {
+      size++
+      continue
+    }
+    bySize[size]!.delete(i)
+    const row = rows[i]!
+    let [pivot] = row.keys() as unknown as Iterable<number> as [number]
+    for (const wire of row.keys()) {
+      holders.get(wire)!.delete(i)
+      if (holders.get(wire)!.size < holders.get(pivot)!.size) pivot = wire
+    }
+    rank++
+    const scale = row.size === 1 ? 1n : inverse(row.get(pivot)!)
+    for (const j of holders.get(pivot)!) {
+      const other = rows[j]!
+      bySize[other.size]!.delete(j)
+      const times = mod(-other.get(pivot)! * scale)
+      for (const [wire, slope] of row) {
+        const sum = row.size === 1 ? 0n : mod((other.get(wire) ?? 0n) + times * slope)
+        if (sum === 0n) {
+          other.delete(wire)
+          holders.get(wire)!.delete(j)
+        } else {
+          other.set(wire, sum)
+          holders.get(wire)!.add(j)
+        }
+      }
+      file(j)
+      size = Math.min(size, Math.max(1, other.size))
+    }
+    holders.get(pivot)!.clear()
+  }
+  return wires.length - fixed.size - rank
 }

@@ -1,9 +1,19 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Op } from '../../models/manifest.ts'
 import { buildStatements } from '../../models/statements.ts'
 import { opTiles } from '../../models/tiling.ts'
+import { validateManifest } from '../../models/validate.ts'
 import { commitJob } from '../../node/attestation/commit.ts'
-import { jobMultiplyAdds, MAX_JOB_MULTIPLY_ADDS, tileMultiplyAdds } from '../../node/attestation/cost.ts'
+import {
+  isCheckable,
+  jobMultiplyAdds,
+  MAX_JOB_MULTIPLY_ADDS,
+  statementBytes,
+  tileMultiplyAdds,
+} from '../../node/attestation/cost.ts'
 import { flagLeaves, planJob } from '../../node/attestation/layout.ts'
 import { openPlan } from '../../node/attestation/prove.ts'
 import { leafKey, leavesOf, proofCount } from '../../node/attestation/segments.ts'
@@ -21,7 +31,7 @@ import { attest, bytes32, committer, DIGITS, factsOf, image, makeWorld, nearly, 
 const world = makeWorld({ receipts: [2, 0] })
 
 /** Models with what they are given. */
-async function models(): Promise<[string, LoadedModel, Int16Array[]][]> {
+async function makeModels(): Promise<[string, LoadedModel, Int16Array[]][]> {
   const wavy = (length: number) => [Int16Array.from({ length }, (_, i) => ((i * 7_919) % 4_001) - 2_000)]
   const images = await Promise.all(
     [0, 1, 2, 3, 4, 5, 6, 7].map(async (seed): Promise<[string, LoadedModel, Int16Array[]]> => {
@@ -37,6 +47,8 @@ async function models(): Promise<[string, LoadedModel, Int16Array[]][]> {
     ...images,
   ]
 }
+
+const models = await makeModels()
 
 /** Sizes of the plan that a challenge gives, with every leaf flagged or none. */
 async function actual(model: LoadedModel, inputs: Int16Array[], seed: number, draws: number) {
@@ -66,7 +78,7 @@ async function actual(model: LoadedModel, inputs: Int16Array[], seed: number, dr
 }
 
 test('no challenge asks for more than the bound, whatever the model', async () => {
-  for (const [name, model, inputs] of await models()) {
+  for (const [name, model, inputs] of models) {
     for (let seed = 0; seed < 6; seed++) {
       const draws = 2 + (seed % 5)
       const found = await actual(model, inputs, seed, draws)
@@ -79,7 +91,7 @@ test('no challenge asks for more than the bound, whatever the model', async () =
 })
 
 test('no tile of any op costs more than the bound, when it is drawn alone or with its neighbours', async () => {
-  for (const [name, model] of await models()) {
+  for (const [name, model] of models) {
     const { manifest, weights } = model
     for (const [op, target] of manifest.ops.entries()) {
       const tiles = opTiles(manifest, target)
@@ -147,6 +159,68 @@ test('a manifest that would keep verifiers busy for minutes is invalid, and foun
   assert.ok(performance.now() - started < 10_000)
 })
 
+/** `count` ops of two elements, each reading an element of every leaf of a tensor of `leaves` leaves: few multiply-adds. */
+const scattered = (count: number, leaves: number) =>
+  modelFrom({
+    name: 'scattered',
+    tensors: [
+      { name: 'x', shape: [64 * leaves] },
+      ...Array.from({ length: count }, (_, i) => ({ name: `y${i}`, shape: [2] })),
+    ],
+    ops: Array.from(
+      { length: count },
+      (_, i): Op => ({
+        ...{ kind: 'linear', name: `y${i}`, output: i + 1, tile: 2, drop: 1, bias: 32_768 },
+        terms: [{ ...operand(0, [axis(32 * leaves, 64)]), reduce: [leaves / 2], weight: 1 }],
+      }),
+    ),
+    output: count,
+    quanta: 0,
+  })
+
+test('a manifest that would take verifiers gigabytes is invalid, however few multiply-adds it has', async () => {
+  for (const [count, fits] of [
+    [2, true],
+    [3, false],
+  ] as const) {
+    const { manifest, weights } = await scattered(count, 2 ** 18)
+    validateManifest(manifest, weights)
+    assert.ok(jobMultiplyAdds(manifest, 8) < MAX_JOB_MULTIPLY_ADDS / 32)
+    assert.is(isCheckable(manifest, 8, 'zk'), fits)
+  }
+})
+
+setFlagsFromString('--expose-gc')
+const gc = runInNewContext('gc') as () => void
+
+test('statements take no more memory than is counted', async () => {
+  const image = models.map(([, model]) => model).slice(3, 6)
+  for (const { manifest, weights } of [
+    await scattered(1, 2 ** 12),
+    await gramModel(70),
+    await gramModel(2_000),
+    ...image,
+  ])
+    for (const [op, target] of manifest.ops.entries()) {
+      const count = Math.min(64, opTiles(manifest, target))
+      const selected = Array.from({ length: count }, (_, tile) => ({ op, tile }))
+      const build = () => buildStatements(manifest, weights, selected, () => false, 5n)
+      const statements = build()
+      // The least of several: what else the engine keeps meanwhile is not theirs.
+      const sizes = [1, 2, 3].map(() => {
+        gc()
+        const before = process.memoryUsage().heapUsed
+        const made = build()
+        gc()
+        return made.length === 0 ? 0 : process.memoryUsage().heapUsed - before
+      })
+      const kept = Math.min(...sizes)
+      const tolerances = statements.filter((each) => each.op < 0).length
+      const counted = statementBytes(manifest, target, count) + 4_096 * tolerances
+      assert.ok(kept <= counted + 2 ** 16, `${target.name} of ${manifest.name}: ${kept} of ${counted}`)
+    }
+})
+
 test('bounding a manifest takes no longer than reading it, whatever its shapes', () => {
   // A million tiles that lie in a million different ways, each reading all of two million elements.
   const manifest = {
@@ -157,6 +231,25 @@ test('bounding a manifest takes no longer than reading it, whatever its shapes',
   const box = (): number => operandLeaves(manifest, operand(0, [axis(1, 1)]), [1, 2 ** 10])
   assert.is(dearestRun([3, 2 ** 19 + 1], 2, box, 2 ** 15), 2 ** 15)
   assert.ok(performance.now() - started < 200)
+})
+
+test('nor however many operands it has', async () => {
+  // 16,384 terms, each of which could be looked at in 65,536 places.
+  const side = 2 ** 17 - 1
+  const terms = Array.from({ length: 64 }, () => ({ ...operand(0, [axis(1)]), reduce: [], weight: 1 }))
+  const { manifest } = await modelFrom({
+    name: 'many',
+    tensors: Array.from({ length: 256 }, (_, i) => ({ name: `t${i}`, shape: [side] })),
+    ops: Array.from(
+      { length: 255 },
+      (_, i): Op => ({ kind: 'linear', name: `t${i + 1}`, output: i + 1, tile: 2, drop: 1, bias: 0, terms }),
+    ),
+    output: 255,
+    quanta: 0,
+  })
+  const started = performance.now()
+  assert.ok(worstCost(manifest, 4).leaves > 0)
+  assert.ok(performance.now() - started < 10_000)
 })
 
 test.run()

@@ -29,6 +29,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
     free: 10n ** 6n,
     /** Ranges of which a batch can be attested. */
     fitting: 24,
+    kept: [] as string[],
     /** Of a batch, in tokens; null where nothing has a price. */
     gasCost: (_ranges: number): bigint | null => null,
     /** Runs before the contract takes a batch; may throw. */
@@ -57,6 +58,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       log,
       now: () => state.now,
       fund: async () => void calls.fund++,
+      keep: (manifests) => void Object.assign(state, { kept: [...manifests] }),
       fits: async (sessions) => sessions.length <= state.fitting,
       gasCost: async (ranges) => state.gasCost(ranges),
       chain: {
@@ -345,12 +347,16 @@ test('what a finished batch held is forgotten, and nothing else', async () => {
   const world = createWorld()
   await world.addJobs('a', 2)
   await world.settle()
+  await world.batcher.tick()
+  assert.equal([world.anchored.length, world.state.kept], [1, ['m']])
   await world.addJobs('a', 1)
   const record = (await world.batcher.record(world.anchored[0]!.id))!
   await world.batcher.forget(record)
-  assert.is(await world.batcher.record(record.id), null)
-  assert.is(await world.ledger.job(sessionId('a'), 2n), null)
+  assert.equal([await world.batcher.record(record.id), await world.ledger.job(sessionId('a'), 2n)], [null, null])
   assert.is((await world.ledger.job(sessionId('a'), 3n))!.seq, 3n)
+  world.onChain('a').cursor = 3n
+  await world.batcher.tick()
+  assert.equal(world.state.kept, [])
 })
 
 test('a batch waits until gas is a fiftieth of it, and then goes with everything that came meanwhile', async () => {

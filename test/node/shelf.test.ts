@@ -2,12 +2,16 @@ import { randomBytes } from 'node:crypto'
 import { access, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { CID } from 'multiformats/cid'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { createKeeper } from '../../node/model/keep.ts'
+import type { LoadedModel } from '../../node/model/load.ts'
 import { keyOf, openDisk } from '../../node/net/disk.ts'
 import { openFiles } from '../../node/net/files.ts'
 import { openShelf, type Shelf, storedUsage } from '../../node/net/shelf.ts'
-import { code } from './content-world.ts'
+import { SinterError } from '../../protocol/errors.ts'
+import { code, log } from './content-world.ts'
 
 const root = await mkdtemp(join(tmpdir(), 'sinter-shelf-'))
 test.after(() => rm(root, { recursive: true, force: true }))
@@ -54,6 +58,39 @@ test('files go by their last use, and what is pinned or kept stays', async () =>
   assert.equal(shelf.usage().evicted, 4)
   assert.ok(shelf.has('b'))
   assert.ok(shelf.usage().usedBytes <= 10_000)
+})
+
+test('manifest and weights of jobs that may be drawn stay, and go when these are done', async () => {
+  const { shelf } = await fresh()
+  const files = new Map([
+    ['m', 'w'],
+    ['n', 'v'],
+  ])
+  const asked: string[] = []
+  const library = {
+    async load(cid: string | CID) {
+      asked.push(String(cid))
+      const weights = files.get(String(cid))
+      if (weights === undefined) throw new SinterError('CONTENT_UNAVAILABLE', 'gone')
+      return { manifest: { weights: { cid: weights } } } as LoadedModel
+    },
+  }
+  const keep = createKeeper({ library, content: shelf, log })
+  for (const cid of ['m', 'w', 'n', 'v', 'x']) await put(shelf, cid, [block(2_000)])
+  for (let look = 0; look < 2; look++) {
+    keep(new Set(['m', 'gone']))
+    await new Promise(setImmediate)
+  }
+  assert.equal(asked, ['m', 'gone', 'gone'])
+  await put(shelf, 'y', [block(6_000)])
+  assert.equal(evicted, ['n', 'v', 'x'])
+  // One that is done before it is here is not kept after all.
+  keep(new Set(['n']))
+  keep(new Set())
+  await new Promise(setImmediate)
+  for (const cid of ['n', 'v']) await put(shelf, cid, [block(2_000)])
+  await put(shelf, 'z', [block(10_000)])
+  assert.equal(evicted.slice(3).sort(), ['m', 'n', 'v', 'w', 'y'])
 })
 
 test('a block of two files goes with the last of them', async () => {
