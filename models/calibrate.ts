@@ -16,7 +16,7 @@ import {
   parseManifest,
 } from './manifest.ts'
 import { parseModel } from './onnx.ts'
-import { type Plan, planUnits } from './plan.ts'
+import { type Plan, planTaps, planUnits } from './plan.ts'
 import { dequantise, quantise } from './quantise.ts'
 import { quantisePlan } from './quantise-plan.ts'
 import { evaluatePlan } from './reference.ts'
@@ -100,6 +100,26 @@ function lookedUp(plan: Plan, samples: Float32Array[][]): Float32Array[][] {
       return out
     }),
   )
+}
+
+/** [refuse] What no manifest can say, before anything is evaluated: it would not end, or only to be refused. */
+function checkPlan(plan: Plan): void {
+  const units = planUnits(plan, plan.ops)
+  if (units > MANIFEST_LIMITS.multiplyAdds)
+    throw new SinterError('WORK_COUNT', `${units} multiply-adds are more than ${MANIFEST_LIMITS.multiplyAdds}`)
+  if (plan.ops.length > MANIFEST_LIMITS.ops || plan.tensors.length > MANIFEST_LIMITS.tensors)
+    throw new SinterError(
+      'MODEL_TOO_LARGE',
+      `the model becomes ${plan.ops.length} ops and ${plan.tensors.length} tensors; a manifest holds ${MANIFEST_LIMITS.ops} and ${MANIFEST_LIMITS.tensors}`,
+    )
+  for (const op of plan.ops) {
+    const taps = planTaps(op)
+    if (taps > MANIFEST_LIMITS.taps)
+      throw new SinterError(
+        'SHAPE',
+        `op ${op.name} has ${taps} taps for each element; at most ${MANIFEST_LIMITS.taps} are taken`,
+      )
+  }
 }
 
 /** Range of each tensor over the samples, and sizes of the channels of some; what a mask has made endless is left out. */
@@ -217,10 +237,7 @@ export async function buildManifest(
   const { name, headroom = 2 } = options
   const lowered = lowerWhole(parseModel(options.model))
   const margin = options.margin ?? (hasLevels(lowered) ? 2 : 4)
-  // Before anything is evaluated: it would not end.
-  const units = planUnits(lowered, lowered.ops)
-  if (units > MANIFEST_LIMITS.multiplyAdds)
-    throw new SinterError('WORK_COUNT', `${units} multiply-adds are more than ${MANIFEST_LIMITS.multiplyAdds}`)
+  checkPlan(lowered)
   checkSamples(lowered, options.samples)
   const samples = lookedUp(lowered, options.samples)
   const model = cutModel(options.model, lowered.cuts)

@@ -11,6 +11,7 @@ import { seededRandomness } from '../../protocol/draw.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { startClient } from '../client/client.ts'
 import { estimate } from '../model/estimate.ts'
+import { printable } from '../printable.ts'
 import { calibrationLines, costLines, graphLines, manifestLines } from './model-report.ts'
 import {
   createLog,
@@ -56,6 +57,9 @@ function madeUp(inputs: ReturnType<typeof modelInputs>): Float32Array[][] {
 
 const MADE_UP = 8
 
+/** Names of nodes and tensors are whatever the model's author wrote. */
+const print = (lines: string[]): void => console.log(lines.map(printable).join('\n'))
+
 export type CheckOptions = { samples?: string; tiles: string; draws: string }
 
 /** Prints what a model holds, how much of it is covered, and what its manifest would say and its attestations cost. */
@@ -64,7 +68,6 @@ export async function modelCheck(file: string, options: CheckOptions): Promise<v
   const bytes = file === 'digits' ? loadDigits().model : readModelFile(file)
   const graph = parseModel(bytes)
   const described = describePlan(graph)
-  const print = (lines: string[]): void => console.log(lines.join('\n'))
   print(graphLines(file, { opset: graph.opset, nodes: graph.nodes.length }, described))
   if (described.uncovered.length > 0) {
     print(['a manifest needs every node covered: exponents, tolerance, statements and cost exist only then'])
@@ -122,7 +125,7 @@ export async function modelPublish(file: string, options: PublishOptions): Promi
     else {
       const calibrated = report === null ? [] : calibrationLines(manifest, report)
       const lines = [...manifestLines(manifest), ...calibrated, ...costLines(estimate(manifest, terms), terms)]
-      for (const line of lines) console.log(line)
+      print(lines)
       console.log(`published manifest ${manifestCid}\nmodel ${modelCid}\nweights ${weightsCid}`)
       if (!options.once)
         console.log('serving these files until you stop this command; nodes that load the model serve them too')
