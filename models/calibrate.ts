@@ -19,7 +19,7 @@ import { parseModel } from './onnx.ts'
 import { type Plan, planTaps, planUnits } from './plan.ts'
 import { dequantise, quantise } from './quantise.ts'
 import { quantisePlan } from './quantise-plan.ts'
-import { evaluatePlan } from './reference.ts'
+import { evaluatePlan, type KernelFaults } from './reference.ts'
 import type { Range } from './tables.ts'
 import { countWork, elementCount } from './tiling.ts'
 import { validateManifest } from './validate.ts'
@@ -173,14 +173,20 @@ const largestAt = (values: ArrayLike<number>): number => {
 
 /**
  * Per output, the largest distance in quanta between the real-valued and the canonical result, over the samples. A level that
- * flips moves an output by far more than rounding does, and seldom: so levels that are near are flipped here too.
+ * flips moves an output by far more than rounding does, and seldom: so levels that are near are flipped here too. A model in half
+ * precision is served with its rounding.
  */
 function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples: Float32Array[][]): Deviation[] {
   const seen = plan.outputs.map(() => ({ worst: 0, off: 0, size: 0, decisions: 0 }))
+  const kernels: KernelFaults[] = [
+    {},
+    ...(hasLevels(plan) ? [{ near: NEAR }] : []),
+    ...(plan.halves ? [{ halves: true }] : []),
+  ]
   for (const sample of samples) {
     const inputs = sample.map((values, i) => quantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
     const given = inputs.map((values, i) => dequantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
-    const reals = (hasLevels(plan) ? [0, NEAR] : [0]).map((near) => evaluatePlan(plan, given, near))
+    const reals = kernels.map((faults) => evaluatePlan(plan, given, faults))
     traceOutputs(manifest, evaluate(manifest, weights, inputs)).forEach((canonical, i) => {
       const { tensor, name } = plan.outputs[i]!
       const scale = 2 ** manifest.tensors[tensor]!.exponent

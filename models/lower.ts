@@ -156,6 +156,18 @@ function checkSize(
   return added
 }
 
+/** Whether numbers pass through half precision. Weights that are only stored in it, and made float32 before anything reads them, do not count. */
+function computesInHalves({ inputs, nodes, constants }: Graph): boolean {
+  const half = dtypeNumber('float16')
+  const stored = (name: string): boolean => constants.get(name)?.dtype === 'float16'
+  return (
+    inputs.some(({ dtype }) => dtype === 'float16') ||
+    nodes.some((node) =>
+      node.operator === 'Cast' ? numberAttribute(node, 'to', 0) === half : node.inputs.some(stored),
+    )
+  )
+}
+
 /**
  * Lowers an admitted graph for one input (batch 1). Nodes that cannot be expressed are listed with their reasons and never throw.
  * Throws `MODEL_SHAPE` for an input without fixed dimensions, and the codes of `foldNode` for constants that have no value.
@@ -171,6 +183,7 @@ export function lowerGraph(graph: Graph): Lowered {
       outputs: graph.outputs.map(({ name }) => ({ name, tensor: 0, shape: [], argmax: null })),
       tensors: [],
       ops: [],
+      halves: computesInHalves(graph),
       cuts: { inputs: [], outputs: [] },
     },
     values: new Map(
@@ -253,7 +266,7 @@ export function lowerGraph(graph: Graph): Lowered {
   const constants = new Map<string, Constant>()
   for (const [name, value] of context.values)
     if (value.kind === 'constant' && value.tainted) constants.set(name, value.constant)
-  const batched = (cut: { from: string; tensor: string; dims: number[] }) => ({
+  const batched = <T extends { dims: number[] }>(cut: T) => ({
     ...cut,
     dims: ['batch', ...cut.dims.slice(1)] as (number | string)[],
   })

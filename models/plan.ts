@@ -90,6 +90,8 @@ export type Plan = {
   outputs: PlanOutput[]
   tensors: PlanTensor[]
   ops: PlanOp[]
+  /** Whether the model itself computes in half precision. */
+  halves: boolean
   /** What to take off the published file: embeddings at its inputs, ArgMax at its outputs. */
   cuts: Cuts
 }

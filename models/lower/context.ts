@@ -1,6 +1,6 @@
 import { SinterError } from '../../protocol/errors.ts'
 import { axisOf } from '../fold-tensor.ts'
-import type { Constant, GraphNode } from '../onnx.ts'
+import type { Constant, DType, GraphNode } from '../onnx.ts'
 import type { Plan, PlanLinear } from '../plan.ts'
 import type { Ref } from './ref.ts'
 
@@ -66,7 +66,7 @@ export type Context = {
   maskable: ReadonlySet<string>
   /** Graph inputs that become embedded rows, and graph outputs whose ArgMax the consumer takes. */
   cuts: {
-    inputs: { from: string; tensor: string; dims: number[] }[]
+    inputs: { from: string; tensor: string; dims: number[]; dtype: DType }[]
     outputs: { from: string; tensor: string; dims: number[] }[]
   }
   /** Tables already applied: by function, then tensor. */

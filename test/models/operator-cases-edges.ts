@@ -123,6 +123,20 @@ export const EDGES: Record<string, Case> = {
     constants: { s: number(0.02), z: constant('int8', [], [3]) },
     quanta: 1,
   },
+  'numbers that pass through half precision': {
+    nodes: [node('Cast', ['x'], 'a', { to: 10 }), one('Cast', { to: 1 }, ['a'])],
+    x: rows,
+    y: rows,
+    quanta: 5,
+  },
+  'an embedding in half precision': {
+    nodes: [node('Gather', ['t', 'x'], 'a'), node('Mul', ['a', 'h'], 'b'), one('Cast', { to: 1 }, ['b'])],
+    x: ['n', 3],
+    y: ['n', 3, 4],
+    ids: { rows: 6 },
+    constants: { t: { ...weights([6, 4]), dtype: 'float16' }, h: constant('float16', [], [0.75]) },
+    quanta: 9,
+  },
   'functions and products of constants': {
     nodes: [
       node('MatMul', ['u', 'v'], 'a'),
