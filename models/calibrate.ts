@@ -16,10 +16,10 @@ import {
   parseManifest,
 } from './manifest.ts'
 import { parseModel } from './onnx.ts'
-import { type Plan, planUnits } from './plan.ts'
+import { type Plan, planTaps, planUnits } from './plan.ts'
 import { dequantise, quantise } from './quantise.ts'
 import { quantisePlan } from './quantise-plan.ts'
-import { evaluatePlan } from './reference.ts'
+import { evaluatePlan, type KernelFaults } from './reference.ts'
 import type { Range } from './tables.ts'
 import { countWork, elementCount } from './tiling.ts'
 import { validateManifest } from './validate.ts'
@@ -102,6 +102,26 @@ function lookedUp(plan: Plan, samples: Float32Array[][]): Float32Array[][] {
   )
 }
 
+/** [refuse] What no manifest can say, before anything is evaluated: it would not end, or only to be refused. */
+function checkPlan(plan: Plan): void {
+  const units = planUnits(plan, plan.ops)
+  if (units > MANIFEST_LIMITS.multiplyAdds)
+    throw new SinterError('WORK_COUNT', `${units} multiply-adds are more than ${MANIFEST_LIMITS.multiplyAdds}`)
+  if (plan.ops.length > MANIFEST_LIMITS.ops || plan.tensors.length > MANIFEST_LIMITS.tensors)
+    throw new SinterError(
+      'MODEL_TOO_LARGE',
+      `the model becomes ${plan.ops.length} ops and ${plan.tensors.length} tensors; a manifest holds ${MANIFEST_LIMITS.ops} and ${MANIFEST_LIMITS.tensors}`,
+    )
+  for (const op of plan.ops) {
+    const taps = planTaps(op)
+    if (taps > MANIFEST_LIMITS.taps)
+      throw new SinterError(
+        'SHAPE',
+        `op ${op.name} has ${taps} taps for each element; at most ${MANIFEST_LIMITS.taps} are taken`,
+      )
+  }
+}
+
 /** Range of each tensor over the samples, and sizes of the channels of some; what a mask has made endless is left out. */
 function rangesOf(
   plan: Plan,
@@ -153,14 +173,20 @@ const largestAt = (values: ArrayLike<number>): number => {
 
 /**
  * Per output, the largest distance in quanta between the real-valued and the canonical result, over the samples. A level that
- * flips moves an output by far more than rounding does, and seldom: so levels that are near are flipped here too.
+ * flips moves an output by far more than rounding does, and seldom: so levels that are near are flipped here too. A model in half
+ * precision is served with its rounding.
  */
 function deviations(plan: Plan, manifest: Manifest, weights: Uint8Array, samples: Float32Array[][]): Deviation[] {
   const seen = plan.outputs.map(() => ({ worst: 0, off: 0, size: 0, decisions: 0 }))
+  const kernels: KernelFaults[] = [
+    {},
+    ...(hasLevels(plan) ? [{ near: NEAR }] : []),
+    ...(plan.halves ? [{ halves: true }] : []),
+  ]
   for (const sample of samples) {
     const inputs = sample.map((values, i) => quantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
     const given = inputs.map((values, i) => dequantise(values, manifest.tensors[manifest.inputs[i]!.tensor]!.exponent))
-    const reals = (hasLevels(plan) ? [0, NEAR] : [0]).map((near) => evaluatePlan(plan, given, near))
+    const reals = kernels.map((faults) => evaluatePlan(plan, given, faults))
     traceOutputs(manifest, evaluate(manifest, weights, inputs)).forEach((canonical, i) => {
       const { tensor, name } = plan.outputs[i]!
       const scale = 2 ** manifest.tensors[tensor]!.exponent
@@ -217,10 +243,7 @@ export async function buildManifest(
   const { name, headroom = 2 } = options
   const lowered = lowerWhole(parseModel(options.model))
   const margin = options.margin ?? (hasLevels(lowered) ? 2 : 4)
-  // Before anything is evaluated: it would not end.
-  const units = planUnits(lowered, lowered.ops)
-  if (units > MANIFEST_LIMITS.multiplyAdds)
-    throw new SinterError('WORK_COUNT', `${units} multiply-adds are more than ${MANIFEST_LIMITS.multiplyAdds}`)
+  checkPlan(lowered)
   checkSamples(lowered, options.samples)
   const samples = lookedUp(lowered, options.samples)
   const model = cutModel(options.model, lowered.cuts)

@@ -1,6 +1,7 @@
 import { SinterError } from '../protocol/errors.ts'
 import {
   type Constant,
+  type DType,
   decodeModel,
   encodeModel,
   type GraphProto,
@@ -15,8 +16,11 @@ import { dtypeNumber } from './onnx-tensor.ts'
  * is taken out of the file. So the published file holds no embedding look-up and no trailing ArgMax, which the consumer does.
  */
 
-/** `from` is the graph's end as it stands, `tensor` the float32 value that takes its place, with these dimensions. */
-export type Cut = { from: string; tensor: string; dims: (number | string)[] }
+/**
+ * `from` is the graph's end as it stands, `tensor` the value that takes its place, with these dimensions.
+ * `dtype`: @default what the graph says of the value, or float32
+ */
+export type Cut = { from: string; tensor: string; dims: (number | string)[]; dtype?: DType }
 export type Cuts = {
   inputs: Cut[]
   outputs: Cut[]
@@ -28,15 +32,26 @@ const fail = (message: string): never => {
   throw new SinterError('MODEL_CUT', `the model cannot be cut: ${message}`)
 }
 
-const end = ({ tensor, dims }: Cut): ValueInfoProto => ({
+const end = ({ tensor, dims, dtype = 'float32' }: Cut): ValueInfoProto => ({
   name: tensor,
   type: {
     tensorType: {
-      elemType: dtypeNumber('float32'),
+      elemType: dtypeNumber(dtype),
       shape: { dim: dims.map((dim) => (typeof dim === 'string' ? { dimParam: dim } : { dimValue: dim })) },
     },
   },
 })
+
+/** The float type of a value: what the graph says, or that of the weights it is computed with. */
+function typeOf(graph: GraphProto, name: string): DType {
+  const told = graph.valueInfo?.find((info) => info.name === name)?.type?.tensorType?.elemType
+  const producer = graph.node?.find(({ output }) => output?.includes(name))
+  const weights = (graph.initializer ?? []).filter((tensor) => producer?.input?.includes(tensor.name ?? ''))
+  const types = [told, ...weights.map(({ dataType }) => dataType)]
+  return FLOATS.find((dtype) => types.includes(dtypeNumber(dtype))) ?? 'float32'
+}
+
+const FLOATS: DType[] = ['float16', 'float64', 'float32']
 
 /** Names that a node reads, those that its subgraphs capture included. */
 function readsOf(node: NodeProto): string[] {
@@ -106,7 +121,8 @@ export function cutModel(bytes: Uint8Array, cuts: Cuts): Uint8Array {
   for (const { tensor } of [...cuts.inputs, ...cuts.outputs])
     if (tensor === '' || !produced.has(tensor)) fail(`no node produces ${tensor || 'a value without a name'}`)
   const inputs = replaced(graph.input ?? [], cuts.inputs, 'input')
-  const outputs = replaced(graph.output ?? [], cuts.outputs, 'output')
+  const typed = cuts.outputs.map((cut) => ({ ...cut, dtype: cut.dtype ?? typeOf(graph, cut.tensor) }))
+  const outputs = replaced(graph.output ?? [], typed, 'output')
   const inputNames = new Set(inputs.map(({ name }) => name ?? ''))
   const outputNames = outputs.map(({ name }) => name ?? '')
   if (outputNames.some((name) => inputNames.has(name))) fail('nothing is left between its ends')

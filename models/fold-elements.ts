@@ -11,6 +11,7 @@ import {
   spread,
   tooLarge,
 } from './fold-tensor.ts'
+import { FUNCTIONS } from './functions.ts'
 import type { Constant, DType, GraphNode } from './onnx.ts'
 import { dtypeOf, RANGES } from './onnx-tensor.ts'
 
@@ -197,24 +198,40 @@ const quantise: Fold = (call) => {
   return made(call.node, dims, to, values)
 }
 
+/** Bounds that are left out do not bound. */
+const clip: Fold = (call) => {
+  const { dims, dtype, data } = input(call, 0)
+  if (tooLarge(dims)) return null
+  checkFamily(call.node, dtype, 'number')
+  const [low, high] = [call.inputs[1]?.data[0] ?? -Infinity, call.inputs[2]?.data[0] ?? Infinity]
+  return made(
+    call.node,
+    dims,
+    dtype,
+    Float64Array.from(data, (x) => Math.min(high, Math.max(low, x))),
+  )
+}
+
 export const ELEMENT_FOLDS: Record<string, Fold> = {
+  ...Object.fromEntries(
+    Object.entries(FUNCTIONS).map(([operator, make]): [string, Fold] => [
+      operator,
+      (call) => unary(make(call.node))(call),
+    ]),
+  ),
   Abs: unary(Math.abs, 'number'),
   Add: binary((a, b) => a + b),
   And: binary((a, b) => a * b, 'bool'),
   Cast: cast,
   CastLike: (call) => converted(call.node, input(call, 0), input(call, 1).dtype),
-  Ceil: unary(Math.ceil),
-  Cos: unary(Math.cos),
+  Clip: clip,
   DequantizeLinear: dequantise,
   Div: binary(divide),
   Equal: binary((a, b) => Number(a === b), 'any', 'bool'),
-  Exp: unary(Math.exp),
-  Floor: unary(Math.floor),
   Greater: binary((a, b) => Number(a > b), 'number', 'bool'),
   GreaterOrEqual: binary((a, b) => Number(a >= b), 'number', 'bool'),
   Less: binary((a, b) => Number(a < b), 'number', 'bool'),
   LessOrEqual: binary((a, b) => Number(a <= b), 'number', 'bool'),
-  Log: unary(Math.log),
   Max: variadic((a, b) => Math.max(a, b)),
   Min: variadic((a, b) => Math.min(a, b)),
   Mod: binary(modulo),
@@ -225,9 +242,7 @@ export const ELEMENT_FOLDS: Record<string, Fold> = {
   Pow: power,
   QuantizeLinear: quantise,
   Reciprocal: unary((x) => 1 / x),
-  Round: unary(roundEven),
   Sign: unary(Math.sign, 'number'),
-  Sin: unary(Math.sin),
   Sqrt: unary(Math.sqrt),
   Sub: binary((a, b) => a - b),
   Sum: variadic((a, b) => a + b),

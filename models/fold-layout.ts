@@ -227,13 +227,38 @@ const OUTSIDE: Record<string, (index: number, extent: number) => number> = {
   wrap: (index, extent) => ((index % extent) + extent) % extent,
 }
 
+export const isPadMode = (mode: string): boolean => Object.hasOwn(OUTSIDE, mode)
+
+/**
+ * Source indices of a padded axis; null where nothing is left to repeat. What negative pads take away is gone before the others
+ * repeat what is left.
+ */
+export function padIndices(
+  positions: number[],
+  extent: number,
+  before: number,
+  after: number,
+  mode: string,
+): number[] | null {
+  const outside = OUTSIDE[mode]!
+  const first = Math.max(0, -before)
+  const left = extent - first - Math.max(0, -after)
+  if (left < 1 && mode !== 'constant') return null
+  return positions.map((i) => {
+    const index = i - before - first
+    if (index >= 0 && index < left) return first + index
+    const repeated = outside(index, left)
+    return repeated < 0 ? -1 : first + repeated
+  })
+}
+
 const pad: Fold = (call) => {
   const { node } = call
   const data = input(call, 0)
   const pads = integers(call, 1)
   const fill = call.inputs[2] ?? null
   const mode = textAttribute(node, 'mode', 'constant')
-  const outside = Object.hasOwn(OUTSIDE, mode) ? OUTSIDE[mode]! : refuse('MODEL_ATTRIBUTE', node, `has mode ${mode}`)
+  if (!isPadMode(mode)) refuse('MODEL_ATTRIBUTE', node, `has mode ${mode}`)
   if (fill !== null && (fill.dtype !== data.dtype || fill.data.length !== 1))
     refuse('MODEL_DTYPE', node, 'its fill value is not one value of its type')
   const axes = axesOf(node, call.inputs[3] ? integers(call, 3) : range(data.dims.length), data.dims.length)
@@ -242,13 +267,11 @@ const pad: Fold = (call) => {
   const after = data.dims.map((_, axis) => (axes.includes(axis) ? pads[axes.length + axes.indexOf(axis)]! : 0))
   const dims = data.dims.map((dim, axis) => dim + before[axis]! + after[axis]!)
   if (dims.some((dim) => dim < 0)) refuse('MODEL_SHAPE', node, 'removes more than there is')
-  if (mode !== 'constant' && data.data.length === 0) refuse('MODEL_SHAPE', node, 'pads what has no elements')
   if (tooLarge(dims)) return null
-  const tables = dims.map((count, axis) =>
-    range(count).map((i) => {
-      const index = i - before[axis]!
-      return index >= 0 && index < data.dims[axis]! ? index : outside(index, data.dims[axis]!)
-    }),
+  const tables = dims.map(
+    (count, axis) =>
+      padIndices(range(count), data.dims[axis]!, before[axis]!, after[axis]!, mode) ??
+      refuse('MODEL_SHAPE', node, 'pads what has no elements'),
   )
   return pick(data, tables, fill?.data[0] ?? 0)
 }

@@ -1,4 +1,5 @@
 import { SinterError } from '../protocol/errors.ts'
+import { roundHalf } from './half.ts'
 import type { Constant, DType, GraphNode } from './onnx.ts'
 import { emptyData, RANGES } from './onnx-tensor.ts'
 import { elementCount } from './tiling.ts'
@@ -148,15 +149,6 @@ export function roundEven(value: number): number {
   const low = Math.floor(value)
   const over = value - low
   return over > 0.5 || (over === 0.5 && low % 2 !== 0) ? low + 1 : low
-}
-
-/** The nearest half-precision number (IEEE 754, ties to even). */
-export function roundHalf(value: number): number {
-  const size = Math.abs(value)
-  if (!(size > 0) || size === Number.POSITIVE_INFINITY) return value
-  if (size >= 65520) return Math.sign(value) * Number.POSITIVE_INFINITY
-  const quantum = 2 ** (Math.max(-14, Math.floor(Math.log2(size))) - 10)
-  return Math.sign(value) * roundEven(size / quantum) * quantum
 }
 
 /**

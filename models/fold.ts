@@ -1,5 +1,6 @@
 import { ELEMENT_FOLDS } from './fold-elements.ts'
 import { LAYOUT_FOLDS } from './fold-layout.ts'
+import { MATRIX_FOLDS } from './fold-matrix.ts'
 import {
   axesOf,
   axisOf,
@@ -191,6 +192,7 @@ export function shapeConstant(dims: readonly number[], node: GraphNode): Constan
 const FOLDS: Record<string, Fold> = {
   ...ELEMENT_FOLDS,
   ...LAYOUT_FOLDS,
+  ...MATRIX_FOLDS,
   ...Object.fromEntries(
     Object.entries(REDUCTIONS).map(([operator, reduction]): [string, Fold] => [
       operator,

@@ -1,18 +1,22 @@
 import { SinterError } from '../protocol/errors.ts'
 import { FOLD_BUDGET, foldNode, shapeConstant } from './fold.ts'
+import { numberAttribute } from './fold-tensor.ts'
 import { argMax } from './lower/argmax.ts'
 import { type Context, type Lower, shapeOf, uncovered, type Value } from './lower/context.ts'
 import { ELEMENTWISE } from './lower/elementwise.ts'
 import { embed, outputTensor, readInputs } from './lower/ends.ts'
 import { LAYOUT } from './lower/layout.ts'
+import { maskableValues } from './lower/masks.ts'
 import { MATRIX } from './lower/matrix.ts'
 import { NORMALISE } from './lower/normalise.ts'
 import { WINDOW } from './lower/pool.ts'
 import { neededOps, pruned } from './lower/prune.ts'
 import { QUANTISED } from './lower/quantised.ts'
 import { REDUCE } from './lower/reduce.ts'
+import { WHERE } from './lower/where.ts'
 import { MANIFEST_LIMITS, type Manifest } from './manifest.ts'
 import { type Constant, type Graph, type GraphNode, parseModel } from './onnx.ts'
+import { dtypeNumber } from './onnx-tensor.ts'
 import { type Plan, type PlanOutput, planUnits } from './plan.ts'
 import { elementCount } from './tiling.ts'
 
@@ -43,6 +47,7 @@ const LOWER: Record<string, Lower> = {
   ...NORMALISE,
   ...QUANTISED,
   ...REDUCE,
+  ...WHERE,
   ...WINDOW,
   ArgMax: argMax,
 }
@@ -82,6 +87,10 @@ function lowerNode(context: Context, node: GraphNode, budget: { elements: number
     uncovered(node, 'reads nothing', 'MODEL_MALFORMED')
   if (folded(context, node, inputs, budget)) return
   const [table, ids] = inputs
+  if (table?.kind === 'ids' && node.domain === '' && keepsIntegers(node)) {
+    context.values.set(node.outputs[0]!, table)
+    return
+  }
   if (node.operator === 'Gather' && node.domain === '' && table?.kind === 'constant' && ids?.kind === 'ids') {
     embed(context, node, ids)
     return
@@ -93,8 +102,27 @@ function lowerNode(context: Context, node: GraphNode, budget: { elements: number
     return
   }
   if (node.omitted !== undefined) uncovered(node, `has attributes that are not read: ${node.omitted}`)
+  const levels = node.inputs.map((name) => context.quantised.get(name))
+  const computes = levels.some((each, i) => each !== undefined && (i > 0 || !KEEPS_LEVELS.has(node.operator)))
+  if (computes) uncovered(node, 'computes with quantised integers')
   lower(context, node)
+  const [kept] = levels
+  if (kept !== undefined && node.operator !== 'DequantizeLinear')
+    for (const output of node.outputs) context.quantised.set(output, kept)
 }
+
+/** Operators that read the integers of a QuantizeLinear and leave them what they are, or turn them into numbers. */
+const KEEPS_LEVELS = new Set([
+  ...['DequantizeLinear', 'Expand', 'Flatten', 'Gather', 'Identity', 'MaxPool', 'Reshape', 'Slice', 'Split'],
+  ...['Squeeze', 'Transpose', 'Unsqueeze'],
+])
+
+/** Whether a node gives the integers that it reads. */
+const keepsIntegers = (node: GraphNode): boolean =>
+  node.operator === 'Identity' || (node.operator === 'Cast' && INTEGERS.has(numberAttribute(node, 'to', 0)))
+
+/** int32 and int64, as `TensorProto.DataType` has them. */
+const INTEGERS = new Set([dtypeNumber('int32'), dtypeNumber('int64')])
 
 /** What stops one node. A fault of ours on a stranger's graph must not stop more than that node either. */
 function asRefusal(error: unknown): SinterError {
@@ -128,6 +156,18 @@ function checkSize(
   return added
 }
 
+/** Whether numbers pass through half precision. Weights that are only stored in it, and made float32 before anything reads them, do not count. */
+function computesInHalves({ inputs, nodes, constants }: Graph): boolean {
+  const half = dtypeNumber('float16')
+  const stored = (name: string): boolean => constants.get(name)?.dtype === 'float16'
+  return (
+    inputs.some(({ dtype }) => dtype === 'float16') ||
+    nodes.some((node) =>
+      node.operator === 'Cast' ? numberAttribute(node, 'to', 0) === half : node.inputs.some(stored),
+    )
+  )
+}
+
 /**
  * Lowers an admitted graph for one input (batch 1). Nodes that cannot be expressed are listed with their reasons and never throw.
  * Throws `MODEL_SHAPE` for an input without fixed dimensions, and the codes of `foldNode` for constants that have no value.
@@ -143,12 +183,14 @@ export function lowerGraph(graph: Graph): Lowered {
       outputs: graph.outputs.map(({ name }) => ({ name, tensor: 0, shape: [], argmax: null })),
       tensors: [],
       ops: [],
+      halves: computesInHalves(graph),
       cuts: { inputs: [], outputs: [] },
     },
     values: new Map(
       [...graph.constants].map(([name, constant]) => [name, { kind: 'constant', constant, tainted: false }]),
     ),
     readers,
+    maskable: maskableValues(graph),
     cuts: { inputs: [], outputs: [] },
     applied: new WeakMap(),
     quantised: new Map(),
@@ -182,7 +224,7 @@ export function lowerGraph(graph: Graph): Lowered {
   context.plan.outputs = graph.outputs.flatMap(({ name, dims }): PlanOutput[] => {
     const value = context.values.get(name)
     const node = graph.nodes.find(({ outputs }) => outputs.includes(name))!
-    if (value?.kind !== 'activation' && value?.kind !== 'argmax') {
+    if (context.quantised.has(name) || (value?.kind !== 'activation' && value?.kind !== 'argmax')) {
       if (value?.kind !== 'uncovered')
         list.push({
           node: node.name,
@@ -224,7 +266,7 @@ export function lowerGraph(graph: Graph): Lowered {
   const constants = new Map<string, Constant>()
   for (const [name, value] of context.values)
     if (value.kind === 'constant' && value.tainted) constants.set(name, value.constant)
-  const batched = (cut: { from: string; tensor: string; dims: number[] }) => ({
+  const batched = <T extends { dims: number[] }>(cut: T) => ({
     ...cut,
     dims: ['batch', ...cut.dims.slice(1)] as (number | string)[],
   })

@@ -3,13 +3,13 @@ import { SinterError } from '../protocol/errors.ts'
 /**
  * A walk over the protobuf wire format before the real decoder sees the file. Decoding costs far more memory than the
  * bytes (an empty message of 2 bytes becomes an object, a packed integer of 1 byte a boxed 64-bit one), and the decoder
- * does not compare a field's wire type with its schema. So types, fields, array elements and depth are checked first, in
+ * does not compare a field's wire type with its schema. So types, fields, array elements, texts and depth are checked first, in
  * constant memory; what passes is read by the decoder exactly as it was read here.
  */
-export const SCAN_LIMITS = { fields: 400_000, numbers: 2 ** 24, integers: 2_000_000, depth: 16 } as const
+export const SCAN_LIMITS = { fields: 400_000, numbers: 2 ** 24, integers: 2_000_000, text: 2 ** 24, depth: 16 } as const
 
-/** int: varint · ints, floats, doubles: packed or repeated · float: fixed 32 bits · bytes: also strings · refused · or a message's name. */
-type Kind = 'int' | 'ints' | 'float' | 'floats' | 'doubles' | 'bytes' | 'refused' | Message
+/** int: varint · ints, floats, doubles: packed or repeated · float: fixed 32 bits · bytes: raw data · text · refused · or a message's name. */
+type Kind = 'int' | 'ints' | 'float' | 'floats' | 'doubles' | 'bytes' | 'text' | 'refused' | Message
 type Message =
   | 'model'
   | 'graph'
@@ -33,11 +33,11 @@ type Message =
 const SCHEMA: Record<Message, Readonly<Record<number, Kind>>> = {
   model: {
     1: 'int',
-    2: 'bytes',
-    3: 'bytes',
-    4: 'bytes',
+    2: 'text',
+    3: 'text',
+    4: 'text',
     5: 'int',
-    6: 'bytes',
+    6: 'text',
     7: 'graph',
     8: 'opset',
     14: 'entry',
@@ -46,33 +46,33 @@ const SCHEMA: Record<Message, Readonly<Record<number, Kind>>> = {
   },
   graph: {
     1: 'node',
-    2: 'bytes',
+    2: 'text',
     5: 'tensor',
-    10: 'bytes',
+    10: 'text',
     11: 'valueInfo',
     12: 'valueInfo',
     13: 'valueInfo',
     14: 'annotation',
     15: 'sparse',
   },
-  node: { 1: 'bytes', 2: 'bytes', 3: 'bytes', 4: 'bytes', 5: 'attribute', 6: 'bytes', 7: 'bytes' },
+  node: { 1: 'text', 2: 'text', 3: 'text', 4: 'text', 5: 'attribute', 6: 'text', 7: 'text' },
   attribute: {
-    1: 'bytes',
+    1: 'text',
     2: 'float',
     3: 'int',
-    4: 'bytes',
+    4: 'text',
     5: 'tensor',
     6: 'graph',
     7: 'floats',
     8: 'ints',
-    9: 'bytes',
+    9: 'text',
     10: 'tensor',
     11: 'graph',
-    13: 'bytes',
+    13: 'text',
     14: 'type',
     15: 'type',
     20: 'int',
-    21: 'bytes',
+    21: 'text',
     22: 'sparse',
     23: 'sparse',
   },
@@ -82,28 +82,28 @@ const SCHEMA: Record<Message, Readonly<Record<number, Kind>>> = {
     3: 'segment',
     4: 'floats',
     5: 'ints',
-    6: 'bytes',
+    6: 'text',
     7: 'ints',
-    8: 'bytes',
+    8: 'text',
     9: 'bytes',
     10: 'doubles',
     11: 'ints',
-    12: 'bytes',
+    12: 'text',
     13: 'entry',
     14: 'int',
   },
   segment: { 1: 'int', 2: 'int' },
   sparse: { 1: 'tensor', 2: 'tensor', 3: 'ints' },
-  valueInfo: { 1: 'bytes', 2: 'type', 3: 'bytes' },
-  type: { 1: 'typeOfTensor', 4: 'typeOfElement', 5: 'typeOfMap', 6: 'bytes', 8: 'typeOfTensor', 9: 'typeOfElement' },
+  valueInfo: { 1: 'text', 2: 'type', 3: 'text' },
+  type: { 1: 'typeOfTensor', 4: 'typeOfElement', 5: 'typeOfMap', 6: 'text', 8: 'typeOfTensor', 9: 'typeOfElement' },
   typeOfTensor: { 1: 'int', 2: 'shape' },
   typeOfElement: { 1: 'type' },
   typeOfMap: { 1: 'int', 2: 'type' },
   shape: { 1: 'dimension' },
-  dimension: { 1: 'int', 2: 'bytes', 3: 'bytes' },
-  opset: { 1: 'bytes', 2: 'int' },
-  entry: { 1: 'bytes', 2: 'bytes' },
-  annotation: { 1: 'bytes', 2: 'entry' },
+  dimension: { 1: 'int', 2: 'text', 3: 'text' },
+  opset: { 1: 'text', 2: 'int' },
+  entry: { 1: 'text', 2: 'text' },
+  annotation: { 1: 'text', 2: 'entry' },
 }
 
 const VARINT = 0
@@ -112,7 +112,7 @@ const DELIMITED = 2
 const FIXED32 = 5
 
 type Reader = { bytes: Uint8Array; at: number; end: number }
-type Counts = { fields: number; numbers: number; integers: number }
+type Counts = { fields: number; numbers: number; integers: number; text: number }
 
 const notOnnx = (message: string): never => {
   throw new SinterError('MODEL_NOT_ONNX', `the file is not an ONNX model: ${message}`)
@@ -159,6 +159,9 @@ function count(counts: Counts, kind: Kind | undefined, length: number): void {
   if (kind === 'ints') counts.integers += length
   if (counts.numbers > SCAN_LIMITS.numbers || counts.integers > SCAN_LIMITS.integers)
     throw new SinterError('MODEL_TOO_LARGE', 'the model stores too many numbers outside of raw data')
+  if (kind === 'text') counts.text += length
+  if (counts.text > SCAN_LIMITS.text)
+    throw new SinterError('MODEL_TOO_LARGE', `the model has more than ${SCAN_LIMITS.text} bytes of names and texts`)
 }
 
 function scanMessage(reader: Reader, message: Message, depth: number, counts: Counts): void {
@@ -190,5 +193,5 @@ function scanMessage(reader: Reader, message: Message, depth: number, counts: Co
 
 /** Walks an ONNX file. Throws `MODEL_NOT_ONNX`, `MODEL_TOO_LARGE` or `MODEL_FEATURE`; returns when it is safe to decode. */
 export function scanModel(bytes: Uint8Array): void {
-  scanMessage({ bytes, at: 0, end: bytes.length }, 'model', 0, { fields: 0, numbers: 0, integers: 0 })
+  scanMessage({ bytes, at: 0, end: bytes.length }, 'model', 0, { fields: 0, numbers: 0, integers: 0, text: 0 })
 }

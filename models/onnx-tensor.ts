@@ -1,4 +1,5 @@
 import { SinterError } from '../protocol/errors.ts'
+import { halfValue } from './half.ts'
 import type { Constant, DType, TensorProto } from './onnx.ts'
 
 /** Reading the constants of an ONNX file: every element type that has an exact place in a float64, and none other. */
@@ -33,21 +34,6 @@ export function clampedInteger(value: unknown, what: string): number {
   if (Number.isSafeInteger(number)) return number
   if (!(Math.abs(number) >= 2 ** 62)) fail('MODEL_VALUE', `${what} holds an integer beyond 2^53`)
   return Math.sign(number) * Number.MAX_SAFE_INTEGER
-}
-
-/** The value of an IEEE 754 half from its bits. */
-export function halfValue(bits: number): number {
-  const exponent = (bits >> 10) & 31
-  const fraction = bits & 1023
-  const size =
-    exponent === 31
-      ? fraction === 0
-        ? Number.POSITIVE_INFINITY
-        : Number.NaN
-      : exponent === 0
-        ? fraction * 2 ** -24
-        : (1024 + fraction) * 2 ** (exponent - 25)
-  return bits & 0x8000 ? -size : size
 }
 
 type ListField = 'floatData' | 'int32Data' | 'int64Data' | 'doubleData' | 'uint64Data'

@@ -90,6 +90,8 @@ export type Plan = {
   outputs: PlanOutput[]
   tensors: PlanTensor[]
   ops: PlanOp[]
+  /** Whether the model itself computes in half precision. */
+  halves: boolean
   /** What to take off the published file: embeddings at its inputs, ArgMax at its outputs. */
   cuts: Cuts
 }
@@ -113,14 +115,14 @@ export const operandsOfPlan = (op: PlanOp): PlanOperand[] => {
 export const readsOfPlan = (op: PlanOp): number[] =>
   op.kind === 'table' ? [op.input] : operandsOfPlan(op).map(({ tensor }) => tensor)
 
-/** Multiply-adds of ops; those that multiply nothing count one for each element that they look at. */
+/** Multiply-adds behind one element of an op's output; one that multiplies nothing counts one for each element that it looks at. */
+export const planTaps = (op: PlanOp): number =>
+  op.kind === 'linear'
+    ? op.terms.reduce((all, { reduce }) => all + elementCount(reduce), 0)
+    : op.kind === 'product' || op.kind === 'extremum'
+      ? elementCount(op.reduce)
+      : 1
+
+/** Multiply-adds of ops. */
 export const planUnits = ({ tensors }: Pick<Plan, 'tensors'>, ops: readonly PlanOp[]): number =>
-  ops.reduce((sum, op) => {
-    const taps =
-      op.kind === 'linear'
-        ? op.terms.reduce((all, { reduce }) => all + elementCount(reduce), 0)
-        : op.kind === 'product' || op.kind === 'extremum'
-          ? elementCount(op.reduce)
-          : 1
-    return sum + taps * elementCount(tensors[op.output]!.shape)
-  }, 0)
+  ops.reduce((sum, op) => sum + planTaps(op) * elementCount(tensors[op.output]!.shape), 0)

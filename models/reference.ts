@@ -1,5 +1,6 @@
 import { forEachPoint, indicesOf, type Reader, stridedIndex, stridesOf } from './access.ts'
 import { arrayFactor, contract, operandFactor } from './contract.ts'
+import { roundHalf } from './half.ts'
 import { multiply } from './multiply.ts'
 import type { Plan, PlanArray, PlanExtremum, PlanOp, PlanOperand } from './plan.ts'
 import { roundTiesToEven } from './quantise.ts'
@@ -114,12 +115,28 @@ function largest(plan: Plan, op: PlanExtremum, read: Read): Float64Array {
   return out
 }
 
-/**
- * Values of every tensor (views included, sharing their source's array) for one input.
- * @param near where a model rounds to levels of its own, what is closer than this to the middle of two, in levels, takes the
- * other one: as a kernel may whose sums are a little off. @default 0
- */
-export function evaluatePlan(plan: Plan, inputs: ArrayLike<number>[], near = 0): Float64Array[] {
+/** A number in half precision; one that is too large for it stands in no tensor of the model's own. */
+function halfOf(x: number): number {
+  const half = roundHalf(x)
+  return Number.isFinite(half) ? half : x
+}
+
+export type KernelFaults = {
+  /**
+   * Where a model rounds to levels of its own, what is closer than this to the middle of two, in levels, takes the other one: as a
+   * kernel may whose sums are a little off. @default 0
+   */
+  near?: number
+  /** Rounds what each op gives to half precision. @default false */
+  halves?: boolean
+}
+
+/** Values of every tensor (views included, sharing their source's array) for one input. */
+export function evaluatePlan(
+  plan: Plan,
+  inputs: ArrayLike<number>[],
+  { near = 0, halves = false }: KernelFaults = {},
+): Float64Array[] {
   const tensors: Float64Array[] = plan.tensors.map(() => new Float64Array(0))
   plan.inputs.forEach(({ tensor }, i) => {
     tensors[tensor] = Float64Array.from(inputs[i]!)
@@ -147,6 +164,7 @@ export function evaluatePlan(plan: Plan, inputs: ArrayLike<number>[], near = 0):
         tensors[op.output] = values(plan, op.output, op.input, read).map((x) => Math.sqrt(Math.max(0, x)))
         break
     }
+    if (halves) tensors[op.output] = tensors[op.output]!.map(halfOf)
   }
   return plan.tensors.map((_, id) => read(id))
 }

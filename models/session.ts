@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type ort from 'onnxruntime-node'
 import { SinterError } from '../protocol/errors.ts'
+import { halfBits, halfValue } from './half.ts'
 
 /**
  * The only home of `onnxruntime-node`. Its calls block the thread and its GPU memory is only returned when the process
@@ -133,21 +134,47 @@ async function create(runtime: typeof ort, model: Uint8Array, options: SessionOp
   }
 }
 
+/** Numbers as a model takes them: outside of it they are float32, whichever of the three float types it computes with. */
+function tensorOf(
+  runtime: typeof ort,
+  metadata: ort.InferenceSession.ValueMetadata | undefined,
+  { data, shape }: FloatTensor,
+): ort.Tensor {
+  const type = metadata?.isTensor ? metadata.type : 'float32'
+  if (type === 'float64') return new runtime.Tensor('float64', Float64Array.from(data), shape)
+  // ONNX Runtime 1.30 reads bits; its own tensors hold a Float16Array where there is one, which it takes for empty.
+  if (type === 'float16')
+    return { type, data: Uint16Array.from(data, halfBits), dims: shape, location: 'cpu' } as unknown as ort.Tensor
+  return new runtime.Tensor('float32', data, shape)
+}
+
+/** The same the other way; null for a tensor of anything else. */
+function floatsOf({ type, data }: ort.Tensor): Float32Array | null {
+  if (data instanceof Float32Array) return data
+  if (type === 'float64') return Float32Array.from(data as Float64Array)
+  // As bits where the platform has no such array.
+  if (type === 'float16')
+    return data instanceof Uint16Array
+      ? Float32Array.from(data, halfValue)
+      : Float32Array.from(data as unknown as ArrayLike<number>)
+  return null
+}
+
 /** Feeds for ONNX Runtime; exactly the model's inputs, each with as many values as its shape says. */
 function feedsOf(
   runtime: typeof ort,
-  names: readonly string[],
+  { inputNames: names, inputMetadata }: Pick<ort.InferenceSession, 'inputNames' | 'inputMetadata'>,
   inputs: Record<string, FloatTensor>,
 ): Record<string, ort.Tensor> {
   for (const name of Object.keys(inputs))
     if (!names.includes(name)) throw new SinterError('INPUT_NAME', `the model has no input ${name}`)
   return Object.fromEntries(
-    names.map((name) => {
+    names.map((name, index) => {
       const input = Object.hasOwn(inputs, name) ? inputs[name] : undefined
       if (input === undefined) throw new SinterError('INPUT_NAME', `input ${name} is missing`)
       if (input.shape.reduce((product, dim) => product * dim, 1) !== input.data.length)
         throw new SinterError('INPUT_SHAPE', `input ${name} has ${input.data.length} values, not [${input.shape}]`)
-      return [name, new runtime.Tensor('float32', input.data, input.shape)]
+      return [name, tensorOf(runtime, inputMetadata[index], input)]
     }),
   )
 }
@@ -168,7 +195,7 @@ export async function openSession(model: Uint8Array, options: SessionOptions): P
     outputNames: session.outputNames,
     async run(inputs) {
       if (!open) throw new SinterError('RUN_FAILED', 'the session is closed')
-      const feeds = feedsOf(runtime, session.inputNames, inputs)
+      const feeds = feedsOf(runtime, session, inputs)
       let results: ort.InferenceSession.OnnxValueMapType
       try {
         results = await session.run(feeds)
@@ -178,9 +205,9 @@ export async function openSession(model: Uint8Array, options: SessionOptions): P
       const outputs: Record<string, FloatTensor> = {}
       for (const [name, value] of Object.entries(results)) {
         const tensor = value as ort.Tensor
-        if (!(tensor.data instanceof Float32Array))
-          throw new SinterError('RUN_FAILED', `output ${name} is ${tensor.type}, not float32`)
-        outputs[name] = { data: tensor.data, shape: [...tensor.dims] }
+        const data = floatsOf(tensor)
+        if (data === null) throw new SinterError('RUN_FAILED', `output ${name} is ${tensor.type}, which is no float`)
+        outputs[name] = { data, shape: [...tensor.dims] }
       }
       return outputs
     },

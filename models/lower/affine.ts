@@ -7,6 +7,8 @@ import {
   type Context,
   isIdentity,
   isOnlyReader,
+  LARGEST_UNARY,
+  type Plain,
   plain,
   shapeOf,
   type Unary,
@@ -14,6 +16,7 @@ import {
 import { alignRefs, combine, emitLinear } from './emit.ts'
 import { alignedArray, alignedOperand, extentsOf, type Frame, frameOf } from './frame.ts'
 import type { Ref } from './ref.ts'
+import { STEPS } from './steps.ts'
 
 /** Functions put on activations, and sums of weighted ones. */
 
@@ -34,23 +37,36 @@ function composed(label: string, apply: (x: number) => number, unary: Unary, aff
     node: unary.node,
     value: unary.value,
     label: affine !== null && whole === null ? unary.label : joined,
-    apply: (x) => apply(unary.apply(x)),
+    apply: whole === null ? (x) => apply(unary.apply(x)) : (x) => whole.scale * x + whole.shift,
     affine: whole,
     squareOf: square,
     reluOf: null,
+    steps: unary.steps || STEPS.has(label),
+    size: whole === null ? unary.size + 1 : 1,
   }
 }
 
-/** A function applied to an activation; nothing is computed yet. */
+/** What a function can be put on. */
+const ground = (context: Context, node: GraphNode, activation: Activation): Plain =>
+  activation.form === 'plain' && activation.unary.size < LARGEST_UNARY
+    ? activation
+    : plain(toRef(context, node, activation))
+
+/**
+ * A function applied to an activation; nothing is computed yet.
+ * @param size how many functions it calls
+ */
 export function applied(
   context: Context,
   node: GraphNode,
   activation: Activation,
   label: string,
   apply: (x: number) => number,
+  size = 1,
 ): Activation {
-  const base = activation.form === 'plain' ? activation : plain(toRef(context, node, activation))
-  const unary = composed(label, apply, base.unary)
+  const base = ground(context, node, activation)
+  const inner = composed(label, apply, base.unary)
+  const unary = { ...inner, size: inner.size + size - 1 }
   return plain(
     base.ref,
     { ...unary, node: node.name, value: node.outputs[0] ?? '', reluOf: label === 'Relu' ? base.unary : null },
@@ -70,7 +86,7 @@ export function scaledBy(
   if (activation.form === 'squares' && scale > 0)
     return { ...activation, factor: activation.factor * scale, shift: activation.shift * scale + shift }
   if (activation.form === 'reciprocal' && shift === 0) return { ...activation, scale: activation.scale * scale }
-  const base = activation.form === 'plain' ? activation : plain(toRef(context, node, activation))
+  const base = ground(context, node, activation)
   return plain(
     base.ref,
     composed('Affine', (x) => scale * x + shift, base.unary, { scale, shift }),

@@ -1,13 +1,15 @@
 import type { GraphNode } from '../onnx.ts'
 import type { Grid } from '../plan.ts'
-import { type Activation, type Context, plain, type Unary } from './context.ts'
+import { type Activation, type Context, plain, type Unary, uncovered } from './context.ts'
 import { addTensor, copyRef, emitLinear, gridOf, type TensorOptions } from './emit.ts'
 import { alignedOperand, type Frame, frameOf, loopsOfAxis, orderLike } from './frame.ts'
 import { coversAll, loop, operandOf, type Ref } from './ref.ts'
+import { jumps } from './steps.ts'
 
 /** Computing what an activation still has to have applied, as far as its reader needs it. */
 
 function applyTable(context: Context, node: GraphNode, ref: Ref, unary: Unary): Ref {
+  if (unary.steps && jumps(unary.apply)) uncovered(node, `${unary.label} jumps from one value to another`)
   // Tables have 64 segments over all 16 bits: a tensor of few levels is spread first, and of a small part only that part is used.
   const grid = gridOf(context, ref.tensor)
   const narrow = grid.kind === 'fixed' && grid.levels !== null

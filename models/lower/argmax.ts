@@ -93,6 +93,8 @@ export const argMax: Lower = (context, node) => {
     setActivation(context, node, dropAxes(indexOf(context, node, activation, axis), [axis], keep))
     return
   }
+  if (context.plan.inputs.some((input) => input.name === node.inputs[0]))
+    uncovered(node, 'looks at an input of the graph')
   if (context.readers.get(name) !== 1) uncovered(node, 'is an output that is read inside the graph too')
   if (numberAttribute(node, 'select_last_index', 0) !== 0) uncovered(node, 'takes the last of equal maxima at the end')
   context.values.set(name, { kind: 'argmax', activation, axis, source: node.inputs[0]!, dims })

@@ -23,6 +23,9 @@ export const concat: Lower = (context, node) => {
   const rank = parts[0]!.dims.length
   const axis = resolveAxis(node, numberAttribute(node, 'axis', 0), rank)
   if (parts.some(({ dims }) => dims.length !== rank)) uncovered(node, 'joins tensors of different ranks', 'MODEL_SHAPE')
+  const off = (dims: number[]): string => String(dims.filter((_, each) => each !== axis))
+  if (parts.some(({ dims }) => off(dims) !== off(parts[0]!.dims)))
+    uncovered(node, `joins tensors of [${parts.map(({ dims }) => dims).join('] and [')}]`, 'MODEL_SHAPE')
   const starts: number[] = []
   const total = parts.reduce((sum, { dims }) => {
     starts.push(sum)

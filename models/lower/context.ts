@@ -1,6 +1,6 @@
 import { SinterError } from '../../protocol/errors.ts'
 import { axisOf } from '../fold-tensor.ts'
-import type { Constant, GraphNode } from '../onnx.ts'
+import type { Constant, DType, GraphNode } from '../onnx.ts'
 import type { Plan, PlanLinear } from '../plan.ts'
 import type { Ref } from './ref.ts'
 
@@ -19,7 +19,14 @@ export type Unary = {
   squareOf: Unary | null
   /** The function that it takes what is above 0 of. */
   reluOf: Unary | null
+  /** Whether it is made of a function that jumps, and may jump itself. */
+  steps: boolean
+  /** Functions that one application calls. */
+  size: number
 }
+
+/** Functions that are put on one another before they become a table: a graph of a few nodes may double their number at each. */
+export const LARGEST_UNARY = 256
 
 /**
  * An activation as it is known so far:
@@ -55,9 +62,11 @@ export type Context = {
   values: Map<string, Value>
   /** How often a value is read, as a graph output too. */
   readers: Map<string, number>
+  /** Values that only what takes a large negative number for −∞ reads. */
+  maskable: ReadonlySet<string>
   /** Graph inputs that become embedded rows, and graph outputs whose ArgMax the consumer takes. */
   cuts: {
-    inputs: { from: string; tensor: string; dims: number[] }[]
+    inputs: { from: string; tensor: string; dims: number[]; dtype: DType }[]
     outputs: { from: string; tensor: string; dims: number[] }[]
   }
   /** Tables already applied: by function, then tensor. */
@@ -83,6 +92,8 @@ export const IDENTITY: Unary = {
   affine: { scale: 1, shift: 0 },
   squareOf: null,
   reluOf: null,
+  steps: false,
+  size: 1,
 }
 
 export const affineUnary = (scale: number, shift: number): Unary => ({
@@ -93,6 +104,8 @@ export const affineUnary = (scale: number, shift: number): Unary => ({
   affine: { scale, shift },
   squareOf: null,
   reluOf: null,
+  steps: false,
+  size: 1,
 })
 
 export type Plain = Activation & { form: 'plain' }
@@ -137,7 +150,10 @@ export const requiredConstant = (context: Context, node: GraphNode, index: numbe
 /** The integers of a constant list. */
 export const integersAt = (context: Context, node: GraphNode, index: number): number[] | null => {
   const constant = constantAt(context, node, index)
-  return constant === null ? null : Array.from(constant.data)
+  if (constant === null) return null
+  if (constant.dtype !== 'int64' && constant.dtype !== 'int32')
+    uncovered(node, `input ${index} must be int64 or int32`, 'MODEL_DTYPE')
+  return Array.from(constant.data)
 }
 
 export const setActivation = (context: Context, node: GraphNode, activation: Activation, output = 0): void => {

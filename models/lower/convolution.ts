@@ -131,7 +131,8 @@ export const convTranspose: Lower = (context, node) => {
   const groups = numberAttribute(node, 'group', 1)
   const rows = rowsPerGroup * groups
   const spatial = ref.shape.slice(2)
-  if (kernel.length === 0 || ref.shape.length !== dims.length || ref.shape[1] !== channels || channels % groups !== 0)
+  const fits = ref.shape.length === dims.length && ref.shape[1] === channels && groups >= 1 && channels % groups === 0
+  if (kernel.length === 0 || !fits)
     uncovered(node, `weights [${dims}] do not fit an input of [${ref.shape}]`, 'MODEL_SHAPE')
   const strides = listOf(
     node,

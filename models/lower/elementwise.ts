@@ -1,3 +1,4 @@
+import { FUNCTIONS } from '../functions.ts'
 import type { Constant, GraphNode } from '../onnx.ts'
 import { affineByConstants, applied, scaledBy, squared, weightedSum } from './affine.ts'
 import { toAffine, toRef } from './apply.ts'
@@ -6,6 +7,7 @@ import {
   activationAt,
   affineUnary,
   type Context,
+  LARGEST_UNARY,
   type Lower,
   plain,
   requiredConstant,
@@ -13,23 +15,15 @@ import {
   shapeOf,
   type Unary,
   uncovered,
-  type Value,
   valueAt,
 } from './context.ts'
 import { gridOf } from './emit.ts'
-import { clip, FUNCTIONS, minMax, prelu, unaryNode } from './functions.ts'
+import { clip, minMax, prelu, unaryNode } from './functions.ts'
+import { masked } from './masks.ts'
 import { divided, multiplied, power, reciprocal, root } from './powers.ts'
-import type { Ref } from './ref.ts'
+import { sameRef } from './ref.ts'
 
 /** Arithmetic of two values. */
-
-/** Below this a constant that is added is a mask: it stands for −∞, which saturates. */
-const MASK = -9_999
-
-const sameRef = (a: Ref, b: Ref): boolean =>
-  a === b ||
-  (a.tensor === b.tensor &&
-    JSON.stringify([a.shape, a.factors, a.axes]) === JSON.stringify([b.shape, b.factors, b.axes]))
 
 /** Products and sums of functions of one tensor are functions of it. */
 function fused(
@@ -41,6 +35,7 @@ function fused(
   apply: (a: number, b: number) => number,
 ): Activation | null {
   if (a.form !== 'plain' || b.form !== 'plain' || !sameRef(a.ref, b.ref)) return null
+  if (a.unary.size + b.unary.size > LARGEST_UNARY) return null
   const { kind } = gridOf(context, a.ref.tensor)
   if (kind !== 'free' && kind !== 'fixed') return null
   const [f, g] = [a.unary, b.unary]
@@ -62,6 +57,8 @@ function fused(
     affine: null,
     squareOf: null,
     reluOf: null,
+    steps: f.steps || g.steps,
+    size: f.size + g.size,
   }
   return plain(a.ref, unary)
 }
@@ -74,13 +71,11 @@ export function scalarOf(constant: Constant, shape: readonly number[]): number |
   return !spreads && (constant.data as Float64Array).every((value) => value === first) ? first! : null
 }
 
-const mapped = (constant: Constant, apply: (x: number) => number): Constant => ({
+export const mapped = (constant: Constant, apply: (x: number) => number): Constant => ({
   dims: constant.dims,
   dtype: constant.dtype,
   data: Float64Array.from(constant.data, apply),
 })
-
-const masked = (value: number): number => (value <= MASK ? -Infinity : value)
 
 const addSub =
   (sign: 1 | -1): Lower =>
@@ -93,11 +88,8 @@ const addSub =
       const factor = index === 1 ? sign : 1
       const added = index === 1 ? 1 : sign
       const scalar = scalarOf(constant, shapeOf(activation))
-      const some = constant.data.some((value) => added * value <= MASK)
-      const shift =
-        some && constant.data.length > 1
-          ? mapped(constant, (x) => masked(added * x))
-          : mapped(constant, (x) => added * x)
+      const isMask = constant.data.length > 1 && context.maskable.has(node.outputs[0]!)
+      const shift = mapped(constant, (x) => (isMask ? masked(added * x) : added * x))
       setActivation(
         context,
         node,
@@ -163,8 +155,15 @@ const div: Lower = (context, node) => {
   }
   const right = activationAt(context, node, 1)
   if (a?.kind === 'constant') {
-    const scalar = scalarOf(a.constant, shapeOf(right)) ?? uncovered(node, 'divides a constant tensor by an activation')
-    setActivation(context, node, reciprocal(context, node, right, scalar))
+    const scalar = scalarOf(a.constant, shapeOf(right))
+    const inner: GraphNode = { ...node, name: `${node.name}/reciprocal`, outputs: [`${node.outputs[0]}/reciprocal`] }
+    setActivation(
+      context,
+      node,
+      scalar === null
+        ? weightedSum(context, node, [{ activation: reciprocal(context, inner, right, 1), weight: a.constant }])
+        : reciprocal(context, node, right, scalar),
+    )
     return
   }
   const left = activationAt(context, node, 0)
@@ -177,68 +176,6 @@ const div: Lower = (context, node) => {
   const { ref, scale, shift } = toAffine(context, node, right)
   const divisor = shift === 0 ? ref : toRef(context, node, plain(ref, affineUnary(scale, shift)))
   setActivation(context, node, divided(context, node, left, divisor, shift === 0 ? 1 / scale : 1))
-}
-
-/** A comparison of a number with a constant. */
-const compared =
-  (holds: (a: number, b: number) => boolean): Lower =>
-  (context, node) => {
-    const index = valueAt(context, node, 0)?.kind === 'activation' ? 0 : 1
-    const activation = activationAt(context, node, index)
-    const constant = requiredConstant(context, node, 1 - index)
-    const bound = scalarOf(constant, shapeOf(activation)) ?? uncovered(node, 'compares with a tensor')
-    const base = activation.form === 'plain' ? activation : plain(toRef(context, node, activation))
-    const { apply } = base.unary
-    context.values.set(node.outputs[0]!, {
-      kind: 'condition',
-      activation: base,
-      holds: index === 0 ? (x) => holds(apply(x), bound) : (x) => holds(bound, apply(x)),
-    })
-  }
-
-/** A choice between functions of the number that decides. */
-function chosenBy(context: Context, node: GraphNode, { activation, holds }: Value & { kind: 'condition' }): Activation {
-  const [yes, no] = [1, 2].map((index): ((x: number) => number) => {
-    const value = valueAt(context, node, index)
-    if (value?.kind === 'constant') {
-      const scalar = scalarOf(value.constant, shapeOf(activation)) ?? uncovered(node, 'chooses from a constant tensor')
-      return () => scalar
-    }
-    const side = activationAt(context, node, index)
-    return side.form === 'plain' && sameRef(side.ref, activation.ref)
-      ? side.unary.apply
-      : uncovered(node, 'chooses between other numbers than what it compares')
-  }) as [(x: number) => number, (x: number) => number]
-  // Of the view itself: the functions are already put on it.
-  return applied(context, node, plain(activation.ref), 'Where', (x) => (holds(x) ? yes(x) : no(x)))
-}
-
-/** Where with a mask that is known: both sides weighted by it. */
-const where: Lower = (context, node) => {
-  const decides = valueAt(context, node, 0)
-  if (decides?.kind === 'condition') {
-    setActivation(context, node, chosenBy(context, node, decides))
-    return
-  }
-  const condition = requiredConstant(context, node, 0)
-  const chosen = mapped(condition, (x) => Number(x !== 0))
-  const other = mapped(condition, (x) => Number(x === 0))
-  const parts: { activation: Activation; weight: Constant }[] = []
-  let bias: number | Constant = 0
-  ;[chosen, other].forEach((mask, i) => {
-    const value = valueAt(context, node, i + 1)
-    if (value?.kind !== 'constant') {
-      parts.push({ activation: activationAt(context, node, i + 1), weight: mask })
-      return
-    }
-    const { constant } = value
-    if (constant.data.length === 1) bias = mapped(mask, (m) => (m === 0 ? 0 : masked(constant.data[0]!)))
-    else if (mask.data.length === 1) bias = mapped(constant, (x) => (mask.data[0] === 0 ? 0 : x))
-    else if (String(constant.dims) === String(mask.dims))
-      bias = { ...constant, data: Float64Array.from(mask.data, (m, at) => (m === 0 ? 0 : masked(constant.data[at]!))) }
-    else uncovered(node, 'its mask and its constant have different shapes')
-  })
-  setActivation(context, node, weightedSum(context, node, parts, bias))
 }
 
 /** Of several activations, two by two: max(a, b) = b + relu(a − b), min(a, b) = b − relu(b − a), both exact. */
@@ -289,10 +226,6 @@ export const ELEMENTWISE: Record<string, Lower> = {
   Add: addSub(1),
   Clip: clip,
   Div: div,
-  Greater: compared((a, b) => a > b),
-  GreaterOrEqual: compared((a, b) => a >= b),
-  Less: compared((a, b) => a < b),
-  LessOrEqual: compared((a, b) => a <= b),
   Max: largerOf(1),
   Min: largerOf(-1),
   Mul: mul,
@@ -313,5 +246,4 @@ export const ELEMENTWISE: Record<string, Lower> = {
         node.inputs.map((_, i) => ({ activation: activationAt(context, node, i), weight: 1 })),
       ),
     ),
-  Where: where,
 }

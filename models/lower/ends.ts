@@ -40,7 +40,7 @@ export function embed(context: Context, node: GraphNode, ids: Value & { kind: 'i
     shape: dims.slice(1),
     lookup: { name: ids.name, shape: ids.dims.slice(1), rows, table: table.data },
   })
-  context.cuts.inputs.push({ from: ids.name, tensor: name, dims })
+  context.cuts.inputs.push({ from: ids.name, tensor: name, dims, dtype: table.dtype })
   setActivation(context, node, plain(inputRef(tensor, dims)))
 }
 

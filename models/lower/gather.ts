@@ -1,3 +1,4 @@
+import { isPadMode, padIndices } from '../fold-layout.ts'
 import { axesOf, numberAttribute, textAttribute } from '../fold-tensor.ts'
 import type { GraphNode } from '../onnx.ts'
 import type { PlanArray, PlanTerm } from '../plan.ts'
@@ -88,23 +89,12 @@ export function gathered(
   )
 }
 
-const PAD_MODES: Record<string, (at: number, extent: number) => number> = {
-  constant: () => -1,
-  edge: (at, extent) => Math.min(extent - 1, Math.max(0, at)),
-  reflect: (at, extent) => {
-    const period = Math.max(1, 2 * (extent - 1))
-    const index = ((at % period) + period) % period
-    return index < extent ? index : period - index
-  },
-  wrap: (at, extent) => ((at % extent) + extent) % extent,
-}
-
 export const pad: Lower = (context, node) => {
   const activation = activationAt(context, node, 0)
   const shape = shapeOf(activation)
   const pads = integersAt(context, node, 1) ?? uncovered(node, 'has no pads')
   const mode = textAttribute(node, 'mode', 'constant')
-  const outside = PAD_MODES[mode] ?? uncovered(node, `has mode ${mode}`)
+  if (!isPadMode(mode)) uncovered(node, `has mode ${mode}`)
   const axes = axesOf(node, integersAt(context, node, 3) ?? range(shape.length), shape.length)
   const fill = constantAt(context, node, 2)?.data[0] ?? 0
   const tables = shape.map((extent, axis) => {
@@ -112,10 +102,8 @@ export const pad: Lower = (context, node) => {
     if (at < 0) return null
     const [before, after] = [pads[at]!, pads[at + axes.length]!]
     if (before === 0 && after === 0) return null
-    return range(extent + before + after).map((i) => {
-      const index = i - before
-      return index >= 0 && index < extent ? index : outside(index, extent)
-    })
+    const positions = range(extent + before + after)
+    return padIndices(positions, extent, before, after, mode) ?? uncovered(node, 'pads what has no elements')
   })
   if (tables.some((table) => table?.length === 0)) uncovered(node, 'leaves nothing')
   const moves = tables.some((table) => table !== null)
@@ -180,6 +168,8 @@ function picked(context: Context, node: GraphNode, activation: Activation, axis:
 export const gather: Lower = (context, node) => {
   const activation = activationAt(context, node, 0)
   const indices = requiredConstant(context, node, 1)
+  if (indices.dtype !== 'int64' && indices.dtype !== 'int32')
+    uncovered(node, 'its indices are no integers', 'MODEL_DTYPE')
   const shape = shapeOf(activation)
   const axis = resolveAxis(node, numberAttribute(node, 'axis', 0), shape.length)
   const extent = shape[axis]!

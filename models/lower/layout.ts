@@ -4,6 +4,7 @@ import type { GraphNode } from '../onnx.ts'
 import { elementCount } from '../tiling.ts'
 import { concat } from './concat.ts'
 import {
+  type Activation,
   activationAt,
   type Context,
   integersAt,
@@ -82,6 +83,8 @@ const reshape = view((ref, node, context) => {
 
 const transpose = view((ref, node) => {
   const order = integersAttribute(node, 'perm') ?? range(ref.shape.length).reverse()
+  if (order.length !== ref.shape.length)
+    uncovered(node, `perm [${order}] does not order ${ref.shape.length} axes`, 'MODEL_ATTRIBUTE')
   return transposed(ref, axesOf(node, order, ref.shape.length))
 })
 
@@ -99,6 +102,9 @@ const slice = view((ref, node, context) => {
   const ends = integersAt(context, node, 2) ?? uncovered(node, 'has no ends')
   const axes = axesOf(node, integersAt(context, node, 3) ?? range(starts.length), ref.shape.length)
   const steps = integersAt(context, node, 4) ?? starts.map(() => 1)
+  if ([ends, axes, steps].some(({ length }) => length !== starts.length))
+    uncovered(node, 'its starts, ends, axes and steps differ in number', 'MODEL_SHAPE')
+  if (steps.includes(0)) uncovered(node, 'has a step of 0', 'MODEL_ATTRIBUTE')
   let out: Ref | null = ref
   axes.forEach((axis, i) => {
     const indices = sliceIndices(ref.shape[axis]!, starts[i]!, ends[i]!, steps[i]!)
@@ -132,10 +138,22 @@ const split: Lower = (context, node) => {
   if (start !== shape[axis]) uncovered(node, `does not split ${shape[axis]} evenly`)
 }
 
+/** The axes of an image, and the edge of the blocks that it is cut into or made of. */
+function blocksOf(node: GraphNode, activation: Activation, divides: (image: number[], block: number) => boolean) {
+  const image = shapeOf(activation)
+  const block = numberAttribute(node, 'blocksize', 0)
+  if (image.length !== 4 || block < 1 || !divides(image, block))
+    uncovered(node, `cannot make blocks of ${block} with [${image}]`, 'MODEL_SHAPE')
+  return [...image, block] as [number, number, number, number, number]
+}
+
 const depthToSpace: Lower = (context, node) => {
   const activation = activationAt(context, node, 0)
-  const [batch, channels, height, width] = shapeOf(activation) as [number, number, number, number]
-  const block = numberAttribute(node, 'blocksize', 1)
+  const [batch, channels, height, width, block] = blocksOf(
+    node,
+    activation,
+    ([, depth], each) => depth! % each ** 2 === 0,
+  )
   const depth = channels / block ** 2
   const columnFirst = textAttribute(node, 'mode', 'DCR') === 'CRD'
   const cut = columnFirst ? [batch, depth, block, block, height, width] : [batch, block, block, depth, height, width]
@@ -152,8 +170,11 @@ const depthToSpace: Lower = (context, node) => {
 
 const spaceToDepth: Lower = (context, node) => {
   const activation = activationAt(context, node, 0)
-  const [batch, channels, height, width] = shapeOf(activation) as [number, number, number, number]
-  const block = numberAttribute(node, 'blocksize', 1)
+  const [batch, channels, height, width, block] = blocksOf(
+    node,
+    activation,
+    ([, , rows, columns], each) => rows! % each === 0 && columns! % each === 0,
+  )
   setActivation(
     context,
     node,

@@ -204,6 +204,11 @@ function matmul(context: Context, node: GraphNode, alpha: number, transA: boolea
 const gemm: Lower = (context, node) => {
   const turn = (key: string): boolean => numberAttribute(node, key, 0) !== 0
   const beta = numberAttribute(node, 'beta', 1)
+  for (const index of [0, 1]) {
+    const value = valueAt(context, node, index)
+    const dims = value?.kind === 'constant' ? value.constant.dims : shapeOf(activationAt(context, node, index))
+    if (dims.length !== 2) uncovered(node, `input ${index} of [${dims}] is no matrix`, 'MODEL_SHAPE')
+  }
   const out = matmul(context, node, numberAttribute(node, 'alpha', 1), turn('transA'), turn('transB'))
   const added = valueAt(context, node, 2)
   if (added === null) {

@@ -1,6 +1,5 @@
 import { numberAttribute } from '../fold-tensor.ts'
 import type { Constant, GraphNode } from '../onnx.ts'
-import type { PlanArray, PlanLinear } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
 import { affineByConstants, weightedSum } from './affine.ts'
 import { toAffine, toRef } from './apply.ts'
@@ -17,8 +16,9 @@ import {
   shapeOf,
   uncovered,
 } from './context.ts'
-import { addTensor, alignRefs, combine, emitLinear, pushOp } from './emit.ts'
-import { alignedOperand, extentsOf } from './frame.ts'
+import { addTensor, alignRefs, emitLinear, pushOp } from './emit.ts'
+import { alignedOperand } from './frame.ts'
+import { endlessOf } from './masks.ts'
 import { multiplied, power } from './powers.ts'
 import { maximum, reducedFrame, reducedOperand, sum } from './reduce.ts'
 import { range, reshaped } from './ref.ts'
@@ -92,6 +92,7 @@ const layerNormalization: Lower = (context, node) => {
 const instanceNormalization: Lower = (context, node) => {
   const activation = activationAt(context, node, 0)
   const rank = shapeOf(activation).length
+  if (rank < 3) uncovered(node, 'has no axes to normalise over', 'MODEL_SHAPE')
   const result = standardised(context, node, activation, range(rank).slice(2), numberAttribute(node, 'epsilon', 1e-5))
   const [scale, shift] = [1, 2].map((index) => vector(requiredConstant(context, node, index).data, 1, rank))
   setActivation(context, node, scaledAndShifted(context, node, result, scale!, shift!))
@@ -134,14 +135,6 @@ const batchNormalization: Lower = (context, node) => {
   setActivation(context, node, affineByConstants(context, node, 0, vector(scale, 1, rank), vector(shift, 1, rank)))
 }
 
-/** The op that has just added endless numbers to what it read element by element, if that is what this is. */
-function maskOf(activation: Activation): PlanLinear | null {
-  if (activation.form !== 'plain' || activation.writer === null || activation.unary.affine === null) return null
-  const { bias, terms } = activation.writer
-  const endless = typeof bias !== 'number' && bias.data.includes(Number.NEGATIVE_INFINITY)
-  return endless && terms.every(({ reduce }) => reduce.length === 0) ? activation.writer : null
-}
-
 /**
  * Softmax: what lies 16 below the largest counts as nothing. e^x in steps of 2^-15 would not tell it from 0 either. A masked
  * element saturates to the same end, where the table gives 0.
@@ -159,22 +152,18 @@ const softmax: Lower = (context, node) => {
   if (largest.form !== 'plain') return uncovered(node, 'has no maximum')
   const unit = 2 ** -12
   const { refs, frame } = alignRefs(context, node, [ref, largest.ref])
-  const extents = extentsOf(frame)
-  const by = (x: number | PlanArray): number | PlanArray => combine(extents, x, scale, (each, factor) => each * factor)
   // Scores that a mask has made endless saturate at the end of their own range, which may not be far enough below: the mask is
   // added once more to the difference.
-  const mask = found.ref === ref ? maskOf(activation) : null
-  const terms =
-    mask === null
-      ? [{ ...alignedOperand(refs[0]!, frame), reduce: [], weight: scale }]
-      : mask.terms.map((term) => ({ ...term, weight: by(term.weight) }))
   const difference = emitLinear(
     context,
     `${node.name}/difference`,
     `${name}/difference`,
     frame,
-    [...terms, { ...alignedOperand(refs[1]!, frame), reduce: [], weight: -scale }],
-    mask === null ? 0 : by(mask.bias),
+    [
+      { ...alignedOperand(refs[0]!, frame), reduce: [], weight: scale },
+      { ...alignedOperand(refs[1]!, frame), reduce: [], weight: -scale },
+    ],
+    endlessOf(context, refs[0]!, frame) ?? 0,
     { grid: { kind: 'fixed', scale: unit, offset: -32_767, levels: null } },
   ).ref
   const powers = { ...difference, tensor: context.plan.tensors.length }

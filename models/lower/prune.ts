@@ -59,6 +59,7 @@ export function pruned(plan: Plan): Plan {
       }
     }),
     ops,
+    halves: plan.halves,
     cuts: plan.cuts,
   }
 }

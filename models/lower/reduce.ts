@@ -67,12 +67,12 @@ export function dropAxes(activation: Activation, axes: readonly number[], keep: 
   return activation.form === 'plain' ? { ...activation, ref: dropped, writer: null } : { ...activation, ref: dropped }
 }
 
-/** The axes of a reduction, from an input or an attribute as its operator set has it; null where nothing is reduced. */
-function axesOfNode(context: Context, node: GraphNode, rank: number): number[] | null {
+/** The axes of a reduction, from an input or an attribute as its operator set has it; none where it takes each element by itself. */
+function axesOfNode(context: Context, node: GraphNode, rank: number): number[] {
   const listed = node.attributes.get('axes')
   const given = Array.isArray(listed) ? (listed as number[]) : integersAt(context, node, 1)
   if (given !== null && given.length > 0) return axesOf(node, given, rank)
-  return numberAttribute(node, 'noop_with_empty_axes', 0) !== 0 ? null : range(rank)
+  return numberAttribute(node, 'noop_with_empty_axes', 0) !== 0 ? [] : range(rank)
 }
 
 /** factor · Σ over axes. */
@@ -163,17 +163,18 @@ export function maximum(
   return dropAxes(plain(ref, affineUnary(scale, shift)), axes, keep)
 }
 
+/** @param ofOne whether it changes an element that is reduced with none other */
 const reduction =
-  (reduce: (context: Context, node: GraphNode, activation: Activation, axes: number[]) => Activation): Lower =>
+  (
+    reduce: (context: Context, node: GraphNode, activation: Activation, axes: number[]) => Activation,
+    ofOne = false,
+  ): Lower =>
   (context, node) => {
     const activation = activationAt(context, node, 0)
     const axes = axesOfNode(context, node, shapeOf(activation).length)
     const keep = numberAttribute(node, 'keepdims', 1) !== 0
-    setActivation(
-      context,
-      node,
-      axes === null ? activation : dropAxes(reduce(context, node, activation, axes), axes, keep),
-    )
+    const reduced = axes.length > 0 || ofOne
+    setActivation(context, node, reduced ? dropAxes(reduce(context, node, activation, axes), axes, keep) : activation)
   }
 
 const square = (context: Context, node: GraphNode, activation: Activation, axes: number[]): Activation => {
@@ -190,11 +191,14 @@ export const REDUCE: Record<string, Lower> = {
     setActivation(context, node, sum(context, node, activation, axes, true))
   },
   // Of absolute values, and the root of the sum of squares, which is taken in 32 bits.
-  ReduceL1: reduction((context, node, activation, axes) =>
-    sum(context, node, applied(context, node, activation, 'Abs', Math.abs), axes, false),
+  ReduceL1: reduction(
+    (context, node, activation, axes) =>
+      sum(context, node, applied(context, node, activation, 'Abs', Math.abs), axes, false),
+    true,
   ),
-  ReduceL2: reduction((context, node, activation, axes) =>
-    root(context, node, square(context, node, activation, axes)),
+  ReduceL2: reduction(
+    (context, node, activation, axes) => root(context, node, square(context, node, activation, axes)),
+    true,
   ),
   ReduceMax: reduction((context, node, activation, axes) => maximum(context, node, activation, () => axes, true)),
   ReduceMean: reduction((context, node, activation, axes) => sum(context, node, activation, axes, true)),
@@ -208,5 +212,5 @@ export const REDUCE: Record<string, Lower> = {
     ),
   ),
   ReduceSum: reduction((context, node, activation, axes) => sum(context, node, activation, axes, false)),
-  ReduceSumSquare: reduction(square),
+  ReduceSumSquare: reduction(square, true),
 }

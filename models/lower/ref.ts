@@ -20,6 +20,11 @@ export type Ref = {
   axes: { coefs: number[]; offset: number }[]
 }
 
+export const sameRef = (a: Ref, b: Ref): boolean =>
+  a === b ||
+  (a.tensor === b.tensor &&
+    JSON.stringify([a.shape, a.factors, a.axes]) === JSON.stringify([b.shape, b.factors, b.axes]))
+
 type Variable = { extent: number; coefs: number[] }
 
 const variables = (ref: Ref): Variable[][] => {

@@ -26,23 +26,27 @@ type Corner = { table: number[]; weight: number[] }
 
 type Axis = { from: number; to: number; scale: number }
 
-/** Where on the input's axis an output position lies. */
+const { fround } = Math
+
+/** Where on the input's axis an output position lies, in float32 at every step as runtimes have it: at a tie the last bit decides. */
 function coordinates(node: GraphNode, { from, to, scale }: Axis): number[] {
   const transform = textAttribute(node, 'coordinate_transformation_mode', 'half_pixel')
+  const halfPixel = (x: number): number => fround(fround((x + 0.5) / scale) - 0.5)
   const source = (x: number): number => {
     switch (transform) {
       case 'asymmetric':
-        return x / scale
+        return fround(x / scale)
       case 'half_pixel':
-        return (x + 0.5) / scale - 0.5
+        return halfPixel(x)
       case 'half_pixel_symmetric': {
-        const adjustment = to / (scale * from)
-        return (from / 2) * (1 - adjustment) + (x + 0.5) / scale - 0.5
+        const adjustment = fround(to / fround(scale * from))
+        const offset = fround((from / 2) * fround(1 - adjustment))
+        return fround(fround(offset + fround((x + 0.5) / scale)) - 0.5)
       }
       case 'pytorch_half_pixel':
-        return to > 1 ? (x + 0.5) / scale - 0.5 : 0
+        return to > 1 ? halfPixel(x) : 0
       case 'align_corners':
-        return to > 1 ? (x * (from - 1)) / (to - 1) : 0
+        return to > 1 ? fround((x * (from - 1)) / (to - 1)) : 0
       default:
         return uncovered(node, `has coordinates of kind ${transform}`)
     }
@@ -150,8 +154,8 @@ export const resize: Lower = (context, node) => {
   axes.forEach((axis, i) => {
     const from = shape[axis]!
     const given = sizes !== null && sizes.data.length > 0 ? sizes.data[i]! : null
-    const scale = given === null ? (scales?.data[i] ?? uncovered(node, 'has no scales')) : given / from
-    const to = given ?? Math.floor(from * scale)
+    const scale = fround(given === null ? (scales?.data[i] ?? uncovered(node, 'has no scales')) : given / from)
+    const to = given ?? Math.floor(fround(from * scale))
     if (!(to >= 1)) uncovered(node, 'leaves nothing')
     if (to !== from || scale !== 1) corners[axis] = cornersOf(node, { from, to, scale })
   })

@@ -3,6 +3,7 @@ import type { Description } from '../../models/describe.ts'
 import type { Manifest } from '../../models/manifest.ts'
 import { elementCount, opTiles } from '../../models/tiling.ts'
 import { type Estimate, PROOF_CORE_S, VERIFY_CORE_S } from '../model/estimate.ts'
+import type { ServedReport } from './served.ts'
 
 /** What `model check` and `model publish` print. */
 
@@ -105,6 +106,19 @@ export function calibrationLines(manifest: Manifest, { tensors, outputs }: Calib
         `  ${name}: at most ${short(deviation)} quanta (${short(deviation * quantum)}) off, ${short(100 * relative)}% in relative L2, ` +
         `${classes ? `${decisions} of ${samples} samples have another largest element, ` : ''}tolerance ${quanta} quanta (${short(quanta * quantum)})`
       )
+    }),
+  ]
+}
+
+/** What ONNX Runtime serves, against the canonical outputs. */
+export function servedLines(served: ServedReport | null): string[] {
+  if (served === null) return ['ONNX Runtime is not installed here: not tried with it']
+  const { samples, outputs } = served
+  return [
+    `served by ONNX Runtime, ${samples} ${samples === 1 ? 'sample' : 'samples'}:`,
+    ...outputs.map(({ name, worst, quanta }) => {
+      const off = worst > quanta ? ': providers serve it canonically only' : ''
+      return `  ${name}: at most ${worst} quanta from canonical, tolerance ${quanta}${off}`
     }),
   ]
 }

@@ -11,7 +11,9 @@ import { seededRandomness } from '../../protocol/draw.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { startClient } from '../client/client.ts'
 import { estimate } from '../model/estimate.ts'
-import { calibrationLines, costLines, graphLines, manifestLines } from './model-report.ts'
+import type { Log } from '../net/log.ts'
+import { printable } from '../printable.ts'
+import { calibrationLines, costLines, graphLines, manifestLines, servedLines } from './model-report.ts'
 import {
   createLog,
   type JoinOptions,
@@ -22,23 +24,28 @@ import {
   untilAsked,
 } from './options.ts'
 import { samplesOf } from './samples.ts'
+import { type ServedReport, servedOn } from './served.ts'
 
-type Published = { model: Uint8Array; weights: Uint8Array; manifest: Manifest; report: CalibrationReport | null }
+type Published = { model: Uint8Array; weights: Uint8Array; manifest: Manifest; calibration: Calibration | null }
+/** What calibration saw, and what ONNX Runtime makes of the samples. */
+type Calibration = { report: CalibrationReport; served: ServedReport | null }
 
 const basename = (file: string): string => file.replace(/^.*[\\/]/, '').replace(/\.onnx$/, '')
 
 /** A model with its manifest: the reference model as shipped, or any other calibrated on its samples. */
-async function prepare(file: string, { samples, image }: SampleOptions): Promise<Published> {
+async function prepare(file: string, { samples, image }: SampleOptions, log: Log): Promise<Published> {
   if (file === 'digits') {
     const { model, manifest, weights } = loadDigits()
     validateManifest(manifest, weights)
-    return { model, manifest, weights, report: null }
+    return { model, manifest, weights, calibration: null }
   }
   const model = readModelFile(file)
   const inputs = modelInputs(model)
   if (samples === undefined)
     throw new SinterError('CALIBRATION_SAMPLES', 'a model needs --samples: real inputs to calibrate on')
-  return buildManifest({ name: basename(file), model, samples: await samplesOf(samples, inputs, image) })
+  const given = await samplesOf(samples, inputs, image)
+  const { report, ...published } = await buildManifest({ name: basename(file), model, samples: given })
+  return { ...published, calibration: { report, served: await servedOn(published, given, log) } }
 }
 
 /** Made-up inputs, the same every time: enough for the counts, and no more than an example of exponents and tolerance. */
@@ -56,6 +63,12 @@ function madeUp(inputs: ReturnType<typeof modelInputs>): Float32Array[][] {
 
 const MADE_UP = 8
 
+/** Names of nodes and tensors are whatever the model's author wrote. */
+const print = (lines: string[]): void => console.log(lines.map(printable).join('\n'))
+
+const calibratedLines = ({ manifest, calibration }: Published): string[] =>
+  calibration === null ? [] : [...calibrationLines(manifest, calibration.report), ...servedLines(calibration.served)]
+
 /** Where calibration samples are, and how pictures among them become numbers. */
 type SampleOptions = { samples?: string; image: string }
 
@@ -67,7 +80,6 @@ export async function modelCheck(file: string, options: CheckOptions): Promise<v
   const bytes = file === 'digits' ? loadDigits().model : readModelFile(file)
   const graph = parseModel(bytes)
   const described = describePlan(graph)
-  const print = (lines: string[]): void => console.log(lines.join('\n'))
   print(graphLines(file, { opset: graph.opset, nodes: graph.nodes.length }, described))
   if (described.uncovered.length > 0) {
     print(['a manifest needs every node covered: exponents, tolerance, statements and cost exist only then'])
@@ -76,11 +88,12 @@ export async function modelCheck(file: string, options: CheckOptions): Promise<v
   const real = file === 'digits' || options.samples !== undefined
   if (!real)
     print([`no --samples: calibrated on ${MADE_UP} made-up inputs, so that exponents and tolerance are examples only`])
-  const { manifest, report } = real
-    ? await prepare(file, options)
+  const made = real
+    ? await prepare(file, options, createLog('warn', 'stderr'))
     : await buildManifest({ name: basename(file), model: bytes, samples: madeUp(modelInputs(bytes)) })
+  const { manifest } = made
   print(manifestLines(manifest))
-  if (report !== null && real) print(calibrationLines(manifest, report))
+  if ('calibration' in made) print(calibratedLines(made))
   print(costLines(estimate(manifest, terms), terms))
 }
 
@@ -90,7 +103,8 @@ export type PublishOptions = JoinOptions & SampleOptions & { json: boolean; once
 export async function modelPublish(file: string, options: PublishOptions): Promise<void> {
   const log = createLog(options.logLevel, 'stderr')
   const network = readNetworkFile(options.network)
-  const { model, weights, manifest, report } = await prepare(file, options)
+  const published = await prepare(file, options, log)
+  const { model, weights, manifest, calibration } = published
   const client = await startClient({
     network,
     rpcUrl: parseRpc(options.rpc),
@@ -120,13 +134,17 @@ export async function modelPublish(file: string, options: PublishOptions): Promi
           manifest: manifestCid,
           model: modelCid,
           weights: weightsCid,
-          outputs: report?.outputs ?? null,
+          outputs: calibration?.report.outputs ?? null,
+          served: calibration?.served ?? null,
         }),
       )
     else {
-      const calibrated = report === null ? [] : calibrationLines(manifest, report)
-      const lines = [...manifestLines(manifest), ...calibrated, ...costLines(estimate(manifest, terms), terms)]
-      for (const line of lines) console.log(line)
+      const lines = [
+        ...manifestLines(manifest),
+        ...calibratedLines(published),
+        ...costLines(estimate(manifest, terms), terms),
+      ]
+      print(lines)
       console.log(`published manifest ${manifestCid}\nmodel ${modelCid}\nweights ${weightsCid}`)
       if (!options.once)
         console.log('serving these files until you stop this command; nodes that load the model serve them too')

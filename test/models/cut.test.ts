@@ -85,6 +85,32 @@ test('a model cut at both ends gives, in ONNX Runtime, what the whole one gives'
   assert.equal(argMax(logits!.data as Float32Array), Array.from(best!.data as BigInt64Array, Number))
 })
 
+test('an end in half precision stays in it', async () => {
+  const halves = {
+    ...language.constants!,
+    table: constant(
+      'float16',
+      [ROWS, WIDTH],
+      Array.from({ length: ROWS * WIDTH }, (_, i) => i / 8),
+    ),
+    positions: constant(
+      'float16',
+      [8, WIDTH],
+      Array.from({ length: 8 * WIDTH }, (_, i) => -i / 16),
+    ),
+    head: constant(
+      'float16',
+      [WIDTH, CLASSES],
+      Array.from({ length: WIDTH * CLASSES }, (_, i) => (i % 7) / 4),
+    ),
+  }
+  const whole = onnxGraph({ ...language, constants: halves })
+  const cut = cutModel(whole, { inputs: [{ ...front, dtype: 'float16' }], outputs: [back], constants: length })
+  const graph = parseModel(cut)
+  assert.equal([graph.inputs[0]!.dtype, graph.outputs[0]!.dtype], ['float16', 'float16'])
+  await (await ort.InferenceSession.create(cut, { logSeverityLevel: 4 })).release()
+})
+
 test('one end alone is cut, and the other stays', async () => {
   const whole = onnxGraph(language)
   const before = await run(whole, { ids })

@@ -3,9 +3,9 @@ import ort from 'onnxruntime-node'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { broadcastShapes, FOLDED_OPERATORS, foldNode, reshapeTarget, shapeConstant } from '../../models/fold.ts'
-import { FOLD_ELEMENTS, roundHalf } from '../../models/fold-tensor.ts'
+import { FOLD_ELEMENTS } from '../../models/fold-tensor.ts'
+import { halfBits, halfValue, roundHalf } from '../../models/half.ts'
 import type { Attribute, Constant, DType, GraphNode } from '../../models/onnx.ts'
-import { halfValue } from '../../models/onnx-tensor.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { constant, type FixtureAttribute, numbers, onnxGraph } from './onnx-fixture.ts'
@@ -341,6 +341,7 @@ test('broadcasting and reshaping without values', () => {
 
 test('halves round as IEEE 754 says', () => {
   for (let code = 0; code < 0x7c00; code++) assert.is(roundHalf(halfValue(code)), halfValue(code))
+  for (let code = 0; code <= 0xfc00; code++) if ((code & 0x7fff) <= 0x7c00) assert.is(halfBits(halfValue(code)), code)
   for (const [value, half] of [
     [2049, 2048],
     [2051, 2052],

@@ -159,4 +159,18 @@ test('a coarser exponent is chosen where the finest would break the accumulator 
   validateManifest(large.manifest, large.weights)
 })
 
+test('functions of functions that double at each node are computed in time', () => {
+  const nodes = Array.from({ length: 40 }, (_, i) => {
+    const x = i === 0 ? 'x' : `a${i - 1}`
+    return [
+      { op: 'Relu', inputs: [x], output: `r${i}` },
+      { op: 'Abs', inputs: [x], output: `b${i}` },
+      { op: 'Sub', inputs: [`r${i}`, `b${i}`], output: i === 39 ? 'y' : `a${i}` },
+    ]
+  }).flat()
+  const plan = lowerWhole(parseModel(onnxModel({ nodes })))
+  const values = evaluatePlan(plan, [[-3, -1, 0, 2]])[plan.outputs[0]!.tensor]!
+  assert.equal(Array.from(values, Math.abs), [3, 1, 0, 0])
+})
+
 test.run()

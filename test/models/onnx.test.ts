@@ -356,6 +356,10 @@ test('files that would blow up in memory are refused before they are decoded', (
   refused(field(7, nodes), 'MODEL_TOO_LARGE')
   // Packed integers of one byte each.
   refused(field(7, field(5, field(7, new Uint8Array(SCAN_LIMITS.integers + 1)))), 'MODEL_TOO_LARGE')
+  // A name as long as all that is taken, and one byte more.
+  const named = (length: number): Uint8Array => field(7, field(2, new Uint8Array(length)))
+  refused(named(SCAN_LIMITS.text), 'MODEL_NOT_ONNX')
+  refused(named(SCAN_LIMITS.text + 1), 'MODEL_TOO_LARGE')
   // Types inside types.
   let type: Uint8Array = new Uint8Array(0)
   for (let i = 0; i < 40; i++) type = field(4, field(1, type))

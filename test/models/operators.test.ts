@@ -12,8 +12,21 @@ import { openSession } from '../../models/session.ts'
 import { buildStatements, checkStatement } from '../../models/statements.ts'
 import { elementCount } from '../../models/tiling.ts'
 import { constant, type GraphFixture, numbers, onnxGraph } from './onnx-fixture.ts'
-import { type Case, type Dims, image, type Node, node, one, positive, vector, weights } from './operator-case.ts'
+import {
+  type Case,
+  type Dims,
+  image,
+  ints,
+  type Node,
+  node,
+  one,
+  positive,
+  rows,
+  vector,
+  weights,
+} from './operator-case.ts'
 import { ARITHMETIC } from './operator-cases-arithmetic.ts'
+import { EDGES } from './operator-cases-edges.ts'
 import { FUNCTIONS } from './operator-cases-functions.ts'
 import { LAYOUT } from './operator-cases-layout.ts'
 
@@ -22,7 +35,7 @@ import { LAYOUT } from './operator-cases-layout.ts'
  * output, and every statement of one evaluation.
  */
 
-const CASES = { ...ARITHMETIC, ...FUNCTIONS, ...LAYOUT }
+const CASES = { ...ARITHMETIC, ...FUNCTIONS, ...LAYOUT, ...EDGES }
 
 const sampleOf = ({ x = vector, z, size = 2, low, ids }: Case, seed: number): Float32Array[] =>
   [x, ...(z ? [z] : [])].map((dims, i) => {
@@ -118,6 +131,65 @@ const BEYOND: Record<string, { nodes: Node[]; constants?: GraphFixture['constant
     nodes: [node('Greater', ['x', 'c'], 'm'), node('Cast', ['m'], 'y', { to: 1 })],
     constants: { c: constant('float32', [], [0]) },
     reason: /not computed from numbers/,
+  },
+  'levels that are read as the integers they are': {
+    nodes: [node('QuantizeLinear', ['x', 's'], 'q'), node('Cast', ['q'], 'y', { to: 1 })],
+    constants: { s: constant('float32', [], [0.1]) },
+    reason: /quantised integers/,
+  },
+  'a function that jumps': {
+    nodes: [node('Floor', ['x'], 'f'), node('Mul', ['f', 'z'], 'y')],
+    reason: /jumps/,
+    constants: { z: weights([24]) },
+  },
+  'a choice that jumps': {
+    nodes: [node('Greater', ['x', 'c'], 'm'), node('Where', ['m', 'x', 'd'], 'a'), node('Mul', ['a', 'z'], 'y')],
+    constants: { c: constant('float32', [], [0.5]), d: constant('float32', [], [0]), z: weights([24]) },
+    reason: /jumps/,
+  },
+  'a constant of other rows, joined': {
+    nodes: [one('Concat', { axis: 2 }, ['x', 'c'])],
+    x: rows,
+    constants: { c: weights([1, 4, 2]) },
+    reason: /joins tensors of/,
+  },
+  'an order of other axes': { nodes: [one('Transpose', { perm: [0, 1] })], x: rows, reason: /does not order 3 axes/ },
+  'a slice that stands still': {
+    nodes: [one('Slice', {}, ['x', 's', 'e', 'a', 's'])],
+    constants: { s: ints(0), e: ints(4), a: ints(1) },
+    reason: /step of 0/,
+  },
+  'a slice of more starts than ends': {
+    nodes: [one('Slice', {}, ['x', 's', 'e'])],
+    constants: { s: ints(0, 1), e: ints(4) },
+    reason: /differ in number/,
+  },
+  'blocks that do not divide': {
+    nodes: [one('DepthToSpace', { blocksize: 3 })],
+    x: image,
+    reason: /cannot make blocks of 3/,
+  },
+  'indices that are no integers': {
+    nodes: [one('Gather', { axis: 1 }, ['x', 'i'])],
+    constants: { i: constant('float32', [1], [0.5]) },
+    reason: /no integers/,
+  },
+  'a shape that is no integers': {
+    nodes: [one('Reshape', {}, ['x', 'i'])],
+    constants: { i: constant('float32', [2], [1, 24]) },
+    reason: /int64 or int32/,
+  },
+  'a Gemm of more than matrices': {
+    nodes: [one('Gemm', {}, ['x', 'w'])],
+    x: rows,
+    constants: { w: weights([12, 2]) },
+    reason: /no matrix/,
+  },
+  'the weights of no group': {
+    nodes: [one('ConvTranspose', { group: -1 }, ['x', 'w'])],
+    x: image,
+    constants: { w: weights([4, 1, 3, 3]) },
+    reason: /do not fit an input/,
   },
   'weights of other channels': {
     nodes: [one('Conv', {}, ['x', 'w'])],

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import { loadDigits, loadHeldOut } from '../../models/digits.ts'
 import { type ExecutionProvider, openSession } from '../../models/session.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import { constant, onnxGraph } from './onnx-fixture.ts'
 
 const { model } = loadDigits()
 const { images } = loadHeldOut()
@@ -45,6 +46,27 @@ test('wrong inputs, wrong files and closed sessions give coded errors', async ()
   assert.is(await codeOf(() => session.run({ image })), 'RUN_FAILED')
   assert.is(await codeOf(() => openSession(new Uint8Array(100), { executionProvider: 'cpu' })), 'MODEL_LOAD')
 })
+
+for (const dtype of ['float16', 'float64'] as const)
+  test(`a model of ${dtype} takes and gives numbers like any other`, async () => {
+    const halves = [1, 0.5, -0.25, 2 ** -24, 65_504, -0, 1.0009765625]
+    const session = await openSession(
+      onnxGraph({
+        nodes: [{ op: 'Add', inputs: ['x', 'c'], outputs: ['y'] }],
+        inputs: { x: { dtype, dims: ['n', 7] } },
+        outputs: { y: { dtype, dims: ['n', 7] } },
+        constants: { c: constant(dtype, [], [0]) },
+      }),
+      { executionProvider: 'cpu', threads: 1 },
+    )
+    const { y } = await session.run({ x: { data: Float32Array.from(halves), shape: [1, 7] } })
+    assert.equal(
+      Array.from(y!.data, (value) => value + 0),
+      halves.map((value) => value + 0),
+    )
+    assert.equal(y!.shape, [1, 7])
+    await session.dispose()
+  })
 
 /** On a machine that has the GPU the session must work; on any other it must say what to do. Never a quiet CPU. */
 for (const executionProvider of ['cuda', 'webgpu'] as ExecutionProvider[])

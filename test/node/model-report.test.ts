@@ -10,7 +10,7 @@ import { buildStatements } from '../../models/statements.ts'
 import { proofCount } from '../../node/attestation/segments.ts'
 import { estimate, workOf } from '../../node/model/estimate.ts'
 import { assetPath } from '../../protocol/assets.ts'
-import { onnxGraph } from '../models/onnx-fixture.ts'
+import { constant, onnxGraph } from '../models/onnx-fixture.ts'
 import { node, weights } from '../models/operator-case.ts'
 import { trained } from '../models/trained.ts'
 
@@ -47,6 +47,10 @@ test('a model that is covered whole: everything that its manifest fixes, its odd
     text,
     /^ {2}out_activations_result: at most [\d.]+ quanta \([\d.e-]+\) off, 0\.\d+% in relative L2, tolerance/m,
   )
+  const off = text.match(
+    /^served by ONNX Runtime, 8 samples:\n {2}out_activations_result: at most (\d+) quanta from canonical, tolerance/m,
+  )
+  assert.ok(Number(off?.[1]) <= output.tolerance.quanta, text)
   // Every op is small enough to be checked always: odds of 1, and a lock of 1.5 / (8 · 1), rounded up.
   assert.match(text, /caught in 100\.00% of drawn jobs \(d1\), one edited leaf in 100\.00% \(d2\)/)
   assert.match(text, /^lock: at least 0\.188 per unit of fees, with 8 jobs drawn per batch$/m)
@@ -87,6 +91,25 @@ test('a model that is not: each node with its reason, the share that is covered,
   assert.match(text, /^ {2}last \(Conv\): after larger$/m)
   assert.match(text, /^ {2}boxes \(NonMaxSuppression\): after larger$/m)
   assert.not.match(text, /^T \d/m)
+})
+
+test('a file that ONNX Runtime does not take is refused, whatever its graph means here', () => {
+  const file = join(folder, 'mixed.onnx')
+  const samples = join(folder, 'samples.json')
+  writeFileSync(samples, '[[1, 2], [-1, 0.5]]')
+  writeFileSync(
+    file,
+    onnxGraph({
+      nodes: [node('Add', ['x', 'c'], 'y')],
+      inputs: { x: { dims: ['n', 2] } },
+      outputs: { y: { dims: ['n', 2] } },
+      constants: { c: constant('int64', [], [1]) },
+    }),
+  )
+  assert.is(check(file).code, 0)
+  const { code, errors } = check(file, '--samples', samples)
+  assert.is.not(code, 0)
+  assert.match(errors, /MODEL_LOAD/)
 })
 
 test('without samples the counts are printed all the same, and that the rest is an example; bad files are refused by code', () => {
