@@ -102,6 +102,7 @@ const WATCHED: Record<string, string> = {
   'vote.reveal': 'vote revealed',
   'batch.settled': 'batch settled by a quorum',
   'batch.collected': 'fees collected',
+  'pulse.claimed': 'capacity: a lane of a pulse was examined, and is paid at the end of the epoch',
 }
 
 /** What the light client says at its end. */

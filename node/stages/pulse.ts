@@ -116,6 +116,8 @@ export function createPulses(components: PulseComponents, { lanes, confirmations
       const code = errorCode(error)
       // Some endpoints estimate inside the newest block, where its own hash is not known yet.
       if (code === 'CHAIN_HashUnknown') return
+      // Who cannot pay for it leaves it to others.
+      if (code !== 'CHAIN_RPC') found.delete(slot)
       if (!PASSED.has(code)) throw error
     }
     found.delete(slot)

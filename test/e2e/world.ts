@@ -90,6 +90,8 @@ export async function openWorld(
       voteWindow: 120,
       commitWindow: 80,
       unbondingDelay: 3_600,
+      // Pulses have a test of their own.
+      pulseRarity: 1_000_000,
       ...params,
     },
     tileDraws: 2,

@@ -3,6 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { turnS } from '../../node/stages/pulse-plan.ts'
 import type { Hex } from '../../protocol/bytes.ts'
+import { errorCode } from '../../protocol/errors.ts'
 import { CLASS, createWorld, OPERATOR, type World, word } from './pulse-world.ts'
 
 const made: World[] = []
@@ -62,12 +63,14 @@ test('nobody opens a pulse while another runs, nor one that is not fresh any mor
   assert.equal(w.calls, ['open 31'])
 })
 
-test('a pulse that somebody else has opened, or that a fork has undone, is let go; one that an endpoint does not see yet is not', async () => {
+test('a pulse that somebody else has opened, that a fork has undone or that there is no ether for is let go; one that an endpoint does not see yet, or that got no answer, is not', async () => {
   for (const [code, calls] of [
     ['CHAIN_PulseOpen', 1],
     ['CHAIN_PulseStale', 1],
     ['CHAIN_NotAPulse', 1],
+    ['CHAIN_GAS_FUNDS', 1],
     ['CHAIN_HashUnknown', 2],
+    ['CHAIN_RPC', 2],
   ] as const) {
     const w = await world()
     w.state.nodes = 1
@@ -77,9 +80,10 @@ test('a pulse that somebody else has opened, or that a fork has undone, is let g
     w.calls.splice(0)
     w.slots.set(40n, word('slot 40'))
     w.refuse(code)
-    await w.at(1_001)
+    const said = (error: unknown): void => assert.is(errorCode(error), code)
+    await w.at(1_001).catch(said)
     w.slots.clear()
-    await w.at(1_002)
+    await w.at(1_002).catch(said)
     assert.is(w.calls.filter((call) => call === 'open 40').length, calls, code)
   }
 })
