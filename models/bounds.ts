@@ -1,5 +1,5 @@
 import { SinterError } from '../protocol/errors.ts'
-import { forEachPoint, int32Slice, int64Slice, isTotal, pointsOf, readerOf, stridedIndex } from './access.ts'
+import { forEachPoint, int32Slice, int64Slice, isTotal, pointsOf, readerOf, stridedIndex, unravel } from './access.ts'
 import type { LinearOp, Manifest, Op, Operand, Term } from './manifest.ts'
 import { elementCount, tensorOf } from './tiling.ts'
 
@@ -106,7 +106,10 @@ export function checkBoundWork(manifest: Manifest): void {
   if (work > MAX_BOUND_WORK) refuse('SHAPE', 'the weights of the ops take too long to bound')
 }
 
-function checkLinear(manifest: Manifest, op: LinearOp, file: Uint8Array): void {
+/** Taps looked at in a step: some milliseconds. */
+const STEP_WORK = 2 ** 18
+
+function* checkLinear(manifest: Manifest, op: LinearOp, file: Uint8Array): Generator<void> {
   const { shape, bits } = tensorOf(manifest, op.output)
   const rank = shape.length
   const terms = op.terms.map((term) => {
@@ -122,8 +125,20 @@ function checkLinear(manifest: Manifest, op: LinearOp, file: Uint8Array): void {
   })
   const rows = movingAxes(op, rank)
   const biasValues = typeof op.bias === 'number' ? null : int64Slice(file, op.bias)
+  const perRow = op.terms.reduce((all, { reduce }) => all + TERM_WORK + elementCount(reduce), 0)
+  const extents = rows.map((axis) => shape[axis]!)
+  const place = new Float64Array(rows.length)
   const point = new Float64Array(rank)
-  forEachPoint(shape, rows, point, () => {
+  const total = elementCount(extents)
+  for (let row = 0, done = 0; row < total; row++, done += perRow) {
+    if (done >= STEP_WORK) {
+      done = 0
+      yield
+    }
+    unravel(extents, row, place)
+    rows.forEach((axis, i) => {
+      point[axis] = place[i]!
+    })
     const bias = typeof op.bias === 'number' ? op.bias : biasValues![stridedIndex(op.bias, point)]!
     const sum = { low: bias, high: bias }
     let absolute = Math.abs(bias)
@@ -135,15 +150,15 @@ function checkLinear(manifest: Manifest, op: LinearOp, file: Uint8Array): void {
       absolute += sums.absolute
     }
     checkAccumulator(op, op.drop, bits, sum, absolute)
-  })
+  }
 }
 
-/** Throws `ACCUMULATOR_BOUND` or `DIVISOR_BOUND` where some input could break the arithmetic of an op. */
-export function checkBounds(manifest: Manifest, op: Op, file: Uint8Array): void {
+/** Throws `ACCUMULATOR_BOUND` or `DIVISOR_BOUND` where some input could break the arithmetic of an op. A step takes some milliseconds. */
+export function* checkBounds(manifest: Manifest, op: Op, file: Uint8Array): Generator<void> {
   const { shape, bits } = tensorOf(manifest, op.output)
   switch (op.kind) {
     case 'linear':
-      checkLinear(manifest, op, file)
+      yield* checkLinear(manifest, op, file)
       return
     case 'product': {
       const loops = [...shape, ...op.reduce]

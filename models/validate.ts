@@ -228,18 +228,38 @@ function checkLookups(manifest: Manifest, weights: Uint8Array): void {
       refuse('WEIGHTS_RANGE', `input ${name}: its table holds a number beyond 16 bits`)
 }
 
+function* validation(manifest: Manifest, weights: Uint8Array): Generator<void> {
+  validateStructure(manifest)
+  if (weights.length !== manifest.weights.bytes || toHex(sha256(weights)).slice(2) !== manifest.weights.sha256)
+    refuse('WEIGHTS_HASH', 'the weights file is not the one the manifest names')
+  checkLookups(manifest, weights)
+  checkBoundWork(manifest)
+  for (const op of manifest.ops) {
+    yield* checkBounds(manifest, op, weights)
+    yield
+  }
+}
+
 /**
  * Whether a manifest is fit to be evaluated and proven: structure, limits, the weights file's length and SHA-256, and the
  * bounds of every accumulator. A manifest that passes can be evaluated on any input without overflow or out-of-range
  * access. Throws the codes of `validateStructure` and `WEIGHTS_HASH`, `ACCUMULATOR_BOUND`, `DIVISOR_BOUND`.
  */
 export function validateManifest(manifest: Manifest, weights: Uint8Array): void {
-  validateStructure(manifest)
-  if (weights.length !== manifest.weights.bytes || toHex(sha256(weights)).slice(2) !== manifest.weights.sha256)
-    refuse('WEIGHTS_HASH', 'the weights file is not the one the manifest names')
-  checkLookups(manifest, weights)
-  checkBoundWork(manifest)
-  for (const op of manifest.ops) checkBounds(manifest, op, weights)
+  for (const _step of validation(manifest, weights));
+}
+
+/** Milliseconds after which others have their turn. */
+const TURN_MS = 10
+
+/** The same for a manifest of a stranger: bounds may take seconds, in which the process goes on with other things. */
+export async function validateInTurns(manifest: Manifest, weights: Uint8Array): Promise<void> {
+  let since = performance.now()
+  for (const _step of validation(manifest, weights)) {
+    if (performance.now() - since < TURN_MS) continue
+    await new Promise((resolve) => setTimeout(resolve, 0))
+    since = performance.now()
+  }
 }
 
 /** Whether `model` is the ONNX file that the manifest was made from. Throws `MODEL_HASH`. */

@@ -1,6 +1,6 @@
 import { CID } from 'multiformats/cid'
 import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../../models/manifest.ts'
-import { validateManifest, validateStructure } from '../../models/validate.ts'
+import { validateInTurns, validateStructure } from '../../models/validate.ts'
 import { equalBytes, fromHex } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
 import { sha256 } from '../../protocol/hash.ts'
@@ -53,7 +53,7 @@ export type ModelLibrary = {
   onnx(model: LoadedModel): Promise<Uint8Array>
 }
 
-/** Throws `CID_MALFORMED`, `MODEL_TOO_LARGE`, `MODEL_HASH`, and what the content store and `validateManifest` throw. */
+/** Throws `CID_MALFORMED`, `MODEL_TOO_LARGE`, `MODEL_HASH`, and what the content store and `validateInTurns` throw. */
 export function createModelLibrary(fetch: Fetch): ModelLibrary {
   /** Least recently used first. */
   const loading = new Map<string, Promise<LoadedModel>>()
@@ -76,7 +76,7 @@ export function createModelLibrary(fetch: Fetch): ModelLibrary {
     // Before anything large is fetched.
     validateStructure(manifest)
     const weights = await fetchFile(fetch, manifest.weights, 'weights')
-    validateManifest(manifest, weights)
+    await validateInTurns(manifest, weights)
     return { cid, manifest, weights }
   }
 

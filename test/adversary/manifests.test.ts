@@ -7,7 +7,7 @@ import { allTiles } from '../../models/draw.ts'
 import { type Manifest, manifestBytes, parseManifest } from '../../models/manifest.ts'
 import { buildStatements } from '../../models/statements.ts'
 import { countWork, elementCount } from '../../models/tiling.ts'
-import { validateManifest } from '../../models/validate.ts'
+import { validateInTurns, validateManifest } from '../../models/validate.ts'
 import { weightsWriter } from '../../models/weights.ts'
 import { isCheckable } from '../../node/attestation/cost.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
@@ -207,10 +207,17 @@ test('a manifest that would take minutes to bound is refused at once', async () 
       output: count,
       quanta: 0,
     })
-  assert.is(refusal(await model(1)), null)
+  const one = await model(1)
+  assert.is(refusal(one), null)
   const started = performance.now()
   assert.is(refusal(await model(17)), 'SHAPE')
   assert.ok(performance.now() - started < 1_000)
+  // Nor does one that is as large as may be stop everything else meanwhile.
+  let turns = 0
+  const others = setInterval(() => turns++, 0)
+  await validateInTurns(one.manifest, one.weights)
+  clearInterval(others)
+  assert.ok(turns > 5, `${turns}`)
 })
 
 test('nor one of many terms with a tap each, in as many rows', async () => {
