@@ -185,16 +185,21 @@ const concat: Fold = (call) => {
   return { dims, dtype: first.dtype, data: out }
 }
 
-/** The indices that a Slice takes along an axis. Negative starts and ends count from the axis's end; both are clamped. */
-export function sliceIndices(extent: number, start: number, end: number, step: number): number[] {
+/** Where a Slice begins along an axis, and how many positions it takes. Negative starts and ends count from the axis's end; both are clamped. */
+export function sliceSpan(extent: number, start: number, end: number, step: number): { first: number; count: number } {
   const clamp = (index: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, index < 0 ? index + extent : index))
   const [from, to] =
     step > 0
       ? [clamp(start, 0, extent), clamp(end, 0, extent)]
       : [clamp(start, 0, extent - 1), clamp(end, -1, extent - 1)]
-  const count = extent === 0 ? 0 : Math.max(0, Math.ceil((to - from) / step))
-  return range(count).map((i) => from + i * step)
+  return { first: from, count: extent === 0 ? 0 : Math.max(0, Math.ceil((to - from) / step)) }
+}
+
+/** The indices that it takes. */
+function sliceIndices(extent: number, start: number, end: number, step: number): number[] {
+  const { first, count } = sliceSpan(extent, start, end, step)
+  return range(count).map((i) => first + i * step)
 }
 
 const slice: Fold = (call) => {

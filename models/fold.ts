@@ -23,7 +23,7 @@ import { type Constant, type DType, type GraphNode, MODEL_LIMITS } from './onnx.
 import { emptyData, RANGES } from './onnx-tensor.ts'
 import { elementCount } from './tiling.ts'
 
-export { reshapeTarget, sliceIndices } from './fold-layout.ts'
+export { reshapeTarget, sliceSpan } from './fold-layout.ts'
 export { broadcastShapes, broadcastStrides, roundEven } from './fold-tensor.ts'
 
 /**

@@ -14,6 +14,7 @@ import { neededOps, pruned } from './lower/prune.ts'
 import { QUANTISED } from './lower/quantised.ts'
 import { REDUCE } from './lower/reduce.ts'
 import { WHERE } from './lower/where.ts'
+import { startWork } from './lower/work.ts'
 import { MANIFEST_LIMITS, type Manifest } from './manifest.ts'
 import { type Constant, type Graph, type GraphNode, parseModel } from './onnx.ts'
 import { dtypeNumber } from './onnx-tensor.ts'
@@ -132,28 +133,32 @@ function asRefusal(error: unknown): SinterError {
   return error
 }
 
+/** What the nodes so far have brought. */
+type Held = { weights: number; elements: number }
+
 /**
- * Numbers that the ops of a node brought. Throws `MODEL_TOO_LARGE` where weights or tensors are more than a manifest can have: a
+ * The same with what one more node brought. Throws `MODEL_TOO_LARGE` where weights or tensors are more than a manifest can have: a
  * graph may name one array a thousand times.
  */
 function checkSize(
   { ops, tensors }: Plan,
   [firstOp, firstTensor]: readonly [number, number, number],
   node: GraphNode,
-  before: number,
-): number {
-  const added = ops.slice(firstOp).reduce((sum, op) => {
+  held: Held,
+): Held {
+  const weights = ops.slice(firstOp).reduce((sum, op) => {
     if (op.kind !== 'linear') return sum
     const arrays = [op.bias, ...op.terms.map(({ weight }) => weight)]
     return sum + arrays.reduce<number>((all, each) => all + (typeof each === 'number' ? 0 : each.data.length), 0)
-  }, 0)
-  if (before + added > MANIFEST_LIMITS.weightBytes / 4)
+  }, held.weights)
+  if (weights > MANIFEST_LIMITS.weightBytes / 4)
     fail('MODEL_TOO_LARGE', `node ${node.name} (${node.operator}): more weights than a manifest can hold`)
-  if (tensors.length === firstTensor) return added
-  const total = tensors.reduce((sum, { shape, viewOf }) => sum + (viewOf === null ? elementCount(shape) : 0), 0)
-  if (total > MANIFEST_LIMITS.totalElements)
+  const elements = tensors
+    .slice(firstTensor)
+    .reduce((sum, { shape, viewOf }) => sum + (viewOf === null ? elementCount(shape) : 0), held.elements)
+  if (elements > MANIFEST_LIMITS.totalElements)
     fail('MODEL_TOO_LARGE', `node ${node.name} (${node.operator}): more activations than a manifest can hold`)
-  return added
+  return { weights, elements }
 }
 
 /** Whether numbers pass through half precision. Weights that are only stored in it, and made float32 before anything reads them, do not count. */
@@ -170,9 +175,11 @@ function computesInHalves({ inputs, nodes, constants }: Graph): boolean {
 
 /**
  * Lowers an admitted graph for one input (batch 1). Nodes that cannot be expressed are listed with their reasons and never throw.
+ * @param options.whole whether it is of no use in part: the first node that cannot be expressed ends it then. @default false
  * Throws `MODEL_SHAPE` for an input without fixed dimensions, and the codes of `foldNode` for constants that have no value.
  */
-export function lowerGraph(graph: Graph): Lowered {
+export function lowerGraph(graph: Graph, { whole: wanted = false }: { whole?: boolean } = {}): Lowered {
+  startWork()
   const readers = new Map<string, number>()
   for (const name of [...graph.nodes.flatMap((node) => node.inputs), ...graph.outputs.map((output) => output.name)])
     readers.set(name, (readers.get(name) ?? 0) + 1)
@@ -198,13 +205,14 @@ export function lowerGraph(graph: Graph): Lowered {
   readInputs(context, graph)
   const list: UncoveredNode[] = []
   const beyond: number[] = []
-  let held = 0
+  const inputElements = context.plan.tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0)
+  let held: Held = { weights: 0, elements: inputElements }
   const budget = { elements: FOLD_BUDGET }
   for (const node of graph.nodes) {
     const mark = [context.plan.ops.length, context.plan.tensors.length, context.plan.inputs.length] as const
     try {
       lowerNode(context, node, budget)
-      held += checkSize(context.plan, mark, node, held)
+      held = checkSize(context.plan, mark, node, held)
     } catch (thrown) {
       const error = asRefusal(thrown)
       const reason = String(error.detail?.reason ?? error.message)
@@ -218,12 +226,16 @@ export function lowerGraph(graph: Graph): Lowered {
         const value = context.values.get(name)
         if (value?.kind === 'activation') beyond.push(value.activation.ref.tensor)
       }
+      if (wanted) return { plan: context.plan, uncovered: list, units: 0, shapes: new Map() }
     }
   }
   const taken = new Set<number>()
+  const producers = new Map(
+    graph.nodes.flatMap((node) => node.outputs.map((name): [string, GraphNode] => [name, node])),
+  )
   context.plan.outputs = graph.outputs.flatMap(({ name, dims }): PlanOutput[] => {
     const value = context.values.get(name)
-    const node = graph.nodes.find(({ outputs }) => outputs.includes(name))!
+    const node = producers.get(name)!
     if (context.quantised.has(name) || (value?.kind !== 'activation' && value?.kind !== 'argmax')) {
       if (value?.kind !== 'uncovered')
         list.push({
@@ -287,14 +299,12 @@ export function lowerGraph(graph: Graph): Lowered {
 export const lowerWhole = (graph: Graph): Plan => whole(graph).plan
 
 function whole(graph: Graph): Lowered {
-  const lowered = lowerGraph(graph)
-  const [first, ...more] = lowered.uncovered.filter(({ reason }) => !reason.startsWith('after '))
-  if (first !== undefined) {
-    const others = more.length === 0 ? '' : `, and ${more.length} other nodes`
-    throw new SinterError(first.code, `node ${first.node} (${first.operator}): ${first.reason}${others}`, {
-      detail: { node: first.node, operator: first.operator, uncovered: lowered.uncovered.length },
+  const lowered = lowerGraph(graph, { whole: true })
+  const [first] = lowered.uncovered
+  if (first !== undefined)
+    throw new SinterError(first.code, `node ${first.node} (${first.operator}): ${first.reason}`, {
+      detail: { node: first.node, operator: first.operator },
     })
-  }
   if (lowered.plan.ops.length === 0) fail('MODEL_MALFORMED', 'the graph computes nothing')
   return lowered
 }

@@ -9,7 +9,7 @@ import { jumps } from './steps.ts'
 /** Computing what an activation still has to have applied, as far as its reader needs it. */
 
 function applyTable(context: Context, node: GraphNode, ref: Ref, unary: Unary): Ref {
-  if (unary.steps && jumps(unary.apply)) uncovered(node, `${unary.label} jumps from one value to another`)
+  if (unary.steps && jumps(unary)) uncovered(node, `${unary.label} jumps from one value to another`)
   // Tables have 64 segments over all 16 bits: a tensor of few levels is spread first, and of a small part only that part is used.
   const grid = gridOf(context, ref.tensor)
   const narrow = grid.kind === 'fixed' && grid.levels !== null

@@ -147,12 +147,17 @@ export function constantAt(context: Context, node: GraphNode, index: number): Co
 export const requiredConstant = (context: Context, node: GraphNode, index: number): Constant =>
   constantAt(context, node, index) ?? uncovered(node, `lacks input ${index}`, 'MODEL_INPUT')
 
+/** Entries of the longest list of axes, dimensions or lengths. */
+const LONGEST_LIST = 2 ** 16
+
 /** The integers of a constant list. */
 export const integersAt = (context: Context, node: GraphNode, index: number): number[] | null => {
   const constant = constantAt(context, node, index)
   if (constant === null) return null
   if (constant.dtype !== 'int64' && constant.dtype !== 'int32')
     uncovered(node, `input ${index} must be int64 or int32`, 'MODEL_DTYPE')
+  if (constant.data.length > LONGEST_LIST)
+    uncovered(node, `input ${index} is a list of ${constant.data.length} integers`, 'MODEL_SHAPE')
   return Array.from(constant.data)
 }
 

@@ -25,6 +25,7 @@ import {
   windowPositions,
   windowRef,
 } from './window.ts'
+import { spend } from './work.ts'
 
 /** Convolutions: weights given as [row][channel in group][kernel…]. */
 
@@ -109,6 +110,7 @@ export const conv: Lower = (context, node) => {
   if (listOf(node, 'kernel_shape', kernel, 1).some((size, axis) => size !== kernel[axis]))
     uncovered(node, 'kernel_shape is not the shape of its weights', 'MODEL_SHAPE')
   const window = windowOf(node, spatial, kernel)
+  spend(data.length)
   const fitted = windowRef(context, node, ref, spatialAxes(ref), leavesOf(window, spatial))
   convolve(
     context,
@@ -177,6 +179,7 @@ export const convTranspose: Lower = (context, node) => {
   if (out.some((count) => count < 1)) uncovered(node, 'its result has no extent')
   const perGroup = channels / groups
   const taps = elementCount(kernel)
+  spend(data.length)
   const weights = new Float64Array(rows * perGroup * taps)
   for (let row = 0, at = 0; row < rows; row++)
     for (let c = 0; c < perGroup; c++) {

@@ -22,6 +22,7 @@ import { clip, minMax, prelu, unaryNode } from './functions.ts'
 import { masked } from './masks.ts'
 import { divided, multiplied, power, reciprocal, root } from './powers.ts'
 import { sameRef } from './ref.ts'
+import { spend } from './work.ts'
 
 /** Arithmetic of two values. */
 
@@ -63,19 +64,33 @@ function fused(
   return plain(a.ref, unary)
 }
 
+const uniform = new WeakMap<Constant['data'], boolean>()
+
+/** Whether all of a constant is one number; looked at once, however often it is read. */
+function isUniform({ data }: Constant): boolean {
+  const known = uniform.get(data)
+  if (known !== undefined) return known
+  const [first] = data
+  let at = 1
+  while (at < data.length && data[at] === first) at++
+  const found = at >= data.length
+  uniform.set(data, found)
+  return found
+}
+
 /** The one number of a constant that spreads nothing. */
 export function scalarOf(constant: Constant, shape: readonly number[]): number | null {
   if (constant.dims.length > shape.length || constant.data.length === 0) return null
-  const [first] = constant.data as Float64Array
   const spreads = constant.dims.some((dim, i) => dim > 1 && shape[shape.length - constant.dims.length + i] !== dim)
-  return !spreads && (constant.data as Float64Array).every((value) => value === first) ? first! : null
+  return !spreads && isUniform(constant) ? constant.data[0]! : null
 }
 
-export const mapped = (constant: Constant, apply: (x: number) => number): Constant => ({
-  dims: constant.dims,
-  dtype: constant.dtype,
-  data: Float64Array.from(constant.data, apply),
-})
+export function mapped(constant: Constant, apply: (x: number) => number): Constant {
+  spend(constant.data.length)
+  const data = new Float64Array(constant.data.length)
+  for (let i = 0; i < data.length; i++) data[i] = apply(constant.data[i]!)
+  return { dims: constant.dims, dtype: constant.dtype, data }
+}
 
 const addSub =
   (sign: 1 | -1): Lower =>
@@ -89,12 +104,12 @@ const addSub =
       const added = index === 1 ? 1 : sign
       const scalar = scalarOf(constant, shapeOf(activation))
       const isMask = constant.data.length > 1 && context.maskable.has(node.outputs[0]!)
-      const shift = mapped(constant, (x) => (isMask ? masked(added * x) : added * x))
+      const each = (x: number): number => (isMask ? masked(added * x) : added * x)
       setActivation(
         context,
         node,
         scalar === null
-          ? affineByConstants(context, node, index, factor, shift)
+          ? affineByConstants(context, node, index, factor, mapped(constant, each))
           : affineByConstants(context, node, index, factor, added * scalar),
       )
       return
@@ -140,15 +155,21 @@ const mul: Lower = (context, node) => {
 const div: Lower = (context, node) => {
   const [a, b] = [valueAt(context, node, 0), valueAt(context, node, 1)]
   if (b?.kind === 'constant') {
-    if (b.constant.data.some((value) => value === 0)) uncovered(node, 'divides by 0')
+    spend(b.constant.data.length)
+    if (b.constant.data.includes(0)) uncovered(node, 'divides by 0')
     const activation = activationAt(context, node, 0)
     const scalar = scalarOf(b.constant, shapeOf(activation))
-    const factor = mapped(b.constant, (x) => 1 / x)
     setActivation(
       context,
       node,
       scalar === null
-        ? affineByConstants(context, node, 0, factor, 0)
+        ? affineByConstants(
+            context,
+            node,
+            0,
+            mapped(b.constant, (x) => 1 / x),
+            0,
+          )
         : affineByConstants(context, node, 0, 1 / scalar, 0),
     )
     return

@@ -8,6 +8,7 @@ import { elementCount } from '../tiling.ts'
 import { type Activation, type Context, IDENTITY, uncovered } from './context.ts'
 import { alignedOperand, type Frame, frameOf, orderLike, stridesOver } from './frame.ts'
 import { commonFactors, isExact, numbersOver, plainFactors, type Ref, range, refined, wholeRef } from './ref.ts'
+import { spend } from './work.ts'
 
 /** Adding ops and tensors to a plan. */
 
@@ -157,6 +158,7 @@ export function combine(
   const left = from(a)
   const right = from(b)
   const data = numbersOver(dims)
+  spend(data.length)
   for (let i = 0; i < data.length; i++)
     data[i] = apply(typeof a === 'number' ? a : left[i]!, typeof b === 'number' ? b : right[i]!)
   const strides = stridesOf(dims)

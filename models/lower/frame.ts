@@ -1,6 +1,7 @@
 import type { Constant } from '../onnx.ts'
 import type { PlanArray } from '../plan.ts'
 import { flatSteps, loop, operandOf, type Position, plainFactors, type Ref, range } from './ref.ts'
+import { spend } from './work.ts'
 
 /** The loops of an op over its output, and how views and constants are read in them. */
 
@@ -63,6 +64,7 @@ export function alignedArray(constant: Constant, frame: Frame): PlanArray {
       stride *= extents[i]!
     }
   }
+  spend(constant.data.length)
   return { data: Float64Array.from(constant.data), strides: stridesOver(frame.order.length, steps) }
 }
 

@@ -19,8 +19,20 @@ import {
 } from './context.ts'
 import { emitLinear, exactRef } from './emit.ts'
 import { frameOf, loopsOfAxis, orderLike, stridesOver } from './frame.ts'
-import { affine, loop, numbersOver, operandOf, type Position, plainFactors, range, reshaped, sliced } from './ref.ts'
+import {
+  affine,
+  LIST_COST,
+  loop,
+  numbersOver,
+  operandOf,
+  type Position,
+  plainFactors,
+  range,
+  reshaped,
+  sliced,
+} from './ref.ts'
 import { viewed } from './view.ts'
+import { spend } from './work.ts'
 
 /** Copies through an index for each axis: picking, padding, repeating, resizing. */
 
@@ -173,6 +185,7 @@ export const gather: Lower = (context, node) => {
   const shape = shapeOf(activation)
   const axis = resolveAxis(node, numberAttribute(node, 'axis', 0), shape.length)
   const extent = shape[axis]!
+  spend(LIST_COST * indices.data.length)
   const rows = Array.from(indices.data, (index) => (index < 0 ? index + extent : index))
   if (rows.length === 0 || rows.some((row) => row < 0 || row >= extent)) uncovered(node, 'has an index out of range')
   const found = picked(context, node, activation, axis, rows)

@@ -1,4 +1,4 @@
-import { reshapeTarget, sliceIndices } from '../fold.ts'
+import { reshapeTarget, sliceSpan } from '../fold.ts'
 import { axesOf, integersAttribute, numberAttribute, textAttribute } from '../fold-tensor.ts'
 import type { GraphNode } from '../onnx.ts'
 import { elementCount } from '../tiling.ts'
@@ -107,9 +107,9 @@ const slice = view((ref, node, context) => {
   if (steps.includes(0)) uncovered(node, 'has a step of 0', 'MODEL_ATTRIBUTE')
   let out: Ref | null = ref
   axes.forEach((axis, i) => {
-    const indices = sliceIndices(ref.shape[axis]!, starts[i]!, ends[i]!, steps[i]!)
-    if (indices.length === 0) uncovered(node, 'leaves nothing')
-    out = out && sliced(out, axis, indices[0]!, steps[i]!, indices.length)
+    const { first, count } = sliceSpan(ref.shape[axis]!, starts[i]!, ends[i]!, steps[i]!)
+    if (count === 0) uncovered(node, 'leaves nothing')
+    out = out && sliced(out, axis, first, steps[i]!, count)
   })
   return out
 })

@@ -4,6 +4,7 @@ import type { PlanArray } from '../plan.ts'
 import type { Context } from './context.ts'
 import { type Frame, loopsOfAxis, stridesOver } from './frame.ts'
 import type { Ref } from './ref.ts'
+import { spend } from './work.ts'
 
 /**
  * Masks: what exporters add to scores, or put in their place, so that they count as nothing. −∞ is one wherever it stands. A large
@@ -64,6 +65,7 @@ export function endlessOf({ plan }: Context, ref: Ref, frame: Frame): PlanArray 
   const writer = plan.ops.findLast(({ output }) => output === root)
   if (writer?.kind !== 'linear' || typeof writer.bias === 'number') return null
   const { bias } = writer
+  spend(bias.data.length)
   if (!bias.data.includes(Number.NEGATIVE_INFINITY)) return null
   const { shape } = plan.tensors[root]!
   // Under another shape the same elements follow each other only where the bias has one for each of them.

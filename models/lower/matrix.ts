@@ -19,6 +19,7 @@ import {
 import { addTensor, alignRefs, copyRef, emitLinear, pushOp } from './emit.ts'
 import { frameOf, loopsOfAxis, stridesOver } from './frame.ts'
 import { commonFactors, loop, operandOf, type Position, type Ref, range, refined, reshaped, transposed } from './ref.ts'
+import { spend } from './work.ts'
 
 /** Matrix products: with constant weights a linear op, of two activations a product. */
 
@@ -49,6 +50,7 @@ function stepsAlong(step: number, extents: readonly number[]): number[] {
 }
 
 function timesScale(data: ArrayLike<number>, scale: number): Float64Array {
+  spend(data.length)
   const out = Float64Array.from(data)
   for (let i = 0; i < out.length; i++) out[i]! *= scale
   return out

@@ -54,10 +54,10 @@ const averagePool: Lower = (context, node) => {
         ? spatial[axis]! + (pads === null ? Number.POSITIVE_INFINITY : pads[axis + kernel.length]!)
         : spatial[axis]!
       const begin = counted ? -window.before[axis]! : 0
-      return range(kernel[axis]!).filter((k) => {
-        const at = start + k * window.dilations[axis]!
-        return at >= begin && at < end
-      }).length
+      // Taps from the first that is not before the beginning to the first that is not before the end.
+      const tapAt = (place: number): number =>
+        Math.min(kernel[axis]!, Math.max(0, Math.ceil((place - start) / window.dilations[axis]!)))
+      return tapAt(end) - tapAt(begin)
     }),
   )
   const full = elementCount(kernel)

@@ -3,6 +3,7 @@ import { stridesOf } from '../access.ts'
 import { MANIFEST_LIMITS } from '../manifest.ts'
 import type { PlanAxis, PlanOperand } from '../plan.ts'
 import { elementCount } from '../tiling.ts'
+import { spend } from './work.ts'
 
 /**
  * An affine view of one plan tensor, with the shape that the ONNX graph gives it. Each logical axis is a product of
@@ -52,6 +53,8 @@ const rebuilt = (ref: Ref, groups: Variable[][], offsets = ref.axes.map(({ offse
 export const plainFactors = (shape: readonly number[]): number[][] => shape.map((dim) => (dim > 1 ? [dim] : []))
 
 const LONGEST_LIST = 2 ** 22
+/** A list is made a few times over, as positions, weights and tables, and takes longer than an array. */
+export const LIST_COST = 32
 
 /**
  * 0, 1, … as a list, of which an axis or a table needs one. Throws `MODEL_SHAPE` beyond 2^22: a few bytes of pads or scales can
@@ -59,6 +62,7 @@ const LONGEST_LIST = 2 ** 22
  */
 export function range(count: number): number[] {
   if (!(count <= LONGEST_LIST)) throw new SinterError('MODEL_SHAPE', `an axis would have ${count} elements`)
+  spend(LIST_COST * count)
   return Array.from({ length: count }, (_, i) => i)
 }
 
@@ -67,6 +71,7 @@ export function numbersOver(extents: readonly number[]): Float64Array {
   const count = elementCount(extents)
   if (!(count <= MANIFEST_LIMITS.tensorElements))
     throw new SinterError('MODEL_SHAPE', `a constant would have ${count} elements`)
+  spend(count)
   return new Float64Array(count)
 }
 

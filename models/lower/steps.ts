@@ -1,3 +1,6 @@
+import type { Unary } from './context.ts'
+import { spend } from './work.ts'
+
 /**
  * Functions that jump. The segments of a table join their ends, so that between two inputs next to a jump a table has every value in between:
  * far from what the model means. What is made of such functions may be smooth all the same: sign(x)·|x|, or the two sides of a choice.
@@ -11,7 +14,8 @@ const PLACES = [...SIZES.toReversed().map((x) => -x), 0, ...SIZES]
 const JUMP = 1e-4
 
 /** Whether a function leaps from one value to another somewhere. */
-export function jumps(apply: (x: number) => number): boolean {
+export function jumps({ apply, size }: Unary): boolean {
+  spend(PLACES.length * size)
   for (let i = 1; i < PLACES.length; i++) {
     let [below, above] = [PLACES[i - 1]!, PLACES[i]!]
     let [left, right] = [apply(below), apply(above)]

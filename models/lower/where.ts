@@ -21,6 +21,7 @@ import {
 import { mapped, scalarOf } from './elementwise.ts'
 import { masked } from './masks.ts'
 import { sameRef } from './ref.ts'
+import { spend } from './work.ts'
 
 /** Choices: by a mask that is known, or by what a number is. */
 
@@ -68,6 +69,7 @@ function besideMask(node: GraphNode, mask: Constant, constant: Constant): [Const
     uncovered(node, 'its mask and its constant do not fit', 'MODEL_SHAPE')
   if (elementCount(dims) > MANIFEST_LIMITS.tensorElements)
     uncovered(node, `would choose from a constant of [${dims}]`, 'MODEL_SHAPE')
+  spend(elementCount(dims))
   return [spread(mask, dims), spread(constant, dims)]
 }
 
@@ -91,12 +93,10 @@ const where: Lower = (context, node) => {
       return
     }
     const [counts, given] = besideMask(node, mask, value.constant)
-    bias = {
-      ...given,
-      data: Float64Array.from(counts.data, (count, at) =>
-        count === 0 ? 0 : isMask ? masked(given.data[at]!) : given.data[at]!,
-      ),
-    }
+    const data = new Float64Array(counts.data.length)
+    for (let at = 0; at < data.length; at++)
+      if (counts.data[at] !== 0) data[at] = isMask ? masked(given.data[at]!) : given.data[at]!
+    bias = { ...given, data }
   })
   setActivation(context, node, weightedSum(context, node, parts, bias))
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
@@ -65,8 +65,11 @@ export function parseRpc(urls: readonly string[]): string[] {
 /** A file a person named. Throws `FILE_UNREADABLE`. */
 export function readInput(path: string): Uint8Array {
   try {
+    // Neither a pipe, which would be waited for, nor a device, which never ends.
+    if (!statSync(path).isFile()) throw new SinterError('FILE_UNREADABLE', `${path} is no file`)
     return new Uint8Array(readFileSync(path))
   } catch (cause) {
+    if (cause instanceof SinterError) throw cause
     throw new SinterError('FILE_UNREADABLE', `cannot read ${path}`, { cause })
   }
 }

@@ -19,10 +19,14 @@ const fail = (file: string, what: string, cause?: unknown): never => {
   throw new SinterError('INPUT_FILE', `${file}: ${what}`, { cause })
 }
 
+/** Lists inside lists; tensors have at most eight axes. */
+const DEEPEST = 16
+
 /** Numbers of nested lists, in order. */
-function flat(value: unknown, file: string, out: number[]): number[] {
+function flat(value: unknown, file: string, out: number[], depth = 0): number[] {
+  if (depth > DEEPEST) fail(file, `nests more than ${DEEPEST} lists`)
   if (typeof value === 'number') out.push(value)
-  else if (Array.isArray(value)) for (const each of value) flat(each, file, out)
+  else if (Array.isArray(value)) for (const each of value) flat(each, file, out, depth + 1)
   else fail(file, `holds ${value === null ? 'null' : typeof value} where a number is expected`)
   return out
 }
@@ -91,11 +95,13 @@ async function samplesOfFile(file: string, wanted: Wanted[], image: string): Pro
   return samplesOfNpy(bytes, only.shape, file).map((values) => [values])
 }
 
+const SAMPLE_FILE = /\.(npy|json|bin|f32|raw)$/i
+
 const names = (wanted: Wanted[]): string => wanted.map(({ name }) => `${name}.npy`).join(', ')
 
 /**
  * Samples of a file (`.json`, `.npy` and pictures by their name, else float32 little-endian, sample after sample), or of all files of a
- * folder in the order of their names. A folder may hold an array for each input, named after it. `image` is how pictures become numbers.
+ * folder in the order of their names, which say what they are there. A folder may hold an array for each input, named after it. `image` is how pictures become numbers.
  * Throws `FILE_UNREADABLE`, `INPUT_FILE`, `CALIBRATION_SAMPLES`, and what `readImage` and `parseImage` throw.
  */
 export async function samplesOf(path: string, wanted: Wanted[], image: string = DEFAULT_IMAGE): Promise<Sample[]> {
@@ -106,6 +112,10 @@ export async function samplesOf(path: string, wanted: Wanted[], image: string = 
     .map(({ name }) => name)
     .sort()
   if (files.length === 0) return fail(path, 'is empty')
+  // A note that lies beside the samples must not be read as numbers.
+  const other = files.find((name) => !SAMPLE_FILE.test(name) && !isImage(name))
+  if (other !== undefined)
+    fail(join(path, other), 'is no sample by its name: .npy, .json, a picture, or .bin, .f32 or .raw of float32')
   const apart = wanted.map(({ name }) => `${name}.npy`)
   if (!apart.every((name) => files.includes(name))) {
     const samples: Sample[] = []

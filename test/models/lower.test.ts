@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { buildManifest } from '../../models/calibrate.ts'
 import { evaluate, traceOutputs } from '../../models/canonical.ts'
-import { lowerWhole } from '../../models/lower.ts'
+import { lowerGraph, lowerWhole } from '../../models/lower.ts'
 import { parseModel } from '../../models/onnx.ts'
 import { quantise } from '../../models/quantise.ts'
 import { evaluatePlan } from '../../models/reference.ts'
@@ -157,6 +157,22 @@ test('a coarser exponent is chosen where the finest would break the accumulator 
   const large = await buildManifest({ name: 'fixture', model: cancelling(1000), samples })
   assert.ok(large.manifest.tensors[1]!.exponent < small.manifest.tensors[1]!.exponent)
   validateManifest(large.manifest, large.weights)
+})
+
+test('a small graph that asks for millions of entries at every node ends in time', () => {
+  const nodes = Array.from({ length: 400 }, (_, i) => ({ op: 'Pad', inputs: ['x', 'p'], output: `p${i}` }))
+  const model = onnxModel({
+    nodes: [...nodes, { op: 'Relu', inputs: ['x'], output: 'y' }],
+    ints: { p: [0, 0, 0, 2 ** 21] },
+  })
+  const started = Date.now()
+  const { uncovered } = lowerGraph(parseModel(model))
+  const spent = uncovered.filter(({ code, reason }) => code === 'MODEL_TOO_LARGE' && /lists and arrays/.test(reason))
+  assert.ok(spent.length > 390, `${spent.length} nodes`)
+  // What somebody wants whole ends with the first node that is not covered; the count begins anew with each graph.
+  assert.throws(() => lowerWhole(parseModel(model)), `node Pad_${400 - spent.length} (Pad)`)
+  assert.ok(Date.now() - started < 30_000)
+  assert.is(lowerWhole(parseModel(onnxModel({ nodes: [{ op: 'Relu', inputs: ['x'], output: 'y' }] }))).ops.length, 1)
 })
 
 test('functions of functions that double at each node are computed in time', () => {
