@@ -141,20 +141,20 @@ test('a folder: all its files in order of their names; an empty or missing one i
   await rejects(samplesOf(join(folder, 'none'), one), 'FILE_UNREADABLE')
 })
 
-test('what is no sample is not read as one: lists without end, a note in the folder, a pipe, a device', () => {
+test('what is no sample is not read as one: lists without end, a note in the folder, a pipe, a device', async () => {
   const noted = mkdtempSync(join(folder, 'noted'))
   writeFileSync(join(noted, 'a.npy'), npy('<f4', [2, 2], Float32Array.of(1, 2, 3, 4)))
-  assert.is(samplesOf(noted, one).length, 1)
+  assert.is((await samplesOf(noted, one)).length, 1)
   const deep = join(folder, 'deep.json')
   writeFileSync(deep, '['.repeat(50_000) + ']'.repeat(50_000))
-  throwsCode(() => samplesOf(deep, one), 'INPUT_FILE', /nests more than/)
+  await rejects(samplesOf(deep, one), 'INPUT_FILE', /nests more than/)
   // As long as a sample is.
   writeFileSync(join(noted, 'NOTES.md'), 'sixteen letters!')
-  throwsCode(() => samplesOf(noted, one), 'INPUT_FILE', /NOTES\.md: is no sample by its name/)
+  await rejects(samplesOf(noted, one), 'INPUT_FILE', /NOTES\.md: is no sample by its name/)
   if (process.platform === 'win32') return
   const pipe = join(folder, 'pipe.npy')
   spawnSync('mkfifo', [pipe])
-  for (const path of [pipe, '/dev/zero']) throwsCode(() => samplesOf(path, one), 'FILE_UNREADABLE', /no file/)
+  for (const path of [pipe, '/dev/zero']) await rejects(samplesOf(path, one), 'FILE_UNREADABLE', /no file/)
 })
 
 test('integers of a text model become the manifest’s rows, exactly; what names no row is refused', async () => {
