@@ -343,6 +343,17 @@ test('functions, training graphs and sparse weights are refused', () => {
   refused(onnxModel({ ...relu, edit: (model) => Object.assign(model, { trainingInfo: [{}] }) }), 'MODEL_FEATURE')
 })
 
+test('an operator set that is named twice is one; two are refused', () => {
+  const sets = (...versions: number[]): Uint8Array =>
+    onnxModel({
+      ...relu,
+      edit: (model) => Object.assign(model, { opsetImport: versions.map((version) => ({ domain: '', version })) }),
+    })
+  assert.is(parseModel(sets(17, 17)).opset, 17)
+  refused(sets(17, 18), 'MODEL_OPSET')
+  refused(sets(12), 'MODEL_OPSET')
+})
+
 test("a graph of other domains only is read, and none of it covered; ONNX's own operators need their set", () => {
   const tree = { op: 'LinearRegressor', inputs: ['x'], output: 'y', domain: 'ai.onnx.ml' }
   const only = (nodes: FixtureNode[]): Uint8Array =>
