@@ -104,8 +104,12 @@ function opsetOf(model: ModelProto): number {
   if (integer(model.irVersion ?? 0, 'the format version') < 1 || imports.length === 0 || !model.graph)
     fail('MODEL_NOT_ONNX', 'the file is not an ONNX model: it has no version, operator set or graph')
   const main = imports.filter(({ domain }) => domainOf(domain) === '')
-  const version = main.length === 1 ? integer(main[0]!.version ?? 0, 'the operator set version') : 0
   const [first, last] = MODEL_LIMITS.opset
+  // A graph of other domains only, such as a tree of ai.onnx.ml, names no operator set of ONNX's own.
+  if (main.length === 0 && (model.graph!.node ?? []).every(({ domain }) => domainOf(domain) !== '')) return last
+  // Some exporters say the same twice.
+  const [version = 0, ...others] = new Set(main.map((each) => integer(each.version ?? 0, 'the operator set version')))
+  if (others.length > 0) fail('MODEL_OPSET', `the model needs the operator sets ${[version, ...others]} at once`)
   if (version < first || version > last)
     fail('MODEL_OPSET', `the model needs operator set ${version}; ${first} to ${last} are supported`)
   return version

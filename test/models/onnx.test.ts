@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { describePlan } from '../../models/describe.ts'
 import { type DType, MODEL_LIMITS, parseModel } from '../../models/onnx.ts'
 import { SCAN_LIMITS } from '../../models/onnx-scan.ts'
 import { concat } from '../../protocol/bytes.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { constant, type Fixture, type GraphFixture, onnxGraph, onnxModel } from './onnx-fixture.ts'
+import { constant, type Fixture, type FixtureNode, type GraphFixture, onnxGraph, onnxModel } from './onnx-fixture.ts'
 
 const digits = new Uint8Array(readFileSync(join(import.meta.dirname, '../../models/digits/digits.onnx')))
 
@@ -340,6 +341,27 @@ test('functions, training graphs and sparse weights are refused', () => {
     'MODEL_FEATURE',
   )
   refused(onnxModel({ ...relu, edit: (model) => Object.assign(model, { trainingInfo: [{}] }) }), 'MODEL_FEATURE')
+})
+
+test('an operator set that is named twice is one; two are refused', () => {
+  const sets = (...versions: number[]): Uint8Array =>
+    onnxModel({
+      ...relu,
+      edit: (model) => Object.assign(model, { opsetImport: versions.map((version) => ({ domain: '', version })) }),
+    })
+  assert.is(parseModel(sets(17, 17)).opset, 17)
+  refused(sets(17, 18), 'MODEL_OPSET')
+  refused(sets(12), 'MODEL_OPSET')
+})
+
+test("a graph of other domains only is read, and none of it covered; ONNX's own operators need their set", () => {
+  const tree = { op: 'LinearRegressor', inputs: ['x'], output: 'y', domain: 'ai.onnx.ml' }
+  const only = (nodes: FixtureNode[]): Uint8Array =>
+    onnxModel({ nodes, edit: (model) => Object.assign(model, { opsetImport: [{ domain: 'ai.onnx.ml', version: 3 }] }) })
+  const { coverage, uncovered } = describePlan(parseModel(only([tree])))
+  assert.is(coverage, 0)
+  assert.match(uncovered[0]!.reason, 'ai.onnx.ml LinearRegressor has no canonical meaning')
+  refused(only([{ op: 'Relu', inputs: ['x'], output: 'y' }]), 'MODEL_OPSET')
 })
 
 test('files that would blow up in memory are refused before they are decoded', () => {
