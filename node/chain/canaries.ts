@@ -21,6 +21,8 @@ export type Canaries = {
   revealCanary(batchId: Hex, salt: Hex, voters: Address[], consents: Hex[]): Promise<Done>
   /** The next 48 seats of a bench that paid a revealed canary. Throws `CHAIN_NothingLeft`. */
   takeRest(batchId: Hex, voters: Address[]): Promise<Done>
+  /** Burns the bond of a canary that was not revealed in time, after which its maker may bury again. */
+  forfeitCanary(maker: Address): Promise<Done>
 }
 
 export function openCanaries(client: PublicClient, network: NetworkFile, transactor: Transactor | null): Canaries {
@@ -65,5 +67,6 @@ export function openCanaries(client: PublicClient, network: NetworkFile, transac
       // Late, it costs the bond.
       send(address, canariesAbi as Abi, 'reveal', [batchId, salt, voters, consents], true),
     takeRest: (batchId, voters) => send(address, canariesAbi as Abi, 'takeRest', [batchId, voters]),
+    forfeitCanary: (maker) => send(address, canariesAbi as Abi, 'forfeit', [maker]),
   }
 }

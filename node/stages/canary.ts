@@ -17,6 +17,7 @@ export type CanaryComponents = {
     | 'buryCanary'
     | 'canary'
     | 'canaryOf'
+    | 'forfeitCanary'
     | 'head'
     | 'network'
     | 'ranges'
@@ -63,12 +64,15 @@ export function createCanaryMaker(components: CanaryComponents): CanaryMaker {
   const kept = store.table('canaries', jsonCodec<Kept>())
 
   async function mayBury(bond: bigint): Promise<boolean> {
-    const [{ seal, nextAt }, { timestamp }, tokens] = await Promise.all([
+    const [{ seal, revealBy, nextAt }, { timestamp }, tokens] = await Promise.all([
       chain.canaryOf(address),
       chain.head(),
       chain.tokensOf(address),
     ])
-    return seal === NONE && timestamp >= nextAt && tokens >= bond
+    // Its batch never came to be judged: the bond is gone, and stands in the way.
+    const overdue = seal !== NONE && timestamp > revealBy
+    if (overdue) await chain.forfeitCanary(address)
+    return (seal === NONE || overdue) && timestamp >= nextAt && tokens >= bond
   }
 
   /** A wallet that pays for our consumer's sessions has consented to nothing. */

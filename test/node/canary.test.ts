@@ -95,19 +95,21 @@ async function serve(id = world.session, voucherKey = world.consumer.key): Promi
 }
 const word32 = (): Uint8Array => new Uint8Array(randomBytes(32))
 
-/** Lets the provider's node work until its newest batch has this status. */
-async function until(status: string, other?: Hex): Promise<Hex> {
+/** Lets the provider's node work until so many of its batches have this status, the oldest first. */
+async function until(status: string, count = 1): Promise<Hex[]> {
   for (let i = 0; i < 400; i++) {
     await batcher.tick()
     driver.tick()
-    const id = book.open().at(-1)?.id
-    if (id !== undefined && id !== other && (await chain.batch(id)).status === status) {
+    const ids = book.open().map(({ id }) => id)
+    const all = await Promise.all(ids.map(async (id) => (await chain.batch(id)).status))
+    const found = ids.filter((_, at) => all[at] === status)
+    if (found.length === count) {
       await driver.settled()
-      return id
+      return found
     }
     await sleep(50)
   }
-  throw new Error(`no batch came to be ${status}`)
+  throw new Error(`no ${count} batches came to be ${status}`)
 }
 /** Until the node has said what it was. */
 async function revealed(): Promise<void> {
@@ -124,7 +126,7 @@ const stakeOf = async (of: Hex): Promise<bigint> => (await chain.node(of))!.stak
 async function planted(): Promise<{ id: Hex; members: Hex[]; stakes: bigint[] }> {
   await serve()
   await serve()
-  const id = await until('committed')
+  const id = (await until('committed'))[0]!
   const buried = await chain.canaryOf(address)
   assert.is(buried.bond, 2n * PRICE)
   await chain.awaitSlot((await chain.batch(id)).committeeSlot)
@@ -165,15 +167,14 @@ test('bait is never in one batch with the jobs of strangers, which become no can
   const { session } = await world.consumer.chain.openSession(address, 10n ** 18n, timestamp + 86_400n, signer)
   await serve()
   await serve(session, key)
-  const strangers = await until('committed')
-  const bait = await until('committed', strangers)
+  const [strangers, bait] = (await until('committed', 2)) as [Hex, Hex]
   const sessionsOf = async (id: Hex) => (await batcher.record(id))!.ranges.map((range) => toHex(range.session))
   assert.equal([await sessionsOf(strangers), await sessionsOf(bait)], [[session], [world.session]])
   assert.is(await canaries.trapOf(strangers), null)
   assert.not.equal(await canaries.trapOf(bait), null)
 })
 
-test('bait while no canary can be buried, are like any other', async () => {
+test('bait is like any other job while no canary can be buried, or where a wallet has paid for it', async () => {
   const id = `0x${'11'.repeat(32)}` as Hex
   const poor = { ...chain, tokensOf: async () => 0n }
   const other = createCanaryMaker({ address, chain: poor, consumerKey, store: memoryStore(), log })
@@ -183,6 +184,22 @@ test('bait while no canary can be buried, are like any other', async () => {
   await wallet.bury(id, [world.session], 1n)
   assert.is(await wallet.trapOf(id), null)
   assert.is(canaries.isBait({ signer: address }), false)
+})
+
+test('a canary whose batch was never judged does not stand in the way of the next', async () => {
+  const [lost, next] = ['33', '44'].map((byte) => `0x${byte.repeat(32)}` as Hex)
+  const { bond } = await chain.canaryOf(address)
+  if (bond > 0n) await world.anvil.request('evm_increaseTime', [10_001])
+  await world.anvil.mine(1)
+  const maker = createCanaryMaker({ address, chain, consumerKey, store: memoryStore(), log })
+  await maker.bury(lost!, [world.session], 1n)
+  assert.not.equal(await maker.trapOf(lost!), null)
+  await maker.bury(next!, [world.session], 1n)
+  assert.is(await maker.trapOf(next!), null)
+  await world.anvil.request('evm_increaseTime', [10_001])
+  await world.anvil.mine(1)
+  await maker.bury(next!, [world.session], 1n)
+  assert.not.equal(await maker.trapOf(next!), null)
 })
 
 test.run()
