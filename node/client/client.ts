@@ -62,6 +62,8 @@ export type SessionRequest = Omit<OfferTerms, 'model'> & {
 }
 
 export type LightClient = {
+  /** Tiles drawn per drawn job on this network. */
+  tileDraws: number
   network: Network
   chain: Chain
   /** What spends from the account's escrow balance spends through this. */
@@ -202,6 +204,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   }
 
   return {
+    tileDraws: file.tileDraws,
     network,
     chain,
     purse,

@@ -1,4 +1,6 @@
+import { detection } from '../../models/draw.ts'
 import { givenInputs } from '../../models/lookup.ts'
+import { tensorOf } from '../../models/tiling.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
@@ -93,7 +95,15 @@ export type ModelInfo = {
   /** The shape of one job, without a batch axis; float32, or integers below `rows` that are looked up here (null: floats). */
   inputs: { name: string; shape: number[]; rows: number | null }[]
   /** `index` where the model ends in an ArgMax: the place of the largest value along `axis` is its output of that name, and its reader's to take. */
-  outputs: { name: string; shape: number[]; index: { name: string; axis: number } | null }[]
+  outputs: {
+    name: string
+    shape: number[]
+    index: { name: string; axis: number } | null
+    /** The most that an answer may be off the canonical value: nothing above it is attested, anything below it passes. */
+    tolerance: number
+  }[]
+  /** How often a job that is drawn gives a cheat away: one who breaks an op of his choice, and one who edits a single leaf. */
+  caught: { op: number; leaf: number }
 }
 
 export type RunOptions = IterateOptions & {
@@ -340,8 +350,13 @@ export async function createConsumer(components: Components, options: ConsumerOp
     async model(id) {
       try {
         const { manifest } = await client.library.load(id)
-        const outputs = manifest.outputs.map(({ name, shape, argmax }) => ({ name, shape, index: argmax }))
-        return { id, name: manifest.name, units: manifest.units, inputs: givenInputs(manifest), outputs }
+        const outputs = manifest.outputs.map(({ name, shape, argmax, tensor, tolerance }) => {
+          const quantum = 2 ** -tensorOf(manifest, tensor).exponent
+          return { name, shape, index: argmax, tolerance: tolerance.quanta * quantum }
+        })
+        const { d1, d2 } = detection(manifest, client.tileDraws)
+        const [caught, inputs] = [{ op: d1, leaf: d2 }, givenInputs(manifest)]
+        return { id, name: manifest.name, units: manifest.units, inputs, outputs, caught }
       } catch (error) {
         throw classified(error)
       }

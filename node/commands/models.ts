@@ -25,16 +25,21 @@ export async function models(cids: string[], options: ModelsOptions): Promise<vo
   try {
     if (cids.length === 0) await list(consumer, options)
     for (const cid of cids) {
-      const { name, units, inputs, outputs } = await consumer.model(cid)
+      const { name, units, inputs, outputs, caught } = await consumer.model(cid)
       const quotes = await consumer.quote(cid, { windowMs: parseCount(options.window) })
       const listed = quotes.map((quote) => ({ ...quote, price: formatAmount(quote.price) }))
       if (options.json) {
-        console.log(JSON.stringify({ event: 'model', model: cid, name, units, inputs, outputs, quotes: listed }))
+        console.log(
+          JSON.stringify({ event: 'model', model: cid, name, units, inputs, outputs, caught, quotes: listed }),
+        )
         continue
       }
       const ends = (list: { name: string; shape: number[] }[]) =>
         list.map((end) => `${end.name} [${end.shape}]`).join(', ')
       console.log(`${name} (${cid}): ${ends(inputs)} → ${ends(outputs)}, ${units} multiply-adds`)
+      const within = outputs.map((end) => `${end.name} ± ${end.tolerance}`).join(', ')
+      const odds = `a broken op ${(100 * caught.op).toFixed(1)}%, one edited leaf ${(100 * caught.leaf).toFixed(1)}%`
+      console.log(`  answers within ${within}; a drawn job gives away ${odds}`)
       if (listed.length === 0) console.log('  nobody bids: a higher ceiling or a longer window may help')
       for (const { provider, price, expectedLatencyMs, warm, executionProvider } of listed)
         console.log(

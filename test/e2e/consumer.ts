@@ -62,6 +62,13 @@ test('a job is answered with its price, its provider and a receipt that both sid
   using(world.connect(['honest']), async (consumer) => {
     const model = await consumer.model(world.model)
     assert.equal(model.inputs, [{ name: 'image', shape: [1, 8, 8], rows: null }])
+    assert.ok(model.outputs[0]!.tolerance > 0 && model.outputs[0]!.tolerance < 1)
+    assert.ok(model.caught.op > model.caught.leaf && model.caught.leaf > 0)
+    const listed = await consumer.models()
+    assert.ok(
+      listed.some(({ manifest, name }) => manifest === world.model && name === 'digits'),
+      'nobody tells of it',
+    )
     const quotes = await consumer.quote(world.model, { windowMs: 40_000, bids: 4 })
     assert.is(quotes[0]!.provider, address('garbage'), 'the cheapest first')
     assert.is(quotes[0]!.price, 3n * 10n ** 15n)
