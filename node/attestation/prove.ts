@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Committer } from '../../circuits/commit.ts'
-import type { ProverPool } from '../../circuits/pool.ts'
+import type { ProveOptions, ProverPool } from '../../circuits/pool.ts'
 import type { LeafOpening, ProvedRelation } from '../../circuits/prove.ts'
 import type { CircuitKind } from '../../circuits/signals.ts'
 import { foldStaged, formValue } from '../../models/statements.ts'
@@ -43,7 +43,7 @@ export type Prover = {
   challenge: JobChallenge
   /** What a leaf hides; zeros for the zero leaf. */
   leaf(ref: LeafRef): LeafOpening
-  signal?: AbortSignal | undefined
+  options?: ProveOptions
 }
 
 /** Looks up the openings of all leaves that some statements speak of. */
@@ -111,7 +111,7 @@ async function proveChain(
   index: number,
   prover: Prover,
 ): Promise<Segment[]> {
-  const { pool, challenge, leaf, signal } = prover
+  const { pool, challenge, leaf, options } = prover
   const { stages, gamma, relation } =
     statement.kind === 'relation' ? { stages: [], gamma: 0n, relation: statement } : stage(statement, index, prover)
   const segments = segmentsOf(relation)
@@ -131,8 +131,8 @@ async function proveChain(
     const common = { ...link(i, stagedSum(kind, staged, powers)), values, blind, gamma, first: powers[0]! }
     work.push(async () =>
       kind === 'product'
-        ? { kind, made: await pool.prove(kind, common, signal), stage: commitment }
-        : { kind, made: await pool.prove(kind, { ...common, ends: endMasks(ends) }, signal), stage: commitment },
+        ? { kind, made: await pool.prove(kind, common, options), stage: commitment }
+        : { kind, made: await pool.prove(kind, { ...common, ends: endMasks(ends) }, options), stage: commitment },
     )
   }
   for (const [i, terms] of segments.entries()) {
@@ -141,7 +141,7 @@ async function proveChain(
       leaves: terms.map((term) => leaf(term.leaf)),
       u: terms.flatMap(({ u }) => u),
     }
-    work.push(async () => ({ kind: 'relation', made: await pool.prove('relation', input, signal), stage: NONE }))
+    work.push(async () => ({ kind: 'relation', made: await pool.prove('relation', input, options), stage: NONE }))
   }
   if (sum !== mod(relation.c))
     throw new SinterError('WITNESS_UNSATISFIED', `the ${statement.kind} of op ${statement.op} does not hold`)
@@ -159,7 +159,7 @@ async function proveChain(
 }
 
 async function provePointwise(statement: PointwiseStatement, index: number, prover: Prover): Promise<Segment[]> {
-  const { pool, leaf, challenge, signal } = prover
+  const { pool, leaf, challenge, options } = prover
   const { a, b, hi, mode, knots, tol, mask } = statement
   const input = {
     a: leaf(a),
@@ -171,7 +171,7 @@ async function provePointwise(statement: PointwiseStatement, index: number, prov
     mask,
     binding: challenge.binding(index, 0),
   }
-  const { proof, publicSignals } = await pool.prove('pointwise', input, signal)
+  const { proof, publicSignals } = await pool.prove('pointwise', input, options)
   return [{ proof, accumulator: NONE, stage: NONE, signals: signalsHash('pointwise', publicSignals) }]
 }
 
@@ -208,14 +208,14 @@ export async function proveJob(
   job: CommittedJob,
   challenge: JobChallenge,
   tileDraws: number,
-  signal?: AbortSignal,
+  options?: ProveOptions,
 ): Promise<JobProof> {
   const { policy = 'zk' } = job.job
   if (policy === 'open') return { opening: openingOf(job.job) }
   const concede = !withinTolerance(model, job)
   const plan = planJob(model, { policy, tileDraws, challenge }, flagsOf(job), concede)
   const leaf = await openingsOf(job, plan.statements)
-  const prover: Prover = { pool, committer: job.committer, leaf, challenge, signal }
+  const prover: Prover = { pool, committer: job.committer, leaf, challenge, ...(options && { options }) }
   const proofs = await Promise.all(plan.statements.map((statement, i) => proveStatement(statement, i, prover)))
   return { concede, ...openPlan(job, plan), statements: proofs.map((segments) => ({ segments })) }
 }

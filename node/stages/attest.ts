@@ -70,6 +70,9 @@ export function createAttester(components: AttestComponents): Attester {
   const drawn = new Map<Hex, Promise<Drawn>>()
   /** Proofs of drawn jobs by batch and challenge, job by job: a prover that fails at the last one does not cost the others. */
   const proven = new Map<Hex, { seed: Hex; jobs: Map<number, JobProof> }>()
+  /** Places of batches in the order in which they began to be proven, which is that of their deadlines. */
+  const places = new Map<Hex, number>()
+  let begun = 0
 
   async function commitDrawn(record: BatchRecord, { points, audited }: Sample): Promise<Drawn> {
     const { jobs, tree } = await batcher.tree(record)
@@ -116,6 +119,7 @@ export function createAttester(components: AttestComponents): Attester {
     { index, job, model, committed }: DrawnJob,
   ): Promise<JobProof> {
     const seed = toHex(facts.challenge.beacon)
+    if (!places.has(batch)) places.set(batch, begun++)
     if (proven.get(batch)?.seed !== seed) proven.set(batch, { seed, jobs: new Map() })
     const { jobs } = proven.get(batch)!
     const known = jobs.get(index)
@@ -125,7 +129,11 @@ export function createAttester(components: AttestComponents): Attester {
     setMaxListeners(0, stop.signal)
     try {
       const challenge = jobChallenge(facts.challenge, job.receiptHash, model.cid.bytes)
-      const proof = await components.prove(pool, model, committed, challenge, tileDraws, stop.signal)
+      const proof = await components.prove(pool, model, committed, challenge, tileDraws, {
+        signal: stop.signal,
+        // The last job of a batch does not wait behind the first of the next.
+        priority: -places.get(batch)!,
+      })
       jobs.set(index, proof)
       return proof
     } catch (error) {
@@ -180,6 +188,7 @@ export function createAttester(components: AttestComponents): Attester {
       // On disk before its digest is on chain: a digest whose attestation is lost would be silence.
       if (known === undefined) await made.put(batch, bytes)
       proven.delete(batch)
+      places.delete(batch)
       await chain.commitAttestation(batch, toHex(attestationDigest(payloadOf(bytes), networkId)))
       log.info({ event: 'attestation.committed', batch }, 'attestation committed')
       return bytes
@@ -188,6 +197,7 @@ export function createAttester(components: AttestComponents): Attester {
     async forget(batch) {
       drawn.delete(batch)
       proven.delete(batch)
+      places.delete(batch)
       await made.del(batch)
     },
   }

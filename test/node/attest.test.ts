@@ -59,10 +59,10 @@ test('a proof that fails costs its job only: the proofs before it are kept, thos
   let waiting: AbortSignal | undefined
   const { stage, root } = attester(world, pool, {
     async prove(...args) {
-      const [, , job, , , signal] = args
+      const [, , job, , , options] = args
       calls.push(calls.length)
       if (calls.length === 2) {
-        waiting = signal
+        waiting = options!.signal
         throw new SinterError('PROVER_DIED', 'gone')
       }
       assert.ok(job)
@@ -75,6 +75,24 @@ test('a proof that fails costs its job only: the proofs before it are kept, thos
   assert.is(waiting!.aborted, true)
   await stage.attest(batch, facts)
   assert.is(calls.length, 3)
+})
+
+test('the proofs of a batch go before those of the batches after it', async () => {
+  const priorities: number[] = []
+  const { stage, root } = attester(world, pool, {
+    prove(...args) {
+      priorities.push(args[5]!.priority!)
+      return proveJob(...args)
+    },
+  })
+  for (const id of [batch, toHex(new Uint8Array(32).fill(1))]) {
+    await stage.trace(id, world)
+    await stage.attest(id, factsOf(world, root()))
+  }
+  const [first, second, third, fourth] = priorities as [number, number, number, number]
+  assert.is(first, second)
+  assert.is(third, fourth)
+  assert.ok(first > third, `${priorities}`)
 })
 
 test('an evaluation that fails is tried again', async () => {
