@@ -19,7 +19,7 @@ export type ProverMessage = 'ready' | ProverReply | { warning: string }
 export type ProverPoolInit = {
   /** Child processes, each proving on one core and holding about 0.3 GB. @default 1 */
   workers?: number
-  /** Milliseconds one proof may take from the moment a worker takes it, its start and key loading included. @default 120000 */
+  /** Milliseconds one proof may take from the moment a worker that is ready takes it, key loading included. @default 120000 */
   timeoutMs?: number
   /** Resident memory in MiB above which a worker is stopped. @default 1024 */
   memoryMb?: number
