@@ -128,7 +128,9 @@ const files = testFiles(ROOT)
 const alone = files.filter((path) => /^e2e\//.test(relative(ROOT, path)))
 // These wait for blocks of a chain more than they compute, and take turns beside the others.
 const waiting = files.filter((path) =>
-  /^node\/(appeals|chain|chain-capacity|chain-drand|claims|contest|poll)\.test/.test(relative(ROOT, path)),
+  /^node\/(appeals|audit|canary|chain|chain-capacity|chain-drand|chain-faults|claims|contest|poll|refute)\.test/.test(
+    relative(ROOT, path),
+  ),
 )
 const shared = files.filter((path) => !alone.includes(path) && !waiting.includes(path))
 

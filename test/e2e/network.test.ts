@@ -2,22 +2,15 @@
  * One local network of real processes: honest nodes, four providers with one thing changed, a provider that is killed after it
  * has anchored, and a spy that reads all gossip. What each batch comes to is read from the chain.
  */
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { evaluate, traceOutputs } from '../../models/canonical.ts'
 import { loadHeldOut } from '../../models/digits.ts'
-import { firstLargest, inputValues } from '../../models/lookup.ts'
-import { quantise } from '../../models/quantise.ts'
-import { tensorOf } from '../../models/tiling.ts'
 import type { BatchEvent } from '../../node/chain/watch.ts'
 import { type Auditor, createAuditor } from '../../node/client/audit.ts'
 import type { LocalNode, Localnet } from '../../node/devnet/localnet.ts'
 import type { LoadedModel } from '../../node/model/load.ts'
-import { assetPath } from '../../protocol/assets.ts'
 import type { Receipt } from '../../protocol/rules/receipt.ts'
 import { found, needlesOf } from './needles.ts'
 import { openWorld, type World } from './world.ts'
@@ -278,42 +271,6 @@ test('money is conserved: what the escrow holds is what it owes, and what left t
   assert.is(await chain.tokensOf(network.contracts.escrow), owed)
   const slashes = sum(of('BatchSlashed').map(({ args }) => args.burned))
   assert.ok(BigInt(network.params.genesis as string) - (await chain.tokenSupply()) > slashes)
-})
-
-test('a text model from the command line: its integers are looked up here, and the index of its last ArgMax taken', async () => {
-  const { net } = world
-  const ids = Array.from({ length: 12 }, (_, i) => Array.from({ length: 8 }, (_, at) => (7 * i + at * at) % 11))
-  const file = join(net.folder, 'ids.json')
-  writeFileSync(file, JSON.stringify(ids))
-  const onnx = assetPath('test/models/exported/classifier-17.onnx')
-  const publisher = await net.newAccount('text-publisher')
-  const published = await net
-    .startCommand('text-publisher', publisher, ['model', 'publish', onnx], ['--samples', file, '--json'])
-    .wait('published', 60_000)
-  const manifest = published.facts.manifest as string
-  // The report of the calibration: canonical against float.
-  const [seen] = published.facts.outputs as { relative: number; deviation: number; quanta: number }[]
-  assert.ok(seen!.relative > 0 && seen!.relative < 0.01 && seen!.deviation < seen!.quanta)
-  const consumer = await net.newAccount('reader')
-  // Not of a provider that makes its answers up.
-  const provider = nodes.get('honest-2')!.address
-  const terms = ['--window', '120000', '--provider', provider]
-  const args = ['--model', manifest, '--input', file, '--count', '3', ...terms, '--json']
-  const reader = net.startCommand('reader', consumer, ['infer'], args)
-  await reader.wait('summary', 200_000)
-  assert.is(await reader.ended, 0)
-  const answers = reader.events.filter(({ event }) => event === 'answer').map(({ facts }) => facts.outputs)
-  // What the canonical model says, from the files that were published.
-  const { manifest: text, weights } = await world.client.library.load(manifest)
-  const [end] = text.outputs as [(typeof text.outputs)[number]]
-  const expected = ids.slice(0, 3).map((each) => {
-    const inputs = inputValues(text, weights, [each]).map((values, i) =>
-      quantise(values, tensorOf(text, text.inputs[i]!.tensor).exponent),
-    )
-    const [logits] = traceOutputs(text, evaluate(text, weights, inputs)) as [Int16Array]
-    return { [end.argmax!.name]: firstLargest(logits, end.shape, end.argmax!.axis) }
-  })
-  assert.equal(answers, expected)
 })
 
 test.run()
