@@ -41,9 +41,10 @@ export type Committer = {
   lanes: number
   /** Commitment of exactly 64 limbs with `salt` in [0, r). Throws `LEAF_LENGTH`, `SALT_RANGE`. */
   leaf(limbs: Uint16Array, salt: bigint): bigint
-  /** The same as 32 big-endian bytes, the form in which leaves enter a tensor's tree. */
-  leafBytes(limbs: Uint16Array, salt: bigint): Uint8Array
-  /** Many of them, one after the other; null is the zero leaf. A quarter of the time for each, where the machine allows. */
+  /**
+   * Many of them as 32 big-endian bytes each, the form in which leaves enter a tensor's tree; null is the zero leaf. A quarter of the time for
+   * each, where the machine allows.
+   */
   leavesBytes(count: number, opening: (index: number) => Opening | null): Uint8Array<ArrayBuffer>
   /**
    * Commitment to a segment's staged values: 128 field elements of a product, or 256 gaps in [0, 2^32) of an extremum, packed
@@ -72,10 +73,6 @@ export function committerOf(module: WebAssembly.Module): Committer {
     for (let from = 0, at = 0; from < LEAF_LIMBS; from += PACK, at += SCALAR_BYTES)
       for (let j = 0; j < PACK && from + j < LEAF_LIMBS; j++) view.setUint16(at + 2 * j, limbs[from + j]!, true)
     writeScalar(view, SCALAR_BYTES * (LEAF_ELEMENTS - 1), salt)
-  }
-  const leafDigest = (limbs: Uint16Array, salt: bigint): Uint8Array => {
-    writeLeaf(0, { limbs, salt })
-    return hash(LEAF_ELEMENTS)
   }
 
   /** The hash of the first lane. */
@@ -107,8 +104,10 @@ export function committerOf(module: WebAssembly.Module): Committer {
   return {
     poseidon: module,
     lanes: lanes.length,
-    leaf: (limbs, salt) => toInteger(leafDigest(limbs, salt)),
-    leafBytes: (limbs, salt) => leafDigest(limbs, salt).slice(0, SCALAR_BYTES).reverse(),
+    leaf(limbs, salt) {
+      writeLeaf(0, { limbs, salt })
+      return toInteger(hash(LEAF_ELEMENTS))
+    },
     leavesBytes,
     stage(kind, values, blind) {
       if (values.length !== STAGE_FORMS[kind])

@@ -7,12 +7,12 @@ const DOMAIN = utf8('sinter/1/salt')
 const BLOCK = 64
 
 /**
- * Salts of one leaf after the other under one key. HMAC (RFC 2104) of a message of one length, in place: a tensor has thousands of leaves, and
+ * Salts of one leaf after the other under one key of 32 bytes. HMAC (RFC 2104) of a message of one length, in place: a tensor has thousands of leaves, and
  * general implementations take six times as long for each.
  */
 export function saltsOf(jobKey: Uint8Array): (tensor: number, tree: Tree, leaf: number) => bigint {
   const key = new Uint8Array(BLOCK)
-  key.set(jobKey.length > BLOCK ? sha256(jobKey) : jobKey)
+  key.set(jobKey)
   const pad = (byte: number): Uint8Array => key.map((each) => each ^ byte)
   const inner = concat(pad(0x36), DOMAIN, new Uint8Array(9))
   const outer = concat(pad(0x5c), new Uint8Array(32))

@@ -111,7 +111,7 @@ const choosesLate: Pick<AttestComponents, 'commit' | 'prove'> = {
     const opened = openPlan(job, plan)
     const { limbs, salt } = exchanged.get(leafKey(ref))!
     const shown = plan.leaves.findIndex((each) => leafKey(each) === leafKey(ref))
-    opened.leaves[shown] = { ...opened.leaves[shown]!, leaf: committer.leafBytes(limbs, salt) }
+    opened.leaves[shown] = { ...opened.leaves[shown]!, leaf: committer.leavesBytes(1, () => ({ limbs, salt })) }
     return { concede: false, ...opened, statements: proven.map((segments) => ({ segments })) }
   },
 }
