@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { fileCid } from '../../models/cid.ts'
 import { identityFromKey } from '../../node/identity/identity.ts'
 import type { FrameStream } from '../../node/net/frame-stream.ts'
-import { createNetwork, type Network } from '../../node/net/libp2p.ts'
+import type { Network } from '../../node/net/libp2p.ts'
 import { createStreams, type Streams } from '../../node/net/streams.ts'
 import {
   askCatalogues,
@@ -22,7 +22,7 @@ import { encode } from '../../protocol/codec.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { CatalogueSchema } from '../../protocol/gen/sinter_pb.js'
 import { MAX_CATALOGUE_BYTES, MAX_CATALOGUE_MODELS, MAX_MODEL_NAME } from '../../protocol/limits.ts'
-import { accept } from '../../protocol/verdict.ts'
+import { openPeer } from './peer.ts'
 
 const log = pino({ level: 'silent' })
 const identities = Array.from({ length: 5 }, () => identityFromKey(new Uint8Array(randomBytes(32))))
@@ -104,20 +104,10 @@ test('a catalogue that is none is refused, and a name is told without what could
 })
 
 test('over the network: who tells nothing, something else, or nothing in time, is left out', async () => {
-  const judge = async () => accept
   const networks: Network[] = []
   const streams: Streams[] = []
   const start = async (index: number): Promise<void> => {
-    const network = await createNetwork({
-      identity: identities[index]!,
-      tag: 'test-00000000',
-      listen: ['/ip4/127.0.0.1/tcp/0'],
-      bootstrap: [],
-      mode: 'node',
-      devnet: true,
-      topics: { offers: judge, attestations: judge, votes: judge },
-      log,
-    })
+    const network = await openPeer(identities[index]!)
     networks.push(network)
     streams.push(createStreams({ libp2p: network.libp2p, log }))
   }

@@ -8,7 +8,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Identity, identityFromKey } from '../../node/identity/identity.ts'
 import type { FrameStream } from '../../node/net/frame-stream.ts'
-import { createNetwork, type Network } from '../../node/net/libp2p.ts'
+import type { Network } from '../../node/net/libp2p.ts'
 import { createStreams, QUOTAS, type Streams } from '../../node/net/streams.ts'
 import {
   answerFrame,
@@ -27,10 +27,9 @@ import { PulseAnswerSchema, PulseReplySchema } from '../../protocol/gen/sinter_p
 import { hash } from '../../protocol/hash.ts'
 import { MAX_PULSE_BYTES } from '../../protocol/limits.ts'
 import { inReport, reportTree } from '../../protocol/pulse.ts'
-import { accept } from '../../protocol/verdict.ts'
+import { openPeer } from './peer.ts'
 import { log } from './session-world.ts'
 
-const judge = async () => accept
 const bytes = (name: string): Uint8Array => hash('test', new TextEncoder().encode(name))
 /** A reporter, a node with stake, a node whose stake came too late, and a stranger. */
 const people = [0, 1, 2, 3].map(() => identityFromKey(new Uint8Array(randomBytes(32)))) as [
@@ -81,16 +80,7 @@ test.before(async () => {
   store = await openStore(join(folder, 'store'))
   reports = open()
   for (const identity of people) {
-    const network = await createNetwork({
-      identity,
-      tag: 'test-00000000',
-      listen: ['/ip4/127.0.0.1/tcp/0'],
-      bootstrap: [],
-      mode: 'node',
-      devnet: true,
-      topics: { offers: judge, attestations: judge, votes: judge },
-      log,
-    })
+    const network = await openPeer(identity)
     networks.push(network)
     streams.push(createStreams({ libp2p: network.libp2p, log }))
   }

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { addressOfPeer, identityFromKey } from '../../node/identity/identity.ts'
 import type { FrameStream } from '../../node/net/frame-stream.ts'
 import { encodePrefix, frameDecoder } from '../../node/net/frames.ts'
-import { createNetwork, type Network } from '../../node/net/libp2p.ts'
+import type { Network } from '../../node/net/libp2p.ts'
 import {
   createStreams,
   type Method,
@@ -16,10 +16,9 @@ import {
   type Streams,
 } from '../../node/net/streams.ts'
 import { errorCode } from '../../protocol/errors.ts'
-import { accept } from '../../protocol/verdict.ts'
+import { openPeer } from './peer.ts'
 
 const log = pino({ level: process.env.SINTER_TEST_LOG ?? 'silent' })
-const judge = async () => accept
 const identities = [0, 1].map(() => identityFromKey(new Uint8Array(randomBytes(32))))
 
 /** Small limits, so that the tests can reach them. */
@@ -61,17 +60,7 @@ const echo: StreamHandler = async (stream) => {
 }
 
 test.before(async () => {
-  const start = (index: number): Promise<Network> =>
-    createNetwork({
-      identity: identities[index]!,
-      tag: 'test-00000000',
-      listen: ['/ip4/127.0.0.1/tcp/0'],
-      bootstrap: [],
-      mode: 'node',
-      devnet: true,
-      topics: { offers: judge, attestations: judge, votes: judge },
-      log,
-    })
+  const start = (index: number): Promise<Network> => openPeer(identities[index]!)
   server = await start(0)
   client = await start(1)
   serving = createStreams({ libp2p: server.libp2p, log, quotas, budgetBytes: 16_000_000 })
