@@ -7,6 +7,7 @@ import { fromHex, type Hex } from '../protocol/bytes.ts'
 import { SinterError } from '../protocol/errors.ts'
 import { type NetworkFile, parseNetwork } from '../protocol/network.ts'
 import type { Payer } from './chain/opening.ts'
+import { checkOptions } from './client/check-options.ts'
 import { join } from './client/connect.ts'
 import type { Consumer, ConsumerOptions } from './client/consumer.ts'
 import { classified } from './client/failures.ts'
@@ -29,7 +30,7 @@ export type {
 } from './client/consumer.ts'
 export { AbortedError, InputError, MoneyError, ProviderError, UnavailableError } from './client/failures.ts'
 export type { ReceiptState, ReceiptStatus } from './client/receipts.ts'
-export type { Inputs, NamedTensors, TensorLike } from './client/values.ts'
+export type { Inputs, NamedTensors, Numbers, TensorLike } from './client/values.ts'
 export { SinterError }
 
 export type LightOptions = ConsumerOptions & {
@@ -75,12 +76,13 @@ export const addressOfKey = (key: Uint8Array): Hex => identityFromKey(key).addre
 
 /**
  * Joins a network as a consumer. Providers answer over the connections that the page makes, so those it cannot connect to do not
- * bid. Throws `UnavailableError` (`PEERS_TOO_FEW` when nobody is found within 20 s, `CHAIN_RPC`, `NETWORK_START`), and the codes of
- * the network file and the key.
+ * bid. Throws `UnavailableError` (`PEERS_TOO_FEW` when nobody is found within 20 s, `CHAIN_RPC`, `NETWORK_START`), and `InputError` for
+ * options, network file or key that cannot be used.
  */
 export async function connect(options: LightOptions): Promise<LightConsumer> {
   const { key = newKey(), database = 'sinter', devnet = false, peers = 1, log = SILENT } = options
   try {
+    checkOptions(options)
     const identity = identityFromKey(typeof key === 'string' ? fromHex(key) : key)
     const { consumer, network } = await join(
       {

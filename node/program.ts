@@ -19,6 +19,9 @@ const imageOption = (): Option =>
     'how pictures become numbers: fit=fill|cover|contain, range=<black>:<white>, mean=<r>:<g>:<b>, std=<r>:<g>:<b>',
   ).default(DEFAULT_IMAGE)
 
+const regionOption = (): Option =>
+  new Option('--region <name>', 'where providers had best be, such as eu-west: a hint').default('', 'anywhere')
+
 /** Options of every command that joins a network. */
 function joining(command: Command, data: string): Command {
   return command
@@ -106,13 +109,14 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
       'JSON list with the numbers of each job, or integers of a text model; .npy with a job per row; a picture; or a folder of them (default: held-out digits)',
     )
     .addOption(imageOption())
-    .option('--count <n>', 'jobs', '10')
+    .option('--count <n>', 'jobs (default: all of --input, else 10)')
     .option('--skip <n>', 'inputs to leave out first', '0')
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
     .option('--window <ms>', 'how long bids are gathered', '4000')
     .option('--bids <n>', 'stop gathering when so many are in')
     .option('--provider <address>', 'take a bid of this provider only')
     .option('--policy <name>', 'how drawn jobs are attested: zk, full or open', 'zk')
+    .addOption(regionOption())
     .option('--canonical', 'served by the canonical evaluation: the same bits everywhere, slower', false)
     .option('--audit <share>', 'share of the jobs that a second provider answers too, 0 to 1', '0')
     .option('--replicas <n>', 'providers that all answer every job, canonically; most of them decide', '1')
@@ -134,6 +138,8 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--ceiling <tokens>', 'highest price per job', '0.1')
     .option('--limit <tokens>', 'the most that all jobs may cost (default: no limit)')
     .option('--providers <n>', 'providers at once', '3')
+    .option('--policy <name>', 'how drawn jobs are attested: zk, full or open', 'zk')
+    .addOption(regionOption())
     .option('--json', 'one JSON object a line', false)
     .action(async (from, options) => (await import('./commands/batch.ts')).batch(from, options))
 
@@ -226,6 +232,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
     .option('--providers <n>', 'providers with an open session per model', '2')
     .option('--audit <share>', 'share of the requests that a second provider is asked too, 0 to 1', '0.01')
     .option('--policy <name>', 'how drawn jobs are attested: zk, full or open', 'zk')
+    .addOption(regionOption())
     .option('--concurrency <n>', 'requests at once; more are answered 503', '64')
     .option('--token-file <file>', 'API tokens, one a line')
     .option('--cert <file>', 'TLS certificate (PEM)')

@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { SinterError } from '../protocol/errors.ts'
 import type { NetworkFile } from '../protocol/network.ts'
 import type { Payer } from './chain/opening.ts'
+import { checkOptions } from './client/check-options.ts'
 import { join } from './client/connect.ts'
 import type { Consumer, ConsumerOptions } from './client/consumer.ts'
 import { classified } from './client/failures.ts'
@@ -30,7 +31,7 @@ export type {
 } from './client/consumer.ts'
 export { AbortedError, InputError, MoneyError, ProviderError, UnavailableError } from './client/failures.ts'
 export type { ReceiptState, ReceiptStatus } from './client/receipts.ts'
-export type { Inputs, NamedTensors, TensorLike } from './client/values.ts'
+export type { Inputs, NamedTensors, Numbers, TensorLike } from './client/values.ts'
 export { SinterError }
 
 export type ConnectOptions = ConsumerOptions & {
@@ -63,12 +64,13 @@ export type ConnectOptions = ConsumerOptions & {
 
 /**
  * Joins a network as a consumer. Throws `UnavailableError` (`PEERS_TOO_FEW` when nobody is found within 20 s, `CHAIN_RPC`,
- * `NETWORK_START`), and the codes of the network file and the key.
+ * `NETWORK_START`), and `InputError` for options, network file, key or data folder that cannot be used.
  */
 export async function connect(options: ConnectOptions): Promise<Consumer> {
   const { network, dataDir, devnet = false, peers = 1 } = options
   const log = options.log ?? pino({ level: 'silent' })
   try {
+    checkOptions(options)
     const file = typeof network === 'string' ? readNetworkFile(network) : network
     if (options.identity === undefined && options.password === undefined)
       throw new SinterError('OPTION', 'connect needs a password for the key in dataDir, or an identity')

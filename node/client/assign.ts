@@ -4,6 +4,7 @@ import { SinterError } from '../../protocol/errors.ts'
 import { SESSION_START } from '../../protocol/rules/receipt.ts'
 import { readFrame, writeFrame } from '../jobs/frames.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
+import { saidByProvider } from './failures.ts'
 import type { ConsumerComponents, SessionTerms } from './session.ts'
 
 /** Opens the job stream and takes the bid, on a session that has no receipts yet. Throws the provider's refusal code, or the stream's. */
@@ -17,8 +18,7 @@ export async function assign(components: ConsumerComponents, terms: SessionTerms
   })
   await writeFrame(stream, { case: 'assignment', value: assignment.envelope })
   const reply = await readFrame(stream, 30_000)
-  if (reply.case === 'failure')
-    throw new SinterError(reply.value.code, `the provider refused the session: ${reply.value.message}`)
+  if (reply.case === 'failure') throw saidByProvider(reply.value)
   if (reply.case !== 'accepted')
     throw new SinterError('FRAME_UNEXPECTED', `the provider answered with a ${reply.case} frame`)
   const { seq, cumulative, head } = reply.value

@@ -12,7 +12,7 @@ import type { Listing } from '../stages/catalogue.ts'
 import { type BatchCheck, checksOf } from './batch-checks.ts'
 import { createBudget } from './budget.ts'
 import type { LightClient } from './client.ts'
-import { classified, rethrow } from './failures.ts'
+import { classified, rethrow, unlessAborted } from './failures.ts'
 import { createReplicas, type IterateOptions, linksOf } from './iterate.ts'
 import type { Memory } from './memory.ts'
 import type { Quote } from './offer.ts'
@@ -259,7 +259,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
 
   async function infer(id: string, inputs: Inputs, request?: InferOptions): Promise<Inference> {
     try {
-      const model = await client.library.load(id)
+      const model = await unlessAborted(client.library.load(id), request?.signal)
       const values = jobValues(model, inputs)
       const { pool, scheduler } = poolOf(model)
       const answer = await scheduler.infer(values, request)
@@ -276,7 +276,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
     request?: BatchOptions,
   ): AsyncGenerator<BatchRun, void, undefined> {
     try {
-      const model = await client.library.load(id)
+      const model = await unlessAborted(client.library.load(id), request?.signal)
       const { pool } = poolOf(model, request?.provider)
       // What is under way, for the checks of its answers.
       const sent = new Map<number, Float32Array[]>()
@@ -318,7 +318,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
     { carry, feed, ...request }: RunOptions = {},
   ): AsyncGenerator<Step, void, undefined> {
     try {
-      const model = await client.library.load(id)
+      const model = await unlessAborted(client.library.load(id), request.signal)
       const links = linksOf(model.manifest, carry ?? null)
       const open = openerOf({ client, scores, model, inTurn }, options, request)
       const release = ({ session }: ConsumerSession): Promise<void> => client.release(toHex(session))

@@ -1,12 +1,13 @@
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Budget } from './budget.ts'
+import { FINAL } from './failures.ts'
 import type { Pool } from './pool.ts'
 import type { Scores } from './score.ts'
 import type { Answer, RunOptions, Slot } from './slot.ts'
 
 /** How one request is carried out over the sessions of a pool. See node/README.md. */
 export type RequestOptions = {
-  /** Milliseconds from the call to the answer, whoever gives it. @default 30_000 */
+  /** Milliseconds from when the model's files are here to the answer, whoever gives it. @default 30_000 */
   timeoutMs?: number
   /**
    * Milliseconds after which a request without an answer is sent to a second provider as well; whoever is first counts, and if both
@@ -26,8 +27,8 @@ export type Scheduler = {
   infer(values: Float32Array[], options?: RequestOptions): Promise<Answer>
 }
 
-/** Failures that another provider would not mend. */
-const FINAL = new Set(['SPENDING_LIMIT', 'BALANCE_TOO_LOW', 'CLIENT_STOPPED', 'ABORTED', 'NO_BIDS', 'CANCELLED'])
+/** Failures after which no further provider is asked. */
+const LAST: ReadonlySet<string> = new Set([...FINAL, 'NO_BIDS', 'CANCELLED'])
 /** Hedging begins by then, so that a hanging provider is replaced within 5 s. */
 const MAX_HEDGE_MS = 2_500
 
@@ -103,7 +104,7 @@ export function createScheduler({ pool, budget }: SchedulerComponents): Schedule
           }
           if (failure === null || done) return
           clearTimeout(hedge)
-          if (!FINAL.has(errorCode(failure)) && begun < attempts) return void attempt()
+          if (!LAST.has(errorCode(failure)) && begun < attempts) return void attempt()
           // Somebody may still answer: a hedge that found nobody changes nothing.
           if (running === 0) settle(() => reject(failure))
         }

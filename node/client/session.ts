@@ -34,6 +34,7 @@ import type { Log } from '../net/log.ts'
 import type { Streams } from '../net/streams.ts'
 import { unref } from '../timers.ts'
 import { assign } from './assign.ts'
+import { saidByProvider } from './failures.ts'
 import { createLine, type Turn } from './line.ts'
 import type { ReceivedBid } from './offer.ts'
 import { type Answer, deferred, type PendingJob } from './pending-job.ts'
@@ -151,11 +152,8 @@ export async function openConsumerSession(
   function end(error: SinterError): void {
     ended ??= error
     over.resolve(ended)
-    for (const job of pending.values()) {
-      job.result.reject(ended)
-      job.outputs.reject(ended)
-      job.receipt.reject(ended)
-    }
+    for (const { result, outputs, receipt } of pending.values())
+      for (const each of [result, outputs, receipt]) each.reject(ended)
     pending.clear()
     underWay = 0
     line.advance()
@@ -248,7 +246,7 @@ export async function openConsumerSession(
       case 'receipt':
         return acknowledge(frame.value)
       case 'failure': {
-        const error = new SinterError(frame.value.code, `the provider says: ${frame.value.message}`)
+        const error = saidByProvider(frame.value)
         return frame.value.seq === 0n ? end(error) : fail(frame.value.seq, error)
       }
       default:

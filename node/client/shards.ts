@@ -1,6 +1,7 @@
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { Budget } from './budget.ts'
+import { FINAL } from './failures.ts'
 import type { Pool } from './pool.ts'
 import { runCharged } from './scheduler.ts'
 import type { JobOptions } from './session.ts'
@@ -40,9 +41,6 @@ const MAX_BUFFERED = 256
 const TICK_MS = 50
 /** A shard that takes this many times what it was sized for is cut short. */
 const OVERTIME = 2
-
-/** Failures that end the whole batch: no provider would mend them. */
-const FATAL = new Set(['SPENDING_LIMIT', 'BALANCE_TOO_LOW', 'CLIENT_STOPPED', 'ABORTED'])
 
 /**
  * Runs a data set over the providers of a pool. Each takes a shard sized by its measured speed, then the next; a shard whose provider
@@ -124,7 +122,7 @@ export async function* runBatch(
     } catch (error) {
       const code = errorCode(error)
       if (code === 'CANCELLED') return
-      if (FATAL.has(code)) throw error
+      if (FINAL.has(code)) throw error
       // A session that had ended before the item's turn says nothing about the item.
       if (code !== 'SESSION_ENDED') item.failures++
       if (item.failures < attempts) throw error
@@ -172,7 +170,7 @@ export async function* runBatch(
   /** What a provider did not do goes to the others, unless another is at it already. */
   function putBack(items: Item[], error: unknown): void {
     for (const item of items) if (!item.done && item.running === 0 && !returned.includes(item)) returned.push(item)
-    if (FATAL.has(errorCode(error))) throw error
+    if (FINAL.has(errorCode(error))) throw error
   }
 
   const left = (): boolean => !exhausted || returned.length > 0 || outstanding.size > 0
@@ -199,7 +197,7 @@ export async function* runBatch(
     runner()
       .catch((error: unknown) => {
         // One provider fewer is no end while others are at work.
-        if (FATAL.has(errorCode(error)) || (runners === 1 && left())) over ??= error
+        if (FINAL.has(errorCode(error)) || (runners === 1 && left())) over ??= error
       })
       .finally(() => {
         runners--

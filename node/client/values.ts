@@ -9,7 +9,20 @@ import { classified } from './failures.ts'
 import type { BatchInput } from './shards.ts'
 
 /** Numbers in row-major order: typed, flat or nested as deep as the shape, all of one job. */
-export type TensorLike = Float32Array | Nested
+export type TensorLike = Numbers | Nested
+/** A typed array of any kind; what leaves this process is float32, or what integers are looked up as. */
+export type Numbers =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array
 /** Lists in lists, row-major. */
 export type Nested = readonly number[] | readonly Nested[]
 
@@ -23,17 +36,29 @@ export type SealedJob = { tensors: WireTensor[]; sealed: SealedRef }
 export type Item = Inputs | SealedJob | (() => Inputs | SealedJob)
 
 const isSealed = (given: Inputs | SealedJob): given is SealedJob =>
-  'tensors' in given && 'sealed' in given && !ArrayBuffer.isView(given.sealed) && !Array.isArray(given.sealed)
+  typeof given === 'object' &&
+  given !== null &&
+  'tensors' in given &&
+  'sealed' in given &&
+  !ArrayBuffer.isView(given.sealed) &&
+  !Array.isArray(given.sealed)
 
 /** A tensor of an answer, row-major. */
 export type NamedTensors = Record<string, { shape: number[]; data: Float32Array }>
 
+const isNumbers = (value: unknown): value is Numbers => ArrayBuffer.isView(value) && !(value instanceof DataView)
+const isTensor = (value: unknown): value is TensorLike => isNumbers(value) || Array.isArray(value)
+
+/** Lists in lists, at most; tensors have at most eight axes. */
+const DEEPEST = 16
+
 /** Appends nested numbers to `out`, which must not grow beyond `most`. Throws `TENSOR_SHAPE`, `TENSOR_TYPE`. */
-function flatten(value: unknown, name: string, shape: readonly number[], out: number[], most: number): void {
+function flatten(value: unknown, name: string, shape: readonly number[], out: number[], most: number, depth = 1): void {
   if (!Array.isArray(value)) throw new SinterError('TENSOR_TYPE', `${name} must hold numbers`)
+  if (depth > DEEPEST) throw new SinterError('TENSOR_SHAPE', `${name} nests more than ${DEEPEST} lists`)
   for (const each of value) {
     if (typeof each === 'number') out.push(each)
-    else flatten(each, name, shape, out, most)
+    else flatten(each, name, shape, out, most, depth + 1)
     if (out.length > most)
       throw new SinterError('TENSOR_SHAPE', `${name} has more than the ${most} values of [${shape}]`)
   }
@@ -43,6 +68,7 @@ function toFloats(name: string, shape: number[], value: TensorLike | undefined):
   const most = elementCount(shape)
   let floats: Float32Array
   if (value instanceof Float32Array) floats = value
+  else if (isNumbers(value)) floats = Float32Array.from(value as ArrayLike<number>, Number)
   else {
     const flat: number[] = []
     flatten(value, name, shape, flat, most)
@@ -67,11 +93,13 @@ export function jobValues(
 
 function givenValues(manifest: Manifest, inputs: Inputs): Float32Array[] {
   const ends = givenInputs(manifest)
-  if (inputs instanceof Float32Array || Array.isArray(inputs)) {
+  if (isTensor(inputs)) {
     if (ends.length !== 1)
       throw new SinterError('TENSOR_SET', `${manifest.name} has ${ends.length} inputs: give them by name`)
     return [toFloats(ends[0]!.name, ends[0]!.shape, inputs)]
   }
+  if (typeof inputs !== 'object' || inputs === null)
+    throw new SinterError('TENSOR_TYPE', `inputs must hold numbers: ${ends.map(({ name }) => name).join(', ')}`)
   const named = inputs as Record<string, TensorLike>
   const strange = Object.keys(named).find((name) => !ends.some((end) => end.name === name))
   if (strange !== undefined) throw new SinterError('TENSOR_SET', `${manifest.name} has no input ${strange}`)

@@ -15,6 +15,8 @@ export function answersOf(manifest: Manifest, outputs: Record<string, Float32Arr
 }
 
 const SHOWN = 10
+/** Place of the first largest. */
+const largest = (values: number[] | Float32Array): number => firstLargest(values, [values.length], 0)[0]!
 
 /** One line for people: of many numbers the first ten, and the place of the largest. */
 export function describeAnswers(answers: Answer[]): string {
@@ -23,7 +25,7 @@ export function describeAnswers(answers: Answer[]): string {
       if (index) return `${name} = ${values.slice(0, SHOWN).join(', ')}${values.length > SHOWN ? ', …' : ''}`
       const shown = values.slice(0, SHOWN).map((value) => Number(value.toPrecision(5)))
       const rest = values.length > SHOWN ? `, … (${values.length} values)` : ''
-      const top = values.length > 1 ? `; largest at ${values.indexOf(Math.max(...values))}` : ''
+      const top = values.length > 1 ? `; largest at ${largest(values)}` : ''
       return `${name} = [${shown.join(', ')}${rest}]${top}`
     })
     .join('; ')
@@ -31,7 +33,7 @@ export function describeAnswers(answers: Answer[]): string {
 
 /** Class with the largest logit, and its softmax share. */
 export function classify(logits: Float32Array): { digit: number; confidence: number } {
-  const digit = logits.indexOf(Math.max(...logits))
+  const digit = largest(logits)
   const total = logits.reduce((sum, logit) => sum + Math.exp(logit - logits[digit]!), 0)
   return { digit, confidence: 1 / total }
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { fromHex, type Hex } from '../../protocol/bytes.ts'
-import { SinterError } from '../../protocol/errors.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
 import { networkId } from '../../protocol/network.ts'
 import { isSealedFile } from '../../protocol/sealed.ts'
 import { type Address, addressOf } from '../../protocol/signature.ts'
@@ -21,8 +21,16 @@ import { cidBytes } from '../jobs/sealed.ts'
 import { inputNames, isInput } from './dataset.ts'
 import { readJobFile } from './image.ts'
 import { connectWith, formatAmount, type JoinOptions, parseCount } from './joined.ts'
-import { openIdentity, readInput, readNetworkFile } from './options.ts'
+import { openIdentity, parsePolicy, readInput, readNetworkFile } from './options.ts'
+import { progressLine } from './progress.ts'
 import type { Wanted } from './samples.ts'
+
+const connected = (options: BatchCommandOptions): Promise<Consumer> =>
+  connectWith(options, {
+    providers: parseCount(options.providers),
+    policy: parsePolicy(options.policy),
+    region: options.region,
+  })
 
 const random = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes))
 
@@ -34,9 +42,14 @@ export type BatchCommandOptions = JoinOptions & {
   ceiling: string
   limit?: string
   providers: string
+  policy: string
+  region: string
   json: boolean
   logLevel: string
 }
+
+/** Exit code of a command that was asked to stop. */
+const STOPPED = 130
 
 /** A finished file appears whole or not at all, so that one that is there needs no second look. */
 function writeWhole(path: string, text: string): void {
@@ -124,7 +137,7 @@ async function contentSource(cid: string, consumer: Consumer, options: BatchComm
  */
 export async function batch(from: string, options: BatchCommandOptions): Promise<void> {
   if (existsSync(from) || !/^b[a-z2-7]{50,}$/.test(from)) return run(folderSource(from, options), options)
-  const consumer = await connectWith(options, { providers: parseCount(options.providers) })
+  const consumer = await connected(options)
   let source: Source
   try {
     source = await contentSource(from, consumer, options)
@@ -135,7 +148,7 @@ export async function batch(from: string, options: BatchCommandOptions): Promise
   return run(source, options, consumer)
 }
 
-async function run(source: Source, options: BatchCommandOptions, connected?: Consumer): Promise<void> {
+async function run(source: Source, options: BatchCommandOptions, joined?: Consumer): Promise<void> {
   const { names } = source
   const bare = names.map((name) => parse(name).name)
   const twice = bare.find((name, i) => bare.indexOf(name) !== i)
@@ -147,12 +160,12 @@ async function run(source: Source, options: BatchCommandOptions, connected?: Con
   const say = (event: string, facts: object, line: string): void => {
     if (options.json) console.log(JSON.stringify({ event, ...facts }))
     else if (process.stdout.isTTY && event === 'progress') process.stdout.write(`\r${line}\u001b[K`)
-    else console.log(line)
+    else console.log(process.stdout.isTTY ? `\r${line}\u001b[K` : line)
   }
   const before = names.length - open.length
   say('begin', { files: names.length, before }, `${names.length} files, ${before} of them done before`)
-  if (open.length === 0 && source.sealed === undefined) return connected?.stop()
-  const consumer = connected ?? (await connectWith(options, { providers: parseCount(options.providers) }))
+  if (open.length === 0 && source.sealed === undefined) return joined?.stop()
+  const consumer = joined ?? (await connected(options))
   const stopping = new AbortController()
   const onSignal = (): void => stopping.abort()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal)
@@ -170,6 +183,7 @@ async function run(source: Source, options: BatchCommandOptions, connected?: Con
       }
     }
     let failed = 0
+    const began = performance.now()
     const provider = source.sealed?.provider
     const request = { signal: stopping.signal, ...(provider && { provider }) }
     for await (const item of consumer.batch(options.model, dataset(), request)) {
@@ -186,11 +200,9 @@ async function run(source: Source, options: BatchCommandOptions, connected?: Con
         say('failed', { file: name, code: item.error.code }, `${name}: ${item.error.code}: ${item.error.message}`)
       }
       const { done, cost } = item.progress
-      say(
-        'progress',
-        { done, failed, of: open.length, cost: formatAmount(cost) },
-        `${done} of ${open.length} done, ${failed} failed, ${formatAmount(cost)} SNTR`,
-      )
+      const progress = { done, failed, of: open.length, cost: formatAmount(cost) }
+      const columns = process.stdout.isTTY ? process.stdout.columns : 200
+      say('progress', progress, progressLine({ ...progress, elapsedMs: performance.now() - began }, columns))
     }
     if (!options.json && process.stdout.isTTY) process.stdout.write('\n')
     if (source.sealed !== undefined) {
@@ -200,6 +212,11 @@ async function run(source: Source, options: BatchCommandOptions, connected?: Con
       say('results', { cid, files: results.length }, `${results.length} sealed results by content\n${cid}`)
     }
     if (failed > 0) process.exitCode = 1
+  } catch (error) {
+    if (!stopping.signal.aborted || errorCode(error) !== 'ABORTED') throw error
+    const done = names.filter((name) => existsSync(resultOf(name))).length
+    say('stopped', { done, of: names.length }, `stopped with ${done} of ${names.length} done: the same command goes on`)
+    process.exitCode = STOPPED
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
     await consumer.stop()

@@ -32,6 +32,7 @@ export type GatewayOptions = JoinOptions & {
   limit?: string
   providers: string
   policy: string
+  region: string
   concurrency: string
   tokenFile?: string
   cert?: string
@@ -95,7 +96,11 @@ export async function gateway(options: GatewayOptions): Promise<void> {
     ceiling: parseAmount(options.ceiling),
     audit: parseShare(options.audit),
     ...(options.limit === undefined ? {} : { spendingLimit: parseAmount(options.limit) }),
-    scheduler: { providers: parseCount(options.providers), policy: parsePolicy(options.policy) },
+    scheduler: {
+      providers: parseCount(options.providers),
+      policy: parsePolicy(options.policy),
+      region: options.region,
+    },
     log,
   })
   try {
@@ -117,11 +122,12 @@ export async function gateway(options: GatewayOptions): Promise<void> {
         models: [...Object.keys(models), ...embeddings.keys()],
       }),
     )
-    // A provider may come later, or need a while to load the model.
+    // A provider may come later, need a while to load the model, or go.
+    let before = false
     const looking = repeat('gateway.warm', WARM_PAUSE_MS, log, async () => {
-      if (!(await warm())) return
-      log.info({ event: 'gateway.warm' }, 'every model has a provider')
-      looking.halt()
+      const now = await warm()
+      if (now && !before) log.info({ event: 'gateway.warm' }, 'every model has a provider')
+      before = now
     })
     await untilAsked()
     looking.halt()

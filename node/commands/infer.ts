@@ -1,11 +1,18 @@
+import { join } from 'node:path'
 import { loadHeldOut } from '../../models/digits.ts'
 import { givenInputs, inputValues } from '../../models/lookup.ts'
 import { toHex } from '../../protocol/bytes.ts'
-import { SinterError } from '../../protocol/errors.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
+import type { Receipt } from '../../protocol/rules/receipt.ts'
 import { openChecked } from '../client/checked.ts'
-import { type SessionRequest, startClient, TRUST_STATEMENT } from '../client/client.ts'
+import { type LightClient, type SessionRequest, startClient, TRUST_STATEMENT } from '../client/client.ts'
+import { createMemory, type Memory } from '../client/memory.ts'
 import { chooseBid, type ReceivedBid } from '../client/offer.ts'
+import { receiptId } from '../client/receipts.ts'
+import { openMemory } from '../client/stored-memory.ts'
+import type { Identity } from '../identity/identity.ts'
 import type { LoadedModel } from '../model/load.ts'
+import type { Log } from '../net/log.ts'
 import { answersOf, classify, describeAnswers } from './answers.ts'
 import {
   createLog,
@@ -27,7 +34,8 @@ export type InferOptions = JoinOptions & {
   input?: string
   /** How pictures become numbers. */
   image: string
-  count: string
+  /** @default all of `input`, or 10 of the held-out digits */
+  count?: string
   skip: string
   ceiling: string
   bids?: string
@@ -35,6 +43,7 @@ export type InferOptions = JoinOptions & {
   provider?: string
   window: string
   policy: string
+  region: string
   canonical: boolean
   /** Share of the jobs that a second provider answers too. */
   audit: string
@@ -44,21 +53,32 @@ export type InferOptions = JoinOptions & {
   logLevel: string
 }
 
+/** Held-out digits that are sent when nothing is said. */
+const DIGITS = 10
+
 type Job = { values: Float32Array[]; label: number | null }
 
 /** Inputs from a file or folder, looked up where the model begins behind an embedding, or the reference model's held-out images. */
 async function jobsOf(options: InferOptions, { manifest, weights }: LoadedModel): Promise<Job[]> {
   const from = parseCount(options.skip)
-  const count = parseCount(options.count)
+  const most = options.count === undefined ? null : parseCount(options.count)
+  const taken = <T>(all: T[], count: number): T[] => {
+    const some = all.slice(from, from + count)
+    if (some.length === 0) throw new SinterError('INPUT_FILE', `of ${all.length} inputs none is left: --skip ${from}`)
+    return some
+  }
   if (options.input === undefined) {
     const wanted = givenInputs(manifest).map(({ name, shape }) => `${name} [${shape}]`)
     if (manifest.name !== 'digits')
       throw new SinterError('INPUT_FILE', `the model ${manifest.name} needs --input: ${wanted.join(', ')} for each job`)
     const { images, labels } = loadHeldOut()
-    return images.slice(from, from + count).map((image, i) => ({ values: [image], label: labels[from + i]! }))
+    return taken(images, most ?? DIGITS).map((image, i) => ({ values: [image], label: labels[from + i]! }))
   }
   const given = await samplesOf(options.input, givenInputs(manifest), options.image)
-  return given.slice(from, from + count).map((each) => ({ values: inputValues(manifest, weights, each), label: null }))
+  return taken(given, most ?? given.length).map((each) => ({
+    values: inputValues(manifest, weights, each),
+    label: null,
+  }))
 }
 
 /** When enough bids are in, and which of them may be taken: any, or those of one provider. */
@@ -73,6 +93,24 @@ function choiceOf({ bids: wanted, provider }: InferOptions): Pick<SessionRequest
 /** Time that providers have to anchor disputed jobs (ms). */
 const AUDIT_MS = 120_000
 
+/** Where receipts are kept for `sinter receipt`, unless another command has the data folder. */
+async function openReceipts(
+  { chain }: LightClient,
+  { address }: Identity,
+  { data }: InferOptions,
+  log: Log,
+): Promise<Memory> {
+  const memory = await openMemory(join(data, 'consumer'), address, Date.now).catch((error: unknown) => {
+    if (errorCode(error) !== 'STORE_LOCKED') throw error
+    log.warn({ event: 'receipts.unkept' }, 'another command runs with this data folder: receipts are not kept')
+    return createMemory(address, Date.now)
+  })
+  const { block } = await chain.head()
+  // What happens on chain is read from here on.
+  memory.reached((memory.receipts.unsettled() ? memory.cursor() : null) ?? { next: block + 1n, marks: [] })
+  return memory
+}
+
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 /** Sends jobs and prints the answers; `json` prints one object a line instead. */
@@ -80,10 +118,11 @@ export async function infer(options: InferOptions): Promise<void> {
   const log = createLog(options.logLevel, 'stderr')
   const say = (event: string, facts: Record<string, unknown>, line: string): void =>
     console.log(options.json ? JSON.stringify({ event, ...facts }) : line)
+  const identity = await openIdentity(options)
   const client = await startClient({
     network: readNetworkFile(options.network),
     rpcUrl: parseRpc(options.rpc),
-    identity: await openIdentity(options),
+    identity,
     dataDir: options.data,
     listen: options.listen,
     bootstrap: options.bootstrap,
@@ -111,6 +150,7 @@ export async function infer(options: InferOptions): Promise<void> {
       priceCeiling: parseAmount(options.ceiling),
       windowMs: parseCount(options.window),
       policy: parsePolicy(options.policy),
+      region: options.region,
       canonical: options.canonical,
       ...choiceOf(options),
       onBids(bids, chosen) {
@@ -129,13 +169,19 @@ export async function infer(options: InferOptions): Promise<void> {
     const [first, ...others] = session.sessions
     const id = toHex(first!.session)
     const latencies: number[] = []
-    const receipts: Promise<unknown>[] = []
+    const receipts: Promise<Receipt>[] = []
+    const memory = await openReceipts(client, identity, options, log)
+    const keep = (receipt: Receipt): void => {
+      memory.receipts.issued(toHex(receipt.session), receipt.seq, receipt)
+      memory.receipts.acknowledged(toHex(receipt.session), receipt.seq)
+    }
     let right = 0
     try {
       for (const [i, { values, label }] of jobs.entries()) {
         const result = await session.infer(values)
         latencies.push(result.latencyMs)
         receipts.push(result.acknowledged)
+        result.acknowledged.then(keep, () => {})
         const answers = answersOf(manifest, result.outputs)
         const took = `${result.latencyMs.toFixed(1)} ms`
         const facts = {
@@ -178,9 +224,15 @@ export async function infer(options: InferOptions): Promise<void> {
           'a disputed job was not anchored in time: nobody was paid for it yet, and nobody looked at it',
         )
       await checked.stop()
+      await memory.close()
     }
     const labelled = jobs.filter(({ label }) => label !== null).length
-    const spent = first!.provider.price * BigInt(jobs.length)
+    const compared = BigInt(session.compared())
+    const spent = others.reduce(
+      (sum, { provider }) => sum + provider.price * compared,
+      first!.provider.price * BigInt(jobs.length),
+    )
+    const ids = (await Promise.all(receipts)).map((each) => receiptId(each.session, each.seq))
     const summary = {
       jobs: jobs.length,
       labelled,
@@ -191,6 +243,7 @@ export async function infer(options: InferOptions): Promise<void> {
       provider: first!.provider.provider,
       session: id,
       compared: session.compared(),
+      receipts: ids,
     }
     const accuracy = labelled === 0 ? '' : `, ${right} of ${labelled} right (${((100 * right) / labelled).toFixed(1)}%)`
     say(
@@ -198,6 +251,7 @@ export async function infer(options: InferOptions): Promise<void> {
       summary,
       `${jobs.length} jobs${accuracy}, median ${summary.medianMs.toFixed(1)} ms, ${summary.spent} SNTR acknowledged`,
     )
+    if (!options.json) console.log(`receipts ${ids[0]} to ${ids.at(-1)}: sinter receipt says where one stands`)
   } finally {
     await client.stop()
   }

@@ -1,3 +1,4 @@
+import type { ConsumerOptions } from '../client/consumer.ts'
 import { type Consumer, connect } from '../sdk.ts'
 import { createLog, type JoinOptions, openIdentity, parseAmount, parseRpc } from './options.ts'
 
@@ -6,7 +7,7 @@ export { formatAmount, type JoinOptions, parseCount } from './options.ts'
 /** The connection of a command, by its options. Throws what `connect` throws. */
 export async function connectWith(
   options: JoinOptions & { ceiling: string; limit?: string; logLevel: string },
-  scheduler: { providers?: number } = {},
+  scheduler: Pick<NonNullable<ConsumerOptions['scheduler']>, 'providers' | 'policy' | 'region'> = {},
 ): Promise<Consumer> {
   return connect({
     network: options.network,

@@ -2,7 +2,7 @@ import { type Context, Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Consumer } from '../client/consumer.ts'
-import { InputError, MoneyError, UnavailableError } from '../client/failures.ts'
+import { MoneyError, ProviderError, UnavailableError } from '../client/failures.ts'
 import type { Log } from '../net/log.ts'
 import { createAccess } from './access.ts'
 import { inputsOf, joinOutput, outputsOf, splitJobs } from './batching.ts'
@@ -10,6 +10,7 @@ import { headerLength, readBody } from './body.ts'
 import { addEmbeddings, EmbeddingError, type EmbeddingModel, openAiError } from './embeddings.ts'
 import { openApi } from './openapi.ts'
 import { decodeInfer, encodeInfer } from './tensors.ts'
+import { together } from './together.ts'
 
 export type GatewayInit = {
   /** Names under which models are offered, with the CIDs of their manifests. */
@@ -40,11 +41,14 @@ const EXTENSIONS = ['binary_tensor_data', 'model_configuration', 'model_reposito
 
 type Stats = { success: number; fail: number; totalMs: number; computeMs: number; rows: number; lastMs: number }
 
+/** What is wrong with a request. Another `InputError`, of a model's files or of a full disk, is its operator's to mend. */
+const REQUEST_CODES = /^(GATEWAY_REQUEST$|INPUT_|TENSOR_|OUTPUT_OFF_TOLERANCE$)/
+
 function statusOf(error: SinterError): ContentfulStatusCode {
   if (error instanceof EmbeddingError) return error.status
   if (error.code === 'GATEWAY_TOO_LARGE') return 413
   if (error.code === 'GATEWAY_MODEL' || error.code === 'RECEIPT_UNKNOWN') return 404
-  if (error.code === 'GATEWAY_REQUEST' || error instanceof InputError) return 400
+  if (REQUEST_CODES.test(error.code) && !(error instanceof ProviderError)) return 400
   if (error instanceof UnavailableError || error instanceof MoneyError) return 503
   if (error.code === 'GATEWAY_BUSY' || error.code === 'ABORTED' || error.code === 'CLIENT_STOPPED') return 503
   return 500
@@ -70,7 +74,10 @@ export function createGateway(
       throw new SinterError('GATEWAY_MODEL', `${name} is no model name: letters, digits, dot, dash and underscore`)
   const app = new Hono()
   const allowed = createAccess(tokens)
+  /** Manifests that had a provider when last one was looked for. */
   const ready = new Set<string>()
+  const offered = [...Object.entries(models), ...[...embeddings].map(([name, { cid }]) => [name, cid] as const)]
+  const allReady = (): boolean => offered.every(([, cid]) => ready.has(cid))
   const stats = new Map<string, Stats>()
   let running = 0
 
@@ -101,9 +108,7 @@ export function createGateway(
   })
 
   app.get('/v2/health/live', (c) => c.body(null, 200))
-  app.get('/v2/health/ready', (c) =>
-    Object.keys(models).every((name) => ready.has(name)) ? c.body(null, 200) : c.json({ error: 'not ready' }, 503),
-  )
+  app.get('/v2/health/ready', (c) => (allReady() ? c.body(null, 200) : c.json({ error: 'not ready' }, 503)))
   app.use(async (c, next) => {
     const refusal = allowed(c.req.raw.headers)
     if (refusal === null) return next()
@@ -115,8 +120,8 @@ export function createGateway(
   app.get('/v2', (c) => c.json({ name: 'sinter', version, extensions: EXTENSIONS }))
   app.post('/v2/repository/index', (c) =>
     c.json(
-      Object.keys(models).map((name) =>
-        ready.has(name)
+      Object.entries(models).map(([name, cid]) =>
+        ready.has(cid)
           ? { name, version: VERSION, state: 'READY', reason: '' }
           : { name, version: VERSION, state: 'UNAVAILABLE', reason: 'no provider yet' },
       ),
@@ -181,13 +186,18 @@ export function createGateway(
     })
   }
 
-  /** Within the limit on requests at once. */
-  async function within<T>(work: () => Promise<T>): Promise<T> {
+  /** A request to a model, within the limit on how many there are at once; what becomes of it says whether the model has a provider. */
+  async function within<T>(cid: string, work: () => Promise<T>): Promise<T> {
     if (running >= concurrency)
       throw new SinterError('GATEWAY_BUSY', `${concurrency} requests are under way: try again`)
     running++
     try {
-      return await work()
+      const result = await work()
+      ready.add(cid)
+      return result
+    } catch (error) {
+      if (error instanceof UnavailableError) ready.delete(cid)
+      throw error
     } finally {
       running--
     }
@@ -195,7 +205,7 @@ export function createGateway(
 
   async function infer(c: Context): Promise<Response> {
     const cid = cidOf(c)
-    return within(() => inferNow(c, cid))
+    return within(cid, () => inferNow(c, cid))
   }
 
   async function inferNow(c: Context, cid: string): Promise<Response> {
@@ -216,8 +226,9 @@ export function createGateway(
           throw new SinterError('GATEWAY_REQUEST', `unexpected inference output '${each.name}' for this model`)
         return { ...end, binary: each.binary }
       })
-      const { signal } = c.req.raw
-      const done = await Promise.all(jobs.map((job) => consumer.infer(cid, job, { timeoutMs, signal })))
+      const done = await together(c.req.raw.signal, (signal) =>
+        jobs.map((job) => consumer.infer(cid, job, { timeoutMs, signal })),
+      )
       const receipts = done.map(({ receipt }) => receipt.id).join(', ')
       const price = done.reduce((sum, { receipt }) => sum + receipt.price, 0n).toString()
       const { body, headerLength: jsonLength } = encodeInfer({
@@ -239,7 +250,6 @@ export function createGateway(
       record.totalMs += performance.now() - started
       record.computeMs += done.reduce((sum, { executionMs }) => sum + executionMs, 0)
       record.lastMs = Date.now()
-      ready.add(name)
       return new Response(body as Uint8Array<ArrayBuffer>, {
         headers: {
           'Content-Type': jsonLength === null ? 'application/json' : 'application/octet-stream',
@@ -259,8 +269,7 @@ export function createGateway(
     app.get(place, metadata)
     app.get(`${place}/config`, config)
     app.get(`${place}/ready`, (c) => {
-      cidOf(c)
-      return ready.has(nameOf(c)) ? c.body(null, 200) : c.json({ error: 'no provider yet' }, 503)
+      return ready.has(cidOf(c)) ? c.body(null, 200) : c.json({ error: 'no provider yet' }, 503)
     })
     app.get(`${place}/stats`, (c) => {
       cidOf(c)
@@ -274,26 +283,21 @@ export function createGateway(
   return {
     app,
     async warm() {
-      const all = [
-        ...Object.entries(models),
-        ...[...embeddings].map(([name, { cid }]): [string, string] => [name, cid]),
-      ]
+      const cold = offered.filter(([, cid]) => !ready.has(cid))
       await Promise.all(
-        all
-          .filter(([name]) => !ready.has(name))
-          .map(async ([name, cid]) => {
-            try {
-              await consumer.reserve(cid)
-              ready.add(name)
-            } catch (error) {
-              log.warn(
-                { event: 'gateway.cold', model: name, code: errorCode(error), error: describeError(error) },
-                'no provider for a model yet',
-              )
-            }
-          }),
+        cold.map(async ([name, cid]) => {
+          try {
+            await consumer.reserve(cid)
+            ready.add(cid)
+          } catch (error) {
+            log.warn(
+              { event: 'gateway.cold', model: name, code: errorCode(error), error: describeError(error) },
+              'no provider for a model yet',
+            )
+          }
+        }),
       )
-      return all.every(([name]) => ready.has(name))
+      return allReady()
     },
   }
 }

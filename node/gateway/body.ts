@@ -38,3 +38,31 @@ export function headerLength(headers: Headers): number | null {
     throw new SinterError('GATEWAY_REQUEST', 'Inference-Header-Content-Length must be a whole number')
   return Number(text)
 }
+
+/** Lists and objects in each other; a tensor of eight axes in its request is eleven. */
+const DEEPEST = 32
+const [QUOTE, ESCAPE] = [0x22, 0x5c]
+const OPENING = new Set([0x5b, 0x7b])
+const CLOSING = new Set([0x5d, 0x7d])
+
+/**
+ * JSON of a request. How deep it nests is looked at first: a bracket is one byte here and dozens once it is parsed. Throws
+ * `GATEWAY_REQUEST`.
+ */
+export function parseJson(bytes: Uint8Array): unknown {
+  let depth = 0
+  let inText = false
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!
+    if (byte === QUOTE) inText = !inText
+    else if (inText) i += byte === ESCAPE ? 1 : 0
+    else if (CLOSING.has(byte)) depth--
+    else if (OPENING.has(byte) && ++depth > DEEPEST)
+      throw new SinterError('GATEWAY_REQUEST', `the request JSON nests more than ${DEEPEST} deep`)
+  }
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    throw new SinterError('GATEWAY_REQUEST', 'failed to parse the request JSON', { cause })
+  }
+}

@@ -3,7 +3,8 @@ import type { Context, Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { SinterError } from '../../protocol/errors.ts'
 import type { Consumer, ModelInfo } from '../client/consumer.ts'
-import { readBody } from './body.ts'
+import { parseJson, readBody } from './body.ts'
+import { together } from './together.ts'
 
 /**
  * `POST /v1/embeddings` as OpenAI's clients ask for it (https://platform.openai.com/docs/api-reference/embeddings), for a model whose one input
@@ -16,16 +17,20 @@ export type EmbeddingModel = { cid: string; tokenizer: Tokenizer }
 export type EmbeddingsComponents = {
   consumer: Pick<Consumer, 'model' | 'infer'>
   models: ReadonlyMap<string, EmbeddingModel>
-  /** Runs a request within the gateway's limit on how many there may be. Throws `GATEWAY_BUSY`. */
-  within<T>(work: () => Promise<T>): Promise<T>
+  /** Runs a request to a model within the gateway's limit on how many there may be. Throws `GATEWAY_BUSY`. */
+  within<T>(cid: string, work: () => Promise<T>): Promise<T>
 }
 
 export type EmbeddingsInit = { maxBytes: number; timeoutMs: number }
 
+/** OpenAI's code for a text that a model has no room for. */
+const LENGTH = 'context_length_exceeded'
 /** Inputs of one request, as OpenAI has it. */
 const MAX_INPUTS = 2_048
 /** Jobs of one request that are under way at once. */
 const AT_ONCE = 16
+/** Characters of a text for each token that the model takes, at most: a longer one is refused before it is cut into tokens. */
+const TOKEN_CHARACTERS = 256
 /** Token of places where there is no text. */
 const PAD = 0
 
@@ -83,6 +88,9 @@ function tokensOf(input: unknown, { tokenizer }: EmbeddingModel, { tokens: most,
   return list.map((each, i): number[] => {
     const where = list.length === 1 ? 'input' : `input.${i}`
     if (typeof each !== kind) bad('input must be of one kind: texts, or lists of token ids', where, 'invalid_type')
+    const tooLong = (have: string): never =>
+      bad(`This model's maximum context length is ${most} tokens, however you requested ${have}`, where, LENGTH)
+    if (typeof each === 'string' && each.length > TOKEN_CHARACTERS * most) tooLong(`${each.length} characters`)
     const ids =
       typeof each === 'string'
         ? tokenizer.encode(each).ids
@@ -90,12 +98,7 @@ function tokensOf(input: unknown, { tokenizer }: EmbeddingModel, { tokens: most,
           ? (each as number[])
           : bad('input must be a text, a list of texts, a list of token ids or a list of these', where, 'invalid_type')
     if (ids.length === 0) bad('input must not be empty', where, 'invalid_value')
-    if (ids.length > most)
-      bad(
-        `This model's maximum context length is ${most} tokens, however you requested ${ids.length} tokens`,
-        where,
-        'context_length_exceeded',
-      )
+    if (ids.length > most) tooLong(`${ids.length} tokens`)
     if (ids.some((id: number) => id < 0 || id >= rows)) bad(`a token id is from 0 to ${rows - 1}`, where)
     return ids
   })
@@ -123,9 +126,9 @@ type Asked = { model: string; input: unknown; format: 'float' | 'base64'; dimens
 function readRequest(bytes: Uint8Array): Asked {
   let value: unknown
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch {
-    return bad('the body of the request is not JSON', null, 'invalid_json')
+    value = parseJson(bytes)
+  } catch (error) {
+    return bad((error as SinterError).message, null, 'invalid_json')
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return bad('the body must be an object', null)
@@ -154,7 +157,7 @@ export function addEmbeddings(app: Hono, components: EmbeddingsComponents, init:
   app.post('/v1/embeddings', async (c: Context) => {
     const asked = readRequest(await readBody(c.req.raw, init.maxBytes))
     const model = models.get(asked.model) ?? missing(asked.model)
-    return within(async () => {
+    return within(model.cid, async () => {
       const ends = endsOf(await consumer.model(model.cid))
       const { dimensions } = asked
       if (dimensions !== null && dimensions > ends.width) bad(`this model has ${ends.width} dimensions`, 'dimensions')
@@ -163,11 +166,11 @@ export function addEmbeddings(app: Hono, components: EmbeddingsComponents, init:
       const receipts: string[] = []
       let price = 0n
       let next = 0
-      const worker = async (): Promise<void> => {
+      const worker = async (signal: AbortSignal): Promise<void> => {
         for (let index = next++; index < inputs.length; index = next++) {
           const ids = new Float32Array(ends.tokens).fill(PAD)
           ids.set(inputs[index]!)
-          const request = { timeoutMs: init.timeoutMs, signal: c.req.raw.signal }
+          const request = { timeoutMs: init.timeoutMs, signal }
           const { outputs, receipt } = await consumer.infer(model.cid, { [ends.input]: ids }, request)
           const vector = unit(outputs[ends.output]!.data, dimensions ?? ends.width)
           data[index] = {
@@ -179,7 +182,8 @@ export function addEmbeddings(app: Hono, components: EmbeddingsComponents, init:
           price += receipt.price
         }
       }
-      await Promise.all(Array.from({ length: Math.min(AT_ONCE, inputs.length) }, worker))
+      const workers = Math.min(AT_ONCE, inputs.length)
+      await together(c.req.raw.signal, (signal) => Array.from({ length: workers }, () => worker(signal)))
       const count = inputs.reduce((sum, ids) => sum + ids.length, 0)
       c.header('Sinter-Price', price.toString())
       // Headers have an end: a large request's receipts are in its body only.

@@ -38,7 +38,12 @@ export async function serveHttp(app: Hono, init: ServeInit): Promise<Served> {
         : {
             fetch: app.fetch,
             createServer: createHttps,
-            serverOptions: { ...limits, cert: Buffer.from(tls.cert), key: Buffer.from(tls.key) },
+            serverOptions: {
+              ...limits,
+              handshakeTimeout: headersMs,
+              cert: Buffer.from(tls.cert),
+              key: Buffer.from(tls.key),
+            },
           },
     )
   } catch (cause) {

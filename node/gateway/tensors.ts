@@ -1,5 +1,6 @@
 import { SinterError } from '../../protocol/errors.ts'
 import { floatsOf, toWire } from '../jobs/tensors.ts'
+import { parseJson } from './body.ts'
 
 /**
  * Tensors of the Open Inference Protocol v2 (KServe, `rest_predict_v2`, and Triton's binary tensor extension). Models of this
@@ -120,12 +121,7 @@ export function decodeInfer(body: Uint8Array, headerLength: number | null): Infe
     throw bad(`the header is said to have ${headerLength} bytes, the body has ${body.length}`)
   const json = headerLength === null ? body : body.subarray(0, headerLength)
   let at = headerLength ?? body.length
-  let value: unknown
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json))
-  } catch (cause) {
-    throw new SinterError('GATEWAY_REQUEST', 'failed to parse the request JSON', { cause })
-  }
+  const value = parseJson(json)
   if (!isObject(value)) throw bad('the request must be a JSON object')
   if (value.id !== undefined && typeof value.id !== 'string') throw bad('id must be a text')
   const parameters = parametersOf(value.parameters, 'request')

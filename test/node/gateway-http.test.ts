@@ -130,6 +130,13 @@ test('a client that does not come to an end with its headers is let go', async (
   socket.write('POST /v2/models/m/infer HTTP/1.1\r\nHost: localhost\r\nX-Slow: ')
   await until(() => socket.closed)
   assert.match(said, /^HTTP\/1.1 408/)
+  // Nor one that never begins, with TLS or with anything.
+  for (const tls of [undefined, { cert: utf8(CERT), key: utf8(KEY) }]) {
+    const { url } = await open({ headersMs: 200, requestMs: 400, ...(tls && { tls }) }, [TOKEN])
+    const silent = connectTcp({ host: hostname, port: Number(new URL(url).port) }).resume()
+    silent.on('error', () => {})
+    await until(() => silent.closed)
+  }
 })
 
 test.run()
