@@ -389,6 +389,7 @@ export const canariesAbi = [
   {"inputs":[],"name":"BadCanaryParams","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"bond","type":"uint256"},{"internalType":"uint256","name":"fees","type":"uint256"}],"name":"BondTooSmall","type":"error"},
   {"inputs":[{"internalType":"address","name":"maker","type":"address"}],"name":"CanaryPending","type":"error"},
+  {"inputs":[],"name":"EmptySeal","type":"error"},
   {"inputs":[],"name":"InvalidShortString","type":"error"},
   {"inputs":[{"internalType":"address","name":"maker","type":"address"}],"name":"NoCanary","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"range","type":"uint256"}],"name":"NoConsent","type":"error"},
@@ -535,6 +536,7 @@ export const capacityAbi = [
 
 export const refereeAbi = [
   {"inputs":[{"internalType":"contract IBatches","name":"batches_","type":"address"},{"internalType":"contract IBeacon","name":"beacon_","type":"address"},{"internalType":"contract ISeats","name":"seats_","type":"address"},{"internalType":"bytes32[4]","name":"keys","type":"bytes32[4]"}],"stateMutability":"nonpayable","type":"constructor"},
+  {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"BatchIsFinal","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"index","type":"uint256"}],"name":"ChunkPostedBefore","type":"error"},
   {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"FaultProvenBefore","type":"error"},
   {"inputs":[],"name":"NoFault","type":"error"},
