@@ -84,6 +84,7 @@ export function createProgram(parts?: Partial<NodeParts>): Command {
       'a rapidsnark program that makes the proofs; each is verified, and made here if that fails',
     )
     .option('--quiet <seconds>', 'anchor a batch when no voucher came for this long', '5')
+    .option('--batch-age <seconds>', 'anchor it at the latest this long after its first voucher', '600')
     .option('--max-gas-price <gwei>', 'most paid for gas; what a deadline waits for may cost ten times as much')
     .option('--confirmations <blocks>', 'depth of forks to be safe from (default: 3, on a devnet 0)')
     .option('--drand <urls...>', 'relays of drand rounds, on networks that use them (default: those of evmnet)')

@@ -35,6 +35,7 @@ export type UpOptions = JoinOptions & {
   provers?: string
   rapidsnark?: string
   quiet: string
+  batchAge: string
   maxGasPrice?: string
   confirmations?: string
   drand?: string[]
@@ -96,7 +97,7 @@ export async function up(options: UpOptions, parts?: Partial<NodeParts>): Promis
       claimFrom: claimFrom === 0n ? null : claimFrom,
       lanes: parseCount(options.lanes),
       ...(bait === null ? {} : { canaryKey: bait.privateKey }),
-      batch: { quietMs: 1000 * parseCount(options.quiet) },
+      batch: { quietMs: 1000 * parseCount(options.quiet), maxAgeMs: 1000 * parseCount(options.batchAge) },
       log,
     },
     parts,

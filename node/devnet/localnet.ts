@@ -157,7 +157,8 @@ export async function startLocalnet(init: LocalnetInit): Promise<Localnet> {
         const account = options.account ?? (await newAccount(name))
         // The chain's ether is play money: a fixed price of next to nothing, and the token at a dollar.
         const prices = ['--ether-usd', '0.01', '--token-usd', '1']
-        const args = ['--price', options.price ?? '0.01', '--quiet', '3', ...prices, ...(options.args ?? [])]
+        const pace = ['--quiet', '3', '--batch-age', '60']
+        const args = ['--price', options.price ?? '0.01', ...pace, ...prices, ...(options.args ?? [])]
         const actor = start(name, account, ['up'], args, options, await rpcFor(name, anvil.rpcUrl))
         const ready = await actor.wait('node.ready', READY_MS)
         const addresses = ready.facts.addresses as string[]

@@ -20,7 +20,7 @@ export type BatchRecord = {
 export type BatchComponents = {
   address: Address
   chain: Pick<Chain, 'session' | 'batch' | 'batchId' | 'anchorBatch' | 'freeStake'> & {
-    params: Pick<Chain['params'], 'lockBps' | 'minLock' | 'maxRanges'>
+    params: Pick<Chain['params'], 'lockBps' | 'minLock' | 'maxRanges' | 'closeWindow'>
   }
   ledger: Ledger
   store: Store
@@ -41,7 +41,7 @@ export type BatchComponents = {
 export type BatchInit = {
   /** Anchor when no new voucher came for this long (ms). @default 5_000 */
   quietMs?: number
-  /** Anchor at the latest this long after the first voucher (ms). @default 60_000 */
+  /** Anchor at the latest this long after the first voucher (ms). @default 600_000 */
   maxAgeMs?: number
   /** Anchor when so many jobs wait; a batch holds no more. @default 1_000 */
   maxJobs?: number
@@ -49,7 +49,7 @@ export type BatchInit = {
   maxRanges?: number
   /** Batches whose attestation is still owed; further receipts wait, for proofs that queue up would miss their windows. @default 1 */
   maxUnproven?: number
-  /** A session that expires within this time is anchored at once, as is one that its consumer is closing (ms). @default 120_000 */
+  /** A session that expires within this time is anchored at once, as is one that its consumer closes when half of the time for it is over (ms). @default 120_000 */
   endingMs?: number
   /** A session with a backlog is asked of the chain this often (ms). @default 2_000 */
   lookMs?: number
@@ -70,7 +70,7 @@ export type Batcher = {
 /** What waits in one session: acknowledged and not yet anchored. */
 type Waiting = { session: SessionRecord; fromSeq: bigint; toSeq: bigint; ending: boolean }
 /** A session as the chain last had it. */
-type Look = { cursor: bigint; expiry: bigint; closing: boolean; closed: boolean; at: number }
+type Look = { cursor: bigint; expiry: bigint; closesAt: bigint; closed: boolean; at: number }
 
 /** Refusals that no waiting and no money will change. */
 const FOR_GOOD = new Set([
@@ -84,7 +84,7 @@ const FOR_GOOD = new Set([
 
 export function createBatcher(components: BatchComponents, init: BatchInit = {}): Batcher {
   const { address, chain, ledger, store, log } = components
-  const { quietMs = 5_000, maxAgeMs = 60_000, maxJobs = 1_000, maxUnproven = 1 } = init
+  const { quietMs = 5_000, maxAgeMs = 600_000, maxJobs = 1_000, maxUnproven = 1 } = init
   const { endingMs = 120_000, lookMs = 2_000, policy = BATCH_POLICY } = init
   const maxRanges = Math.min(init.maxRanges ?? Infinity, chain.params.maxRanges)
   const records: Table<BatchRecord> = store.table('batches', jsonCodec<BatchRecord>())
@@ -102,7 +102,7 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
     const known = looks.get(key)
     if (known !== undefined && components.now() - known.at < lookMs) return known
     const { cursor, expiry, closesAt, closed } = await chain.session(key)
-    const fresh = { cursor, expiry, closing: closesAt !== 0n, closed, at: components.now() }
+    const fresh = { cursor, expiry, closesAt, closed, at: components.now() }
     looks.set(key, fresh)
     return fresh
   }
@@ -115,16 +115,25 @@ export function createBatcher(components: BatchComponents, init: BatchInit = {})
       const { seq } = session.acknowledged
       // Only we move the cursor, and only forwards: what it has reached once need not be asked again.
       if (retired.has(key) || seq <= (looks.get(key)?.cursor ?? 0n)) continue
-      const { cursor, expiry, closing, closed } = await look(key)
+      const { cursor, closed, ...ends } = await look(key)
       if (closed) {
         growth.delete(key)
         retire(key, seq > cursor ? `closed with ${seq - cursor} acknowledged jobs not anchored` : null)
       } else if (seq > cursor && cursor >= (taken.get(key) ?? 0n)) {
-        const ending = closing || Number(expiry) * 1000 - components.now() <= endingMs
-        out.push({ session, fromSeq: cursor + 1n, toSeq: seq, ending })
+        out.push({ session, fromSeq: cursor + 1n, toSeq: seq, ending: isEnding(ends) })
       }
     }
     return out
+  }
+
+  /**
+   * What expires can be anchored for a close window more. What its consumer closes can not, so of that window half is kept; until then it waits
+   * for others, as the gas and the proofs of a batch are the same for one session and for many.
+   */
+  function isEnding({ expiry, closesAt }: Pick<Look, 'expiry' | 'closesAt'>): boolean {
+    const now = components.now()
+    const keptMs = Math.max(endingMs, 500 * chain.params.closeWindow)
+    return Number(expiry) * 1000 - now <= endingMs || (closesAt !== 0n && Number(closesAt) * 1000 - now <= keptMs)
   }
 
   function retire(key: string, loss: string | null): void {

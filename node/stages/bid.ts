@@ -40,9 +40,9 @@ export type BidInit = {
   region?: string
   /** How long a bid stands after the offer's deadline (ms). @default 60_000 */
   lifeMs?: number
-  /** Offers worked on at once; more are left to others. @default 8 */
+  /** Offers worked on at once. @default 8 */
   concurrency?: number
-  /** Of these, offers of one consumer. @default 2 */
+  /** Of these, offers of one consumer; more wait for a place until their deadline. @default 2 */
   perConsumer?: number
   /** Answers offers that name addresses of this machine or of private networks, as on a local network. @default false */
   internalAddresses?: boolean
@@ -54,6 +54,10 @@ export type Bidder = {
   /** A bid this node made, by id. */
   made(id: Uint8Array): MadeBid | null
 }
+
+/** Offers that may wait for a place, and those of one consumer among them; more are left to others. */
+const MOST_WAITING = 64
+const MOST_WAITING_OF_ONE = 16
 
 /** Why this node does not bid, or null. */
 function unsuited(offer: Offer, init: BidInit): string | null {
@@ -69,8 +73,35 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
   const bids = bounded<MadeBid>()
   /** Consumers of the offers that are being worked on, one entry an offer. */
   const working: Address[] = []
+  /** Oldest first. A gateway asks for all of its models at once, and what it asks for last is wanted as much. */
+  const waiting: { offer: Offer; start(): void }[] = []
+
+  const fits = ({ consumer }: Offer): boolean =>
+    working.length < concurrency && working.filter((each) => each === consumer).length < perConsumer
+  const mayWait = ({ consumer }: Offer): boolean =>
+    waiting.length < MOST_WAITING &&
+    waiting.filter(({ offer }) => offer.consumer === consumer).length < MOST_WAITING_OF_ONE
+
+  /** Resolves when the offer has its place, which it takes from then on. */
+  async function placeFor(offer: Offer): Promise<void> {
+    if (fits(offer)) working.push(offer.consumer)
+    else await new Promise<void>((start) => waiting.push({ offer, start }))
+  }
+  function leave({ consumer }: Offer): void {
+    working.splice(working.indexOf(consumer), 1)
+    const next = waiting.findIndex(({ offer }) => fits(offer))
+    if (next < 0) return
+    const [{ offer, start }] = waiting.splice(next, 1) as [(typeof waiting)[number]]
+    working.push(offer.consumer)
+    start()
+  }
+
+  function checkTime({ deadlineMs }: Offer): void {
+    if (components.now() > deadlineMs) throw new SinterError('OFFER_EXPIRED', 'the offer’s deadline has passed')
+  }
 
   async function bid(offer: Offer): Promise<void> {
+    checkTime(offer)
     // An offer costs its sender nothing; fetching, loading and trying a model costs us much. So it comes from somebody who can pay.
     if ((await components.fundsOf(offer.consumer)) < init.price)
       throw new SinterError('CONSUMER_FUNDS', 'the consumer has no tokens to pay a job with')
@@ -84,8 +115,8 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
     const zeros = runtime.model.manifest.inputs.map(({ shape }) => new Int16Array(shape.reduce((a, b) => a * b, 1)))
     await (offer.canonical ? runtime.serveCanonical(zeros) : runtime.serve(zeros))
     const expectedLatencyMs = Math.ceil(performance.now() - probe)
-    const nowMs = components.now()
-    if (nowMs > offer.deadlineMs) throw new SinterError('OFFER_EXPIRED', 'the model was not ready before the deadline')
+    // The model may have been ready too late.
+    checkTime(offer)
     const expiryMs = offer.deadlineMs + lifeMs
     const sealed = seal('bid', networkId, identity.privateKey, {
       offer: offer.id,
@@ -125,19 +156,18 @@ export function createBidder(components: BidComponents, init: BidInit): Bidder {
     made: (id) => bids.get(id),
     async consider(offer) {
       if (offer.consumer === identity.address) return
-      const theirs = working.filter((consumer) => consumer === offer.consumer).length
-      const reason = working.length >= concurrency || theirs >= perConsumer ? 'BUSY' : unsuited(offer, init)
+      const reason = unsuited(offer, init) ?? (fits(offer) || mayWait(offer) ? null : 'BUSY')
       if (reason !== null) {
         log.info({ event: 'offer.passed', reason }, 'no bid on this offer')
         return
       }
-      working.push(offer.consumer)
+      await placeFor(offer)
       try {
         await bid(offer)
       } catch (error) {
         log.warn({ event: 'bid.failed', code: errorCode(error), error: describeError(error) }, 'no bid could be made')
       } finally {
-        working.splice(working.indexOf(offer.consumer), 1)
+        leave(offer)
       }
     },
   }

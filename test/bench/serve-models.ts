@@ -95,7 +95,16 @@ const enlarge = (to: number, side: number): Layer => [
  */
 export const serveModels = (): ServeModel[] => [
   build('serve-1k', [1, 16, 16], 128, [enlarge(128, 2), relu, ...deep(7), mean, flatten]),
-  build('serve-1k-long', [1, 16, 16], 128, [enlarge(128, 4), relu, ...deep(11), mean, flatten]),
+  build('serve-1k-long', [1, 16, 16], 128, [
+    enlarge(128, 4),
+    relu,
+    ...deep(11),
+    // The mean is attested whole, so it is not of 4,096 places.
+    patches(128, 128, 4),
+    relu,
+    mean,
+    flatten,
+  ]),
   build('serve-150k', [1, 196, 196], 128, [patches(1, 128, 14), relu, ...deep(14), mean, flatten]),
   build('serve-4m', [1, 1024, 1024], 128, [
     patches(1, 8, 16),

@@ -29,7 +29,7 @@ contract Prover {
                 uint256 index = places[forged].row * class.n + places[forged].column;
                 states[step][index] = bytes1((uint8(states[step][index]) + 1) % 64);
             }
-            trees[step] = levels(_rows(states[step], class.n));
+            trees[step] = levels(_rows(states[step], step, places, class.n));
             roots[step] = rootOf(trees[step]);
         }
         return (rootOf(levels(roots)), _open(places, states, trees, roots, class.n));
@@ -118,7 +118,14 @@ contract Prover {
         for (uint256 level = 1; level <= depth; level++) {
             bytes32[] memory below = all[level - 1];
             bytes32[] memory here = new bytes32[](below.length / 2);
-            for (uint256 i = 0; i < here.length; i++) here[i] = _node(below[2 * i], below[2 * i + 1]);
+            // Most nodes are over zeros, like the one before.
+            (bytes32 left, bytes32 right) = (below[0], below[1]);
+            bytes32 node = _node(left, right);
+            for (uint256 i = 0; i < here.length; i++) {
+                (bytes32 l, bytes32 r) = (below[2 * i], below[2 * i + 1]);
+                if (l != left || r != right) (left, right, node) = (l, r, _node(l, r));
+                here[i] = node;
+            }
             all[level] = here;
         }
     }
@@ -139,9 +146,22 @@ contract Prover {
         }
     }
 
-    function _rows(bytes memory state, uint256 n) private pure returns (bytes32[] memory hashes) {
+    /// @dev Rows without an entry are zero, and have one hash.
+    function _rows(bytes memory state, uint256 step, Pulses.Position[] memory places, uint256 n)
+        private
+        pure
+        returns (bytes32[] memory hashes)
+    {
         hashes = new bytes32[](n);
-        for (uint256 i = 0; i < n; i++) hashes[i] = sha256(abi.encodePacked(uint8(0), row(state, i, n)));
+        bytes32 zero = _rowHash(new bytes(n));
+        for (uint256 i = 0; i < n; i++) hashes[i] = zero;
+        for (uint256 i = 0; i < places.length; i++) {
+            if (places[i].step == step) hashes[places[i].row] = _rowHash(row(state, places[i].row, n));
+        }
+    }
+
+    function _rowHash(bytes memory content) private pure returns (bytes32) {
+        return sha256(abi.encodePacked(uint8(0), content));
     }
 
     function _node(bytes32 left, bytes32 right) private pure returns (bytes32) {

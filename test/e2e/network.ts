@@ -111,6 +111,15 @@ async function finished(name: string, n = 0): Promise<{ id: `0x${string}`; statu
   await world.caughtUp()
   return { id, status: end.facts.status as string }
 }
+/** What chain and nodes said of a batch, for whom its end surprises. */
+const story = (id: string): string =>
+  [
+    ...world.chainEvents.filter(({ args }) => 'batchId' in args && args.batchId === id),
+    ...world.events.filter(({ facts }) => facts.batch === id),
+  ]
+    .map((event) => JSON.stringify(event, (_, value: unknown) => (typeof value === 'bigint' ? `${value}` : value)))
+    .join('\n')
+
 const batchCount = (name: string): number =>
   world.events.filter(({ event, actor }) => event === 'batch.anchored' && actor.startsWith(name)).length
 
@@ -153,7 +162,7 @@ async function setUp(): Promise<void> {
   for (const [i, name] of CHEATS.entries()) await buy(name, 10 + 10 * i, name === 'made-up-outputs')
   await rebirth
   const first = await finished('replayed-attestation')
-  assert.is(first.status, 'paid')
+  assert.is(first.status, 'paid', story(first.id))
   await buy('replayed-attestation', 60)
 }
 
@@ -164,7 +173,7 @@ test.after(async () => {
 
 test('a provider killed after it anchored finishes the batch when it comes back, and is paid once', async () => {
   const { id, status } = await finished('phoenix')
-  assert.is(status, 'paid')
+  assert.is(status, 'paid', story(id))
   assert.equal(faultsOf(id), [])
   assert.is(of('BatchSettled').filter(({ args }) => args.batchId === id).length, 1)
   const collected = of('RangeCollected').filter(({ args }) => args.batchId === id)

@@ -62,7 +62,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       fits: async (sessions) => sessions.length <= state.fitting,
       gasCost: async (ranges) => state.gasCost(ranges),
       chain: {
-        params: { lockBps: 30_000, minLock: 30n, maxRanges: 24 },
+        params: { lockBps: 30_000, minLock: 30n, maxRanges: 24, closeWindow: 600 },
         async session(id) {
           calls.session++
           const known = sessions.get(id)
@@ -283,7 +283,7 @@ test('the next batch waits for the attestation of the one before, but not for it
 })
 
 test('a session that ends is anchored at once, whatever else is going on', async () => {
-  for (const end of [{ closesAt: 5n }, { expiry: 1_000n + 60n }]) {
+  for (const end of [{ closesAt: 1_000n + 300n }, { closesAt: 5n }, { expiry: 1_000n + 120n }]) {
     const world = createWorld()
     await world.addJobs('a', 1)
     await world.settle()
@@ -291,6 +291,19 @@ test('a session that ends is anchored at once, whatever else is going on', async
     Object.assign(world.onChain('b'), end)
     await world.batcher.tick()
     assert.is(world.anchored.length, 2)
+  }
+})
+
+test('a session that its consumer closes waits for others in the first half of the window, one that expires until two minutes before', async () => {
+  for (const end of [{ closesAt: 1_000n + 302n }, { expiry: 1_000n + 122n }]) {
+    const world = createWorld({ quietMs: 3_600_000 })
+    await world.addJobs('a', 1)
+    Object.assign(world.onChain('a'), end)
+    await world.batcher.tick()
+    assert.is(world.anchored.length, 0)
+    world.state.now += 2_000
+    await world.batcher.tick()
+    assert.is(world.anchored.length, 1)
   }
 })
 

@@ -8,7 +8,7 @@ import { targetsOf } from '../../node/net/addresses.ts'
 import type { FrameStream } from '../../node/net/frame-stream.ts'
 import type { StreamHandler } from '../../node/net/streams.ts'
 import { createBidder } from '../../node/stages/bid.ts'
-import { bigintToBytes } from '../../protocol/bytes.ts'
+import { bigintToBytes, toHex } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import { open, seal } from '../../protocol/envelope.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
@@ -117,6 +117,29 @@ test('a flood of offers is worked on a few at a time, and one consumer does not 
   for (let i = 0; i < 50; i++) void bidder.consider(offerOf({ consumer: `0x${i.toString(16).padStart(40, '0')}` }))
   await new Promise((resolve) => setTimeout(resolve, 10))
   assert.is(loaded.length, 8)
+})
+
+test('offers of one consumer for several models wait for each other, unless they are over by then', async () => {
+  const late = bytes32()
+  const { bidder, sent, loaded } = createWorld({
+    runtime: async () => {
+      const place = loaded.length
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      if (place <= 2) throw new SinterError('MODEL_UNPROVABLE', 'no')
+      return digitsRuntime
+    },
+  })
+  const offers = [offerOf(), offerOf(), offerOf(), offerOf({ id: late, deadlineMs: Date.now() + 10 }), offerOf()]
+  await Promise.all(offers.map((offer) => bidder.consider(offer)))
+  const answered = sent.map((bytes) => {
+    const bid = open('bid', NETWORK, bytes)
+    return typeof bid === 'string' ? bid : toHex(bid.message.offer)
+  })
+  assert.equal(
+    answered,
+    [2, 4].map((place) => toHex(offers[place]!.id)),
+  )
+  assert.is(loaded.length, 4)
 })
 
 test('a model that cannot be loaded costs one offer', async () => {
