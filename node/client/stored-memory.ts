@@ -24,9 +24,7 @@ export async function openMemory(folder: string, consumer: Address, now: () => n
   const store = await openStore(folder).catch((cause: unknown) => {
     if (errorCode(cause) !== 'STORE_LOCKED') throw cause
     const remedy = 'end it, or use another data folder and account'
-    throw new SinterError('STORE_LOCKED', `another client runs with this data folder, as the same peer: ${remedy}`, {
-      cause,
-    })
+    throw new SinterError('STORE_LOCKED', `another client runs with this data folder, as the same peer: ${remedy}`)
   })
   const table = store.table('scores', jsonCodec<Experience & { seenMs: number }>())
   const all: [Address, Experience & { seenMs: number }][] = []
