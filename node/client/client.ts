@@ -158,6 +158,15 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     }
   }
 
+  /** Nobody bids for an account that cannot pay a job: better said than that nobody bid. Throws `BALANCE_TOO_LOW`. */
+  async function checkFunds(ceiling: bigint): Promise<void> {
+    const { address } = identity
+    const [wallet, escrow] = await Promise.all([chain.tokensOf(address), chain.balanceOf(address)])
+    if (wallet + escrow >= ceiling) return
+    const has = `${address} has ${wallet + escrow} base units, and a job may cost ${ceiling}`
+    throw new SinterError('BALANCE_TOO_LOW', `nobody bid: ${has}. Send it tokens, and ether for gas`)
+  }
+
   /** Bids of which no two come from one owner, the chosen one first. */
   async function pick(
     bids: ReceivedBid[],
@@ -187,6 +196,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   async function openSessions(request: Omit<SessionRequest, 'jobs'>, jobs: bigint[]): Promise<ConsumerSession[]> {
     const { choose = chooseBid, onBids, exclude = [] } = request
     const { offer, bids } = await desk.gather({ ...request, jobs: jobs[0]! })
+    if (bids.length === 0) await checkFunds(request.priceCeiling)
     const chosen = await pick(bids, jobs.length, choose, exclude)
     onBids?.(bids, chosen[0]!)
     const sessions: ConsumerSession[] = []

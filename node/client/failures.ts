@@ -39,7 +39,9 @@ export function classified(error: unknown): SinterError {
   const kind = KINDS.find(([codes]) => codes.test(code))?.[1] ?? ProviderError
   const message = error instanceof Error ? error.message : describeError(error)
   const detail = error instanceof SinterError && error.detail !== undefined ? { detail: error.detail } : {}
-  return new kind(code, message, { cause: error, ...detail })
+  // Its own cause, where it is the same error under its class.
+  const cause = error instanceof SinterError ? error.cause : error
+  return new kind(code, message, { cause, ...detail })
 }
 
 /** Failures that another provider would not mend. */

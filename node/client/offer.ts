@@ -105,7 +105,9 @@ export async function createOfferDesk(components: OfferComponents): Promise<Offe
 
   await streams.handle('bid', async (stream, peer) => {
     const code = await receive(await stream.read(10_000), publicKeyOfPeer(peer), peer.toString())
-    if (code !== null) log.warn({ event: 'bid.refused', code, peer: peer.toString() }, 'bid refused')
+    // One that comes when its offer is over is nobody's fault.
+    const level = code === 'BID_OFFER' || code === 'BID_LATE' ? 'debug' : 'warn'
+    if (code !== null) log[level]({ event: 'bid.refused', code, peer: peer.toString() }, 'bid refused')
     await stream.write(encode(BidReplySchema, { taken: code === null, code: code ?? '' }))
   })
 

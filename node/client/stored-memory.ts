@@ -1,4 +1,5 @@
 import type { Hex } from '../../protocol/bytes.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { Cursor } from '../chain/cursor.ts'
 import { jsonCodec, openStore } from '../store/store.ts'
@@ -20,7 +21,11 @@ const CURSOR_MS = 60_000
  * `STORE_OPEN`.
  */
 export async function openMemory(folder: string, consumer: Address, now: () => number): Promise<Memory> {
-  const store = await openStore(folder)
+  const store = await openStore(folder).catch((cause: unknown) => {
+    if (errorCode(cause) !== 'STORE_LOCKED') throw cause
+    const remedy = 'end it, or use another data folder and account'
+    throw new SinterError('STORE_LOCKED', `another client runs with this data folder, as the same peer: ${remedy}`)
+  })
   const table = store.table('scores', jsonCodec<Experience & { seenMs: number }>())
   const all: [Address, Experience & { seenMs: number }][] = []
   for await (const [provider, each] of table.entries()) all.push([provider as Address, each])

@@ -21,7 +21,7 @@ import { cidBytes } from '../jobs/sealed.ts'
 import { inputNames, isInput } from './dataset.ts'
 import { readJobFile } from './image.ts'
 import { connectWith, formatAmount, type JoinOptions, parseCount } from './joined.ts'
-import { openIdentity, parsePolicy, readInput, readNetworkFile } from './options.ts'
+import { openIdentity, parsePolicy, readInput, readNetworkFile, STOPPED } from './options.ts'
 import { progressLine } from './progress.ts'
 import type { Wanted } from './samples.ts'
 
@@ -47,9 +47,6 @@ export type BatchCommandOptions = JoinOptions & {
   json: boolean
   logLevel: string
 }
-
-/** Exit code of a command that was asked to stop. */
-const STOPPED = 130
 
 /** A finished file appears whole or not at all, so that one that is there needs no second look. */
 function writeWhole(path: string, text: string): void {

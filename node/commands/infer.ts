@@ -1,31 +1,17 @@
-import { join } from 'node:path'
 import { loadHeldOut } from '../../models/digits.ts'
 import { givenInputs, inputValues } from '../../models/lookup.ts'
 import { toHex } from '../../protocol/bytes.ts'
-import { errorCode, SinterError } from '../../protocol/errors.ts'
+import { SinterError } from '../../protocol/errors.ts'
 import type { Receipt } from '../../protocol/rules/receipt.ts'
 import { openChecked } from '../client/checked.ts'
-import { type LightClient, type SessionRequest, startClient, TRUST_STATEMENT } from '../client/client.ts'
-import { createMemory, type Memory } from '../client/memory.ts'
+import { type LightClient, type SessionRequest, TRUST_STATEMENT } from '../client/client.ts'
+import type { Memory } from '../client/memory.ts'
 import { chooseBid, type ReceivedBid } from '../client/offer.ts'
 import { receiptId } from '../client/receipts.ts'
-import { openMemory } from '../client/stored-memory.ts'
-import type { Identity } from '../identity/identity.ts'
 import type { LoadedModel } from '../model/load.ts'
-import type { Log } from '../net/log.ts'
 import { answersOf, classify, describeAnswers } from './answers.ts'
-import {
-  createLog,
-  formatAmount,
-  type JoinOptions,
-  openIdentity,
-  parseAmount,
-  parseCount,
-  parsePolicy,
-  parseRpc,
-  parseShare,
-  readNetworkFile,
-} from './options.ts'
+import { joinNetwork } from './join.ts'
+import { formatAmount, type JoinOptions, parseAmount, parseCount, parsePolicy, parseShare } from './options.ts'
 import { samplesOf } from './samples.ts'
 
 export type InferOptions = JoinOptions & {
@@ -93,42 +79,19 @@ function choiceOf({ bids: wanted, provider }: InferOptions): Pick<SessionRequest
 /** Time that providers have to anchor disputed jobs (ms). */
 const AUDIT_MS = 120_000
 
-/** Where receipts are kept for `sinter receipt`, unless another command has the data folder. */
-async function openReceipts(
-  { chain }: LightClient,
-  { address }: Identity,
-  { data }: InferOptions,
-  log: Log,
-): Promise<Memory> {
-  const memory = await openMemory(join(data, 'consumer'), address, Date.now).catch((error: unknown) => {
-    if (errorCode(error) !== 'STORE_LOCKED') throw error
-    log.warn({ event: 'receipts.unkept' }, 'another command runs with this data folder: receipts are not kept')
-    return createMemory(address, Date.now)
-  })
+/** What happens on chain to the receipts is read from here on, unless an earlier one is still followed. */
+async function follow({ chain }: LightClient, memory: Memory): Promise<void> {
   const { block } = await chain.head()
-  // What happens on chain is read from here on.
   memory.reached((memory.receipts.unsettled() ? memory.cursor() : null) ?? { next: block + 1n, marks: [] })
-  return memory
 }
 
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 /** Sends jobs and prints the answers; `json` prints one object a line instead. */
 export async function infer(options: InferOptions): Promise<void> {
-  const log = createLog(options.logLevel, 'stderr')
   const say = (event: string, facts: Record<string, unknown>, line: string): void =>
     console.log(options.json ? JSON.stringify({ event, ...facts }) : line)
-  const identity = await openIdentity(options)
-  const client = await startClient({
-    network: readNetworkFile(options.network),
-    rpcUrl: parseRpc(options.rpc),
-    identity,
-    dataDir: options.data,
-    listen: options.listen,
-    bootstrap: options.bootstrap,
-    devnet: options.devnet,
-    log,
-  })
+  const { client, memory, log } = await joinNetwork(options)
   try {
     say('trust', { statement: TRUST_STATEMENT }, TRUST_STATEMENT)
     const model = await client.library.load(options.model)
@@ -170,7 +133,7 @@ export async function infer(options: InferOptions): Promise<void> {
     const id = toHex(first!.session)
     const latencies: number[] = []
     const receipts: Promise<Receipt>[] = []
-    const memory = await openReceipts(client, identity, options, log)
+    await follow(client, memory)
     const keep = (receipt: Receipt): void => {
       memory.receipts.issued(toHex(receipt.session), receipt.seq, receipt)
       memory.receipts.acknowledged(toHex(receipt.session), receipt.seq)
@@ -224,7 +187,6 @@ export async function infer(options: InferOptions): Promise<void> {
           'a disputed job was not anchored in time: nobody was paid for it yet, and nobody looked at it',
         )
       await checked.stop()
-      await memory.close()
     }
     const labelled = jobs.filter(({ label }) => label !== null).length
     const compared = BigInt(session.compared())
@@ -249,9 +211,10 @@ export async function infer(options: InferOptions): Promise<void> {
     say(
       'summary',
       summary,
-      `${jobs.length} jobs${accuracy}, median ${summary.medianMs.toFixed(1)} ms, ${summary.spent} SNTR acknowledged`,
+      `${jobs.length} job${jobs.length === 1 ? '' : 's'}${accuracy}, median ${summary.medianMs.toFixed(1)} ms, ${summary.spent} SNTR acknowledged`,
     )
-    if (!options.json) console.log(`receipts ${ids[0]} to ${ids.at(-1)}: sinter receipt says where one stands`)
+    if (!options.json)
+      console.log(`${ids.length === 1 ? 'receipt' : `receipts ${ids[0]} to`} ${ids.at(-1)}: ask \`sinter receipt\``)
   } finally {
     await client.stop()
   }

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { buildManifest, type CalibrationReport, modelInputs } from '../../models/calibrate.ts'
 import { describePlan } from '../../models/describe.ts'
 import { loadDigits } from '../../models/digits.ts'
@@ -9,20 +8,12 @@ import { elementCount } from '../../models/tiling.ts'
 import { validateManifest } from '../../models/validate.ts'
 import { seededRandomness } from '../../protocol/draw.ts'
 import { SinterError } from '../../protocol/errors.ts'
-import { startClient } from '../client/client.ts'
 import { estimate } from '../model/estimate.ts'
 import type { Log } from '../net/log.ts'
 import { printable } from '../printable.ts'
+import { joinNetwork } from './join.ts'
 import { calibrationLines, costLines, graphLines, manifestLines, servedLines } from './model-report.ts'
-import {
-  createLog,
-  type JoinOptions,
-  openIdentity,
-  parseCount,
-  parseRpc,
-  readNetworkFile,
-  untilAsked,
-} from './options.ts'
+import { createLog, type JoinOptions, parseCount, readNetworkFile, untilAsked } from './options.ts'
 import { samplesOf } from './samples.ts'
 import { type ServedReport, servedOn } from './served.ts'
 
@@ -101,20 +92,11 @@ export type PublishOptions = JoinOptions & SampleOptions & { json: boolean; once
 
 /** Publishes model, weights and manifest by content, and serves them until it is asked to stop. */
 export async function modelPublish(file: string, options: PublishOptions): Promise<void> {
-  const log = createLog(options.logLevel, 'stderr')
-  const network = readNetworkFile(options.network)
-  const published = await prepare(file, options, log)
+  // Before minutes of calibration.
+  readNetworkFile(options.network)
+  const published = await prepare(file, options, createLog(options.logLevel, 'stderr'))
   const { model, weights, manifest, calibration } = published
-  const client = await startClient({
-    network,
-    rpcUrl: parseRpc(options.rpc),
-    identity: await openIdentity(options),
-    dataDir: join(options.data),
-    listen: options.listen,
-    bootstrap: options.bootstrap,
-    devnet: options.devnet,
-    log,
-  })
+  const { network, client } = await joinNetwork(options)
   try {
     const cids = []
     for (const bytes of [model, weights, manifestBytes(manifest)])
@@ -122,7 +104,6 @@ export async function modelPublish(file: string, options: PublishOptions): Promi
     const [modelCid, weightsCid, manifestCid] = cids
     if (modelCid !== manifest.model.cid || weightsCid !== manifest.weights.cid)
       throw new SinterError('CID_MISMATCH', 'the content store names the files differently from the manifest')
-    await client.network.waitForPeers(1, 20_000)
     for (const cid of cids) await client.content.provide(cid)
     await client.tell([{ manifest: manifestCid!, name: manifest.name, warm: false, price: null }])
     const { draws, forfeitBps } = client.chain.params

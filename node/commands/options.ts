@@ -86,10 +86,10 @@ export function readNetworkFile(path: string): NetworkFile {
   return parseNetwork(json)
 }
 
-/** Where things are kept unless told otherwise. */
 /** How pictures become numbers where nothing is said of it (`parseImage`). */
 export const DEFAULT_IMAGE = 'fit=fill,range=0:1'
 
+/** Where things are kept unless told otherwise. */
 export const defaultHome = (): string => join(homedir(), '.sinter')
 
 /** Options that every command that joins a network has. */
@@ -118,6 +118,9 @@ export function createLog(level: string, to: 'stdout' | 'stderr'): ReturnType<ty
     pino.destination({ fd: to === 'stdout' ? 1 : 2, sync: true }),
   )
 }
+
+/** Exit code of a command that was asked to stop and can go on. */
+export const STOPPED = 130
 
 /** Resolves at the first signal that asks the process to end. */
 export function untilAsked(): Promise<string> {

@@ -9,14 +9,14 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { extname, join, parse } from 'node:path'
-import { SinterError } from '../../protocol/errors.ts'
+import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Consumer, Step } from '../client/consumer.ts'
 import { readInputFile, readNpy } from '../client/input-file.ts'
 import { linksOf } from '../client/iterate.ts'
 import type { Inputs } from '../client/values.ts'
 import { inputNames, isNumbers } from './dataset.ts'
 import { connectWith, formatAmount, type JoinOptions, parseCount } from './joined.ts'
-import { parsePolicy, readInput } from './options.ts'
+import { parsePolicy, readInput, STOPPED } from './options.ts'
 
 export type RunCommandOptions = JoinOptions & {
   model: string
@@ -161,6 +161,11 @@ export async function run(options: RunCommandOptions): Promise<void> {
     }
     const end = `${done === 0 ? 'nothing was left to do' : `${done} steps done`}: the state is in ${join(out, STATE)}`
     console.log(options.json ? JSON.stringify({ event: 'end', steps, state: join(out, STATE) }) : end)
+  } catch (error) {
+    if (!stopping.signal.aborted || errorCode(error) !== 'ABORTED') throw error
+    const stopped = `stopped with ${done} of ${steps} steps done: the same command goes on`
+    console.log(options.json ? JSON.stringify({ event: 'stopped', done, of: steps }) : stopped)
+    process.exitCode = STOPPED
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
     await consumer.stop()

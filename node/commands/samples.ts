@@ -51,7 +51,7 @@ function sampleOf(value: unknown, wanted: Wanted[], file: string): Sample {
 
 /**
  * Jobs of a JSON file: a list with an entry for each, which is the input's numbers (nested as they like), or an object with the
- * numbers of each input by name.
+ * numbers of each input by name. One job may stand by itself: an object, or a list of nothing but numbers.
  * Throws `INPUT_FILE`.
  */
 export function samplesOfJson(bytes: Uint8Array, wanted: Wanted[], file: string): Sample[] {
@@ -61,6 +61,8 @@ export function samplesOfJson(bytes: Uint8Array, wanted: Wanted[], file: string)
   } catch (cause) {
     return fail(file, 'is not JSON', cause)
   }
+  const one = Array.isArray(json) ? typeof json[0] === 'number' : typeof json === 'object' && json !== null
+  if (one) return [sampleOf(json, wanted, file)]
   if (!Array.isArray(json) || json.length === 0) return fail(file, 'must hold a list with an entry for each sample')
   return json.map((each) => sampleOf(each, wanted, file))
 }

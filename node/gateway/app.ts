@@ -96,8 +96,10 @@ export function createGateway(
     const known =
       error instanceof SinterError ? error : new SinterError('UNEXPECTED', 'the gateway failed', { cause: error })
     const status = statusOf(known)
+    // That it is full, or that a client went away, is no fault.
+    const level = known.code === 'GATEWAY_BUSY' || known.code === 'ABORTED' ? 'debug' : 'warn'
     if (status >= 500)
-      log.warn({ event: 'gateway.failed', code: known.code, error: describeError(error) }, 'request failed')
+      log[level]({ event: 'gateway.failed', code: known.code, error: describeError(error) }, 'request failed')
     // Money does not come back by waiting; everything else that is 503 may.
     if (status === 503 && !(known instanceof MoneyError)) c.header('Retry-After', '1')
     return c.json(isOpenAi(c) ? openAiError(known, status) : { error: known.message, code: known.code }, status)

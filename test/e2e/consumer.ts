@@ -96,6 +96,10 @@ test('what cannot be done says so with its class and code, and costs nothing', (
     assert.is((await failure(consumer.infer('nothing', images[0]!))).code, 'CID_MALFORMED')
     const aborted = await failure(consumer.infer(world.model, images[0]!, { signal: AbortSignal.abort() }))
     assert.instance(aborted, AbortedError)
+    // A file that nobody has is looked for as long as the caller wants it.
+    const nowhere = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'
+    const signal = AbortSignal.timeout(300)
+    assert.is((await failure(consumer.infer(nowhere, images[0]!, { signal }))).code, 'ABORTED')
     assert.is(consumer.spent, 0n)
     await consumer.infer(world.model, images[0]!)
     await consumer.infer(world.model, images[0]!)
@@ -106,6 +110,21 @@ test('what cannot be done says so with its class and code, and costs nothing', (
     // Logits do not fit the image: the graph cannot be iterated.
     assert.is((await failure(consumer.run(world.model, {}, 1).next())).code, 'GRAPH_CARRY')
   }))
+
+test('an account that cannot pay is told so, and one that another client has as well', async () => {
+  const dataDir = join(world.net.folder, 'poor')
+  const poor = await world.connect(['honest'], { dataDir, scheduler: { windowMs: 3_000 } })
+  try {
+    const error = await failure(poor.infer(world.model, images[0]!))
+    assert.instance(error, MoneyError)
+    assert.is(error.code, 'BALANCE_TOO_LOW')
+    const twin = await failure(world.connect(['honest'], { dataDir }))
+    assert.instance(twin, InputError)
+    assert.is(twin.code, 'STORE_LOCKED')
+  } finally {
+    await poor.stop()
+  }
+})
 
 test('a provider that hangs is hedged within the fail-over time', () =>
   using(world.connect(['loris', 'honest']), async (consumer) => {

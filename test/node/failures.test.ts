@@ -12,7 +12,7 @@ import {
 } from '../../node/client/failures.ts'
 import { type ConsumerSession, openConsumerSession } from '../../node/client/session.ts'
 import { readFrame, writeFrame } from '../../node/jobs/frames.ts'
-import { errorCode, SinterError } from '../../protocol/errors.ts'
+import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import { committer, consumer, createWorld, ESCROW, log, model, NETWORK, provider, streamPair } from './session-world.ts'
 
 const image = new Float32Array(64)
@@ -134,6 +134,10 @@ test('classes say what can be done', () => {
     ],
   ]
   for (const [type, codes] of expected) for (const code of codes) assert.is(kind(code), type.name, code)
+  // The same error is not its own cause: people read the chain on one line.
+  const cause = new Error('ENOENT')
+  assert.is(describeError(classified(new SinterError('NO_BIDS', 'nobody', { cause }))), 'NO_BIDS: nobody (ENOENT)')
+  assert.is(describeError(classified(new SinterError('NO_BIDS', 'nobody'))), 'NO_BIDS: nobody')
   // A fault of ours is nobody else's.
   const bug = classified(new TypeError('x is not a function'))
   assert.equal([bug.constructor.name, errorCode(bug)], ['SinterError', 'UNEXPECTED'])

@@ -52,6 +52,15 @@ function npy(descr: string, dims: number[], data: ArrayBufferView<ArrayBuffer>, 
   return new Uint8Array(Buffer.concat([head, new Uint8Array(data.buffer)]))
 }
 
+test('JSON: one job stands by itself as a list of numbers or an object, as `sinter batch` takes it', () => {
+  assert.equal(samplesOfJson(json([1, 2, 3, 4]), one, 'f'), [[Float32Array.of(1, 2, 3, 4)]])
+  assert.equal(samplesOfJson(json({ b: [9], a: [1, 2, 3, 4] }), two, 'f'), [
+    [Float32Array.of(1, 2, 3, 4), Float32Array.of(9)],
+  ])
+  throwsCode(() => samplesOfJson(json([1, 2, 3]), one, 'f'), 'INPUT_FILE', /x has 3 numbers/)
+  throwsCode(() => samplesOfJson(json([1, 2, 3, 4]), two, 'f'), 'INPUT_FILE', /object with a, b/)
+})
+
 test('JSON: nested or flat numbers of one input, or each input by name', () => {
   assert.equal(
     samplesOfJson(

@@ -62,7 +62,12 @@ test('scores are known after a restart, and the longest unseen are forgotten fir
   first.scores.failed(provider(2), 'failed')
   const before = [first.scores.of(provider(2)), first.scores.latencyMs(provider(1))]
   // Another process that wants the same memory is told so.
-  assert.is(await openMemory(folder, provider(9), () => now).then(() => 'NONE', errorCode), 'STORE_LOCKED')
+  const locked = await openMemory(folder, provider(9), () => now).then(
+    () => null,
+    (error: SinterError) => error,
+  )
+  assert.is(errorCode(locked), 'STORE_LOCKED')
+  assert.match(locked!.message, /another client runs with this data folder, as the same peer: end it/)
   await first.close()
   now += 29_000
   const second = await openMemory(folder, provider(9), () => now)
