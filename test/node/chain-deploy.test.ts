@@ -17,7 +17,7 @@ import { openTransactor } from '../../node/chain/transact.ts'
 import { chainCheck, chainDeploy, readParams } from '../../node/commands/chain.ts'
 import { parseGwei, parseRpc } from '../../node/commands/options.ts'
 import { createKeystore } from '../../node/identity/keystore.ts'
-import { localRounds } from '../../protocol/drand.ts'
+import { EVMNET, localRounds } from '../../protocol/drand.ts'
 import { type NetworkFile, networkTag, parseNetwork } from '../../protocol/network.ts'
 import { code, deployFeed, word } from './chain-world.ts'
 
@@ -175,6 +175,10 @@ test('a network of strangers has no time of the devnet: days are not minutes, an
     [],
   )
   const BLOCK_S = 12
+  // Were its rounds counted as blocks are, there would be four pulses for each that capacity is paid for.
+  const drand = readParams(undefined, false, EVMNET)
+  assert.is(drand.slotLength * EVMNET.period, firstParams.slotLength * BLOCK_S)
+  assert.is(drand.minDelay, firstParams.minDelay * BLOCK_S)
   for (const [name, value] of times) if (name.endsWith('Window')) assert.ok(Number(value) >= 15 * BLOCK_S, name)
   // protocol/spec/economics.md §4.
   const { epochLength, stakeActivation, consumerLock } = firstParams
