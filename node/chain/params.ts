@@ -203,6 +203,8 @@ export const firstParams: NetworkParams = {
   draws: 8,
   committeeSize: 13,
   quorum: 9,
+  // A hundred blocks to see one's receipts on chain and to name one; the sample's slot is due after 64 to 114.
+  auditWindow: 20 * 60,
   traceWindow: 2 * HOUR,
   attestWindow: 30 * HOUR,
   voteWindow: HOUR,
@@ -216,6 +218,10 @@ export const firstParams: NetworkParams = {
   canaryPeriod: 2 * DAY,
   strikeGrace: DAY,
   strikeExclusion: 30 * DAY,
+  // protocol/spec/economics.md §4: S_0 is what a day mints.
+  epochLength: DAY,
+  stakeActivation: 7 * DAY,
+  consumerLock: 30 * DAY,
   pulseRarity: 12,
   pulseWindow: 180,
   pulseClaimWindow: 6 * HOUR,

@@ -148,6 +148,15 @@ abstract contract BatchState is BatchParams {
         return since == 0 ? 0 : since + window;
     }
 
+    /// @dev The beacon has come to an end before the value that the batch waits for.
+    function _lapsed(Batch storage b) internal view returns (bool) {
+        Status s = b.status;
+        if (s == Status.None || s > Status.Committed) return false;
+        return beacon.lapsed(
+            s == Status.Anchored ? b.sampleSlot : s == Status.Traced ? b.challengeSlot : b.committeeSlot
+        );
+    }
+
     function _requirePassed(uint64 deadline) internal view {
         if (block.timestamp <= deadline) revert DeadlineNotReached(deadline);
     }

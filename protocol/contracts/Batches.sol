@@ -186,10 +186,13 @@ contract Batches is BatchState {
 
     /// @inheritdoc IBatches
     function abandon(bytes32 batchId) external {
-        Batch storage b = _in(batchId, Status.Committed);
-        _requirePassed(_recorded(b.committeeSlot) + _voteWindow + _abandonWindow);
-        uint256 eligible = _eligible(b);
-        if (eligible > _seats(b.attempt)) revert CommitteeCanGrow(eligible);
+        Batch storage b = _batches[batchId];
+        if (!_lapsed(b)) {
+            _in(batchId, Status.Committed);
+            _requirePassed(_recorded(b.committeeSlot) + _voteWindow + _abandonWindow);
+            uint256 eligible = _eligible(b);
+            if (eligible > _seats(b.attempt)) revert CommitteeCanGrow(eligible);
+        }
         if (b.verdicts != 0) {
             // An appeal that nobody judged changes nothing, and its bond has paid for nothing.
             b.status = Status.SlashPending;
@@ -198,6 +201,8 @@ contract Batches is BatchState {
             return;
         }
         emit BatchAbandoned(batchId);
+        // Closing returns what was prepaid from the attestation on.
+        if (b.attestation == 0) _returnPrepaid(batchId, b);
         _close(batchId, b, Status.Abandoned, 0);
     }
 

@@ -53,6 +53,7 @@ contract Canaries is ICanaries, EIP712 {
     /// @inheritdoc ICanaries
     function bury(bytes32 seal, uint128 bond) external {
         if (registry.payoutOf(msg.sender) == address(0)) revert NotANode(msg.sender);
+        if (seal == 0) revert EmptySeal();
         Canary storage c = _canaries[msg.sender];
         if (c.seal != 0) revert CanaryPending(msg.sender);
         if (block.timestamp < c.nextAt) revert TooSoon(c.nextAt);

@@ -9,6 +9,9 @@ import {Bn254} from "./libraries/Bn254.sol";
 contract DrandBeacon is IDrandBeacon {
     bytes private constant DST = "BLS_SIG_BN254G1_XMD:KECCAK-256_SVDW_RO_NUL_";
 
+    /// @dev Nodes record every slot that a batch waits for: one that is open for so long has a round that was never signed.
+    uint256 private constant LAPSE = 60 days;
+
     uint256 private immutable _keyX1;
     uint256 private immutable _keyX0;
     uint256 private immutable _keyY1;
@@ -67,6 +70,11 @@ contract DrandBeacon is IDrandBeacon {
     /// @inheritdoc IBeacon
     function recordedAt(uint256 slot) external view returns (uint64) {
         return _recordedAt[slot];
+    }
+
+    /// @inheritdoc IBeacon
+    function lapsed(uint256 slot) external view returns (bool) {
+        return _recordedAt[slot] == 0 && block.timestamp > timeOf(slot) + LAPSE;
     }
 
     /// @inheritdoc IBeacon

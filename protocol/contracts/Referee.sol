@@ -137,6 +137,8 @@ contract Referee is IReferee {
                 )
         ) revert NotRecorded();
         if (named == traced) revert NoFault();
+        // Voters see the records that stand where the manifest has them. Of this one, which may stand anywhere, only its provider has to know.
+        if (b.status > IBatches.Status.SlashPending) revert BatchIsFinal(batchId);
         _convict(batchId, b, Fault.Roots);
     }
 

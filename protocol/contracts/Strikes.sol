@@ -49,7 +49,8 @@ contract Strikes is IStrikes {
         if (score >= _threshold && struckBps > 0) {
             // It begins anew when it comes back.
             score = 0;
-            r.graceUntil = uint64(block.timestamp) + _grace;
+            // Who is excluded already has had its grace: another would come with every strike, which it can have a consumer of its own deal it.
+            if (block.timestamp >= r.excludedUntil) r.graceUntil = uint64(block.timestamp) + _grace;
             r.excludedUntil = uint64(block.timestamp) + _exclusion;
             emit ProviderExcluded(provider, r.graceUntil, r.excludedUntil);
         }

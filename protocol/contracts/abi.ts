@@ -201,6 +201,7 @@ export const beaconAbi = [
   {"anonymous":false,"inputs":[{"indexed":true,"internalType":"uint256","name":"blockNumber","type":"uint256"},{"indexed":false,"internalType":"bytes32","name":"blockHash","type":"bytes32"}],"name":"HashProven","type":"event"},
   {"anonymous":false,"inputs":[{"indexed":true,"internalType":"uint256","name":"slot","type":"uint256"},{"indexed":false,"internalType":"bytes32","name":"value","type":"bytes32"}],"name":"SlotRecorded","type":"event"},
   {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"heightOf","outputs":[{"internalType":"uint256","name":"","type":"uint256"}],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"","type":"uint256"}],"name":"lapsed","outputs":[{"internalType":"bool","name":"","type":"bool"}],"stateMutability":"pure","type":"function"},
   {"inputs":[],"name":"minDelay","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
   {"inputs":[{"internalType":"uint256","name":"blockNumber","type":"uint256"},{"internalType":"bytes[]","name":"headers","type":"bytes[]"}],"name":"proveHash","outputs":[],"stateMutability":"nonpayable","type":"function"},
   {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"record","outputs":[],"stateMutability":"nonpayable","type":"function"},
@@ -223,6 +224,7 @@ export const drandBeaconAbi = [
   {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"SlotNotRecorded","type":"error"},
   {"anonymous":false,"inputs":[{"indexed":true,"internalType":"uint256","name":"slot","type":"uint256"},{"indexed":false,"internalType":"bytes32","name":"value","type":"bytes32"}],"name":"SlotRecorded","type":"event"},
   {"inputs":[],"name":"genesis","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
+  {"inputs":[{"internalType":"uint256","name":"slot","type":"uint256"}],"name":"lapsed","outputs":[{"internalType":"bool","name":"","type":"bool"}],"stateMutability":"view","type":"function"},
   {"inputs":[],"name":"minDelay","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
   {"inputs":[],"name":"period","outputs":[{"internalType":"uint64","name":"","type":"uint64"}],"stateMutability":"view","type":"function"},
   {"inputs":[],"name":"publicKey","outputs":[{"internalType":"uint256[4]","name":"","type":"uint256[4]"}],"stateMutability":"view","type":"function"},
@@ -389,6 +391,7 @@ export const canariesAbi = [
   {"inputs":[],"name":"BadCanaryParams","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"bond","type":"uint256"},{"internalType":"uint256","name":"fees","type":"uint256"}],"name":"BondTooSmall","type":"error"},
   {"inputs":[{"internalType":"address","name":"maker","type":"address"}],"name":"CanaryPending","type":"error"},
+  {"inputs":[],"name":"EmptySeal","type":"error"},
   {"inputs":[],"name":"InvalidShortString","type":"error"},
   {"inputs":[{"internalType":"address","name":"maker","type":"address"}],"name":"NoCanary","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"range","type":"uint256"}],"name":"NoConsent","type":"error"},
@@ -535,6 +538,7 @@ export const capacityAbi = [
 
 export const refereeAbi = [
   {"inputs":[{"internalType":"contract IBatches","name":"batches_","type":"address"},{"internalType":"contract IBeacon","name":"beacon_","type":"address"},{"internalType":"contract ISeats","name":"seats_","type":"address"},{"internalType":"bytes32[4]","name":"keys","type":"bytes32[4]"}],"stateMutability":"nonpayable","type":"constructor"},
+  {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"BatchIsFinal","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"index","type":"uint256"}],"name":"ChunkPostedBefore","type":"error"},
   {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"FaultProvenBefore","type":"error"},
   {"inputs":[],"name":"NoFault","type":"error"},

@@ -251,4 +251,13 @@ contract CanariesTest is World {
         if (lazy && bond < fees) later = later > fees ? later - fees : 0;
         assert(later <= before);
     }
+
+    /// @dev What has no seal could neither be revealed nor forfeited: its bond would lie there for ever.
+    function test_aBondWithoutASealIsNotTaken() public {
+        uint256 before = token.balanceOf(provider);
+        vm.prank(provider);
+        vm.expectRevert(ICanaries.EmptySeal.selector);
+        canaries.bury(0, FEES);
+        eq(token.balanceOf(provider), before, "tokens");
+    }
 }

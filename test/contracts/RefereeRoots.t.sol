@@ -19,6 +19,8 @@ contract RefereeRootsTest is World {
     IReferee.Tree private output;
     /// @dev As the trace has them.
     IReferee.Tree[2] private traced;
+    /// @dev What stands in the trace where no voter looks: a leaf beside those that are shown, or one that the manifest has no tree for.
+    bytes32 private hidden;
     IReferee.InTrace private inTrace;
     IReferee.Parts private parts;
 
@@ -56,10 +58,16 @@ contract RefereeRootsTest is World {
         return sha256(abi.encodePacked(uint8(0), content));
     }
 
+    function node(bytes32 left, bytes32 right) private pure returns (bytes32) {
+        return sha256(abi.encodePacked(uint8(1), left, right));
+    }
+
+    function shown() private view returns (bytes32) {
+        return node(leafHash(hashes.record(traced[0])), leafHash(hashes.record(traced[1])));
+    }
+
     function tensors() private view returns (bytes32) {
-        return sha256(
-            abi.encodePacked(uint8(1), leafHash(hashes.record(traced[0])), leafHash(hashes.record(traced[1])))
-        );
+        return hidden == 0 ? shown() : node(shown(), node(hidden, 0));
     }
 
     // ---- a batch
@@ -239,5 +247,36 @@ contract RefereeRootsTest is World {
     function cutFrom(bytes memory whole, uint256 from) private pure returns (bytes memory part) {
         part = new bytes(34);
         for (uint256 i = 0; i < 34; i++) part[i] = whole[from + i];
+    }
+
+    // ---- who answers for it
+
+    /// @dev A second record of the input's tree, where nothing is drawn: whoever looks at what the manifest names finds nothing wrong.
+    function paidWithASecondRecord() private returns (bytes32 batchId, IReferee.TwoRoots memory two) {
+        IReferee.Tree memory second = input;
+        second.root = "another input";
+        hidden = leafHash(hashes.record(second));
+        batchId = committed();
+        two = claim(false);
+        (two.traced, two.place, two.path) = (second, 2, new bytes32[](2));
+        (two.path[0], two.path[1]) = (0, shown());
+    }
+
+    /// @dev Its provider is paid by honest voters, and shows what it has hidden from them to have their seats burned.
+    function test_aRecordWhereNobodyLooksCostsNoVoterItsSeat() public {
+        (bytes32 batchId, IReferee.TwoRoots memory two) = paidWithASecondRecord();
+        settle(batchId, VALID);
+        prove(batchId, two, IReferee.BatchIsFinal.selector);
+        address[] memory voters = batches.committee(batchId);
+        vm.expectRevert(abi.encodeWithSelector(IReferee.NotRefuted.selector, batchId));
+        referee.unseat(batchId, voters);
+        for (uint256 i = 0; i < voters.length; i++) eq(registry.nodeOf(voters[i]).stake, STAKE, "stake");
+    }
+
+    /// @dev It is the provider's fault all the same.
+    function test_aSecondRecordConvictsWhoAnchoredIt() public {
+        (bytes32 batchId, IReferee.TwoRoots memory two) = paidWithASecondRecord();
+        prove(batchId, two, 0);
+        requireConvicted(batchId);
     }
 }

@@ -112,6 +112,36 @@ contract StrikesTest is World {
         escrow.openSession(vm.addr(2), 1 ether, expiry, consumer);
     }
 
+    /// @dev A consumer of its own strikes it again whenever its grace ends, with batches of dust, so that it goes on with those who have a session.
+    function test_whoIsStruckAgainWhileExcludedHasNoOtherGrace() public {
+        IStrikes.Record memory r = excluded();
+        vm.warp(r.graceUntil);
+        bytes32 own = anchor(1 ether);
+        vm.warp(r.graceUntil + 1);
+        vm.prank(address(batches));
+        strikes.record(own, provider, 8, 8 * 3_000, 0, 0);
+        uint64 until = uint64(vm.getBlockTimestamp()) + 3_000;
+        eq(strikes.recordOf(provider).excludedUntil, until, "excluded anew");
+        IEscrow.Range[] memory list = ranges(1 ether);
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(IStrikes.Excluded.selector, provider, until));
+        batches.anchorBatch("again", list);
+        vm.warp(until);
+        for (uint256 i = 0; i < 6; i++) off(3 ether);
+        eq(strikes.recordOf(provider).graceUntil, vm.getBlockTimestamp() - 61 + 300, "once it is back, as before");
+    }
+
+    /// @dev A limit that the specification states: with stake as a consumer, valid draws of one's own take strikes back, at the price of their floors.
+    function test_aConsumersStakeOfItsOwnWashesAStrikeAwayInFiftyDraws() public {
+        staked(50_000 ether);
+        off(3 ether);
+        // 4 draws a batch; of dust, since the weight is the consumer's.
+        for (uint256 i = 0; i < 12; i++) well(1_000);
+        assert(score() > 0);
+        well(1_000);
+        eq(score(), 0, "score");
+    }
+
     /// @dev Strike grinding: a consumer without stake crafts inputs until the provider is off, for nothing but gas, since its fee comes back.
     function test_consumersWithoutStakeStrikeNobody() public {
         for (uint256 i = 0; i < 8; i++) off(3 ether);

@@ -8,7 +8,7 @@ import { type Anvil, startAnvil } from '../../node/chain/anvil.ts'
 import { checkDeployment } from '../../node/chain/check.ts'
 import { deployDrandBeacon, openDrandBeacon } from '../../node/chain/drand.ts'
 import { chainlinkFeed, parseFeed } from '../../node/chain/oracle.ts'
-import { firstParams, paramsFromJson } from '../../node/chain/params.ts'
+import { devnetParams, firstParams, paramsFromJson } from '../../node/chain/params.ts'
 import { chainCheck, chainDeploy, readParams } from '../../node/commands/chain.ts'
 import { parseGwei, parseRpc } from '../../node/commands/options.ts'
 import { createKeystore } from '../../node/identity/keystore.ts'
@@ -117,6 +117,23 @@ test('parameters that are unknown or contradict each other are refused before an
     assert.is(await code(chainDeploy(bad, say)), 'NETWORK_PARAMS', text)
   }
   assert.equal(readParams(undefined, false), firstParams)
+})
+
+test('a network of strangers has no time of the devnet: days are not minutes, and a window is longer than a block', () => {
+  const times = Object.entries(firstParams).filter(
+    ([name, value]) =>
+      typeof value === 'number' && /(Window|Delay|Length|Grace|Exclusion|Period|Activation|Pending|Lock)$/.test(name),
+  )
+  assert.ok(times.length > 20, `${times.length} times`)
+  assert.equal(
+    times.filter(([name, value]) => value === devnetParams[name as keyof typeof devnetParams]),
+    [],
+  )
+  const BLOCK_S = 12
+  for (const [name, value] of times) if (name.endsWith('Window')) assert.ok(Number(value) >= 15 * BLOCK_S, name)
+  // protocol/spec/economics.md §4.
+  const { epochLength, stakeActivation, consumerLock } = firstParams
+  assert.equal([epochLength, stakeActivation, consumerLock], [86_400, 7 * 86_400, 30 * 86_400])
 })
 
 test('endpoints and gas prices are read from the command line or refused', async () => {

@@ -264,8 +264,8 @@ interface IBatches {
     /// @notice Carries out a pending slash.
     function finalize(bytes32 batchId) external;
 
-    /// @notice Ends a batch that no committee, up to all eligible nodes, would judge: refunds consumers, returns lock and floor. On
-    /// appeal the verdict stands instead, and the slash is pending again.
+    /// @notice Ends a batch that no committee, up to all eligible nodes, would judge, or that waits for a value which the beacon will never have:
+    /// refunds consumers, returns lock and floor. On appeal the verdict stands instead, and the slash is pending again.
     function abandon(bytes32 batchId) external;
 
     /// @notice Ends a batch whose slash is pending without it: refunds consumers, returns the lock; by a judge (`ISeats`). What voters have

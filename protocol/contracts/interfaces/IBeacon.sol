@@ -21,6 +21,9 @@ interface IBeacon {
     /// @notice Block timestamp (seconds) at which the slot was recorded, 0 while it is not.
     function recordedAt(uint256 slot) external view returns (uint64);
 
+    /// @notice Whether a slot that is not recorded cannot be expected to have a value any more: its source has come to an end.
+    function lapsed(uint256 slot) external view returns (bool);
+
     /// @notice Records a slot whose source is still within the chain's own reach. Recording twice changes nothing.
     function record(uint256 slot) external;
 }

@@ -29,6 +29,7 @@ interface ICanaries {
 
     error BadCanaryParams();
     error NotANode(address caller);
+    error EmptySeal();
     error CanaryPending(address maker);
     error TooSoon(uint64 nextAt);
     error NoCanary(address maker);
@@ -41,7 +42,7 @@ interface ICanaries {
     error NothingLeft(bytes32 batchId);
 
     /// @notice Buries a seal; by a registered node, one at a time and one in `period`. Takes approved tokens as the bond, which has to be at least
-    /// the fees of the batch.
+    /// the fees of the batch. A seal is not zero.
     function bury(bytes32 seal, uint128 bond) external;
 
     /// @notice Ends the canary after the vote, by its maker, and gives the bond back. In time to be pardoned, or for the seats, it has to come before the

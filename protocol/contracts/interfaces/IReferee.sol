@@ -109,6 +109,7 @@ interface IReferee {
     error NoFault();
     error FaultProvenBefore(bytes32 batchId);
     error NotRefuted(bytes32 batchId);
+    error BatchIsFinal(bytes32 batchId);
     error NothingLeft(bytes32 batchId);
 
     /// @notice Posts one chunk of the attestation that a batch has committed to; by anyone, once, in any order. Its bytes are in the call.
@@ -150,6 +151,7 @@ interface IReferee {
     ) external;
 
     /// @notice Convicts a batch whose receipt names other inputs or outputs than its trace has: for one tree of one job there are two roots.
+    /// Only until it is final: where the record stands that differs, its voters need not have looked.
     /// @dev Nothing has to be known of the model. Whichever tensors its inputs and outputs are, both the receipt and the trace say which tree a root
     /// is of, and no job has two of them.
     function proveRoots(
