@@ -19,9 +19,10 @@ export function errorCode(error: unknown): string {
   return error instanceof SinterError ? error.code : 'UNEXPECTED'
 }
 
-/** A one-line description of any thrown value, with the chain of causes. */
+/** A one-line description of any thrown value, with the chain of causes; of what libraries say over several lines, the first. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  const head = error instanceof SinterError ? `${error.code}: ${error.message}` : error.message
+  const head =
+    error instanceof SinterError ? `${error.code}: ${error.message}` : error.message.trim().split('\n', 1)[0]!
   return error.cause === undefined ? head : `${head} (${describeError(error.cause)})`
 }

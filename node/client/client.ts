@@ -246,7 +246,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     async models(timeoutMs = 5_000) {
       // Who has just come knows nobody yet.
       await network.waitForSubscribers('offers', 1, 20_000)
-      return askCatalogues({ streams, log }, network.subscribers('offers'), timeoutMs)
+      return askCatalogues({ streams, log }, () => network.subscribers('offers'), timeoutMs)
     },
     tell: (models) =>
       streams.handle(

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { fromHex, type Hex } from '../../protocol/bytes.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
@@ -24,6 +24,7 @@ import { connectWith, formatAmount, type JoinOptions, parseCount } from './joine
 import { openIdentity, parsePolicy, readInput, readNetworkFile, STOPPED } from './options.ts'
 import { progressLine } from './progress.ts'
 import type { Wanted } from './samples.ts'
+import { makeFolder, writeWhole } from './write.ts'
 
 const connected = (options: BatchCommandOptions): Promise<Consumer> =>
   connectWith(options, {
@@ -46,12 +47,6 @@ export type BatchCommandOptions = JoinOptions & {
   region: string
   json: boolean
   logLevel: string
-}
-
-/** A finished file appears whole or not at all, so that one that is there needs no second look. */
-function writeWhole(path: string, text: string): void {
-  writeFileSync(`${path}.part`, text)
-  renameSync(`${path}.part`, path)
 }
 
 const plain = (outputs: NamedTensors): object =>
@@ -151,7 +146,7 @@ async function run(source: Source, options: BatchCommandOptions, joined?: Consum
   const twice = bare.find((name, i) => bare.indexOf(name) !== i)
   if (twice !== undefined)
     throw new SinterError('INPUT_FILE', `two files are named ${twice}: their results would be one`)
-  mkdirSync(options.out, { recursive: true })
+  makeFolder(options.out)
   const resultOf = (name: string): string => join(options.out, `${parse(name).name}.json`)
   const open = names.filter((name) => !existsSync(resultOf(name)))
   const say = (event: string, facts: object, line: string): void => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { networkId } from '../../protocol/network.ts'
 import { MAX_SET_BYTES, openOutputSet, readOutput } from '../client/sealed-set.ts'
@@ -6,6 +6,7 @@ import { peerOfKey } from '../identity/identity.ts'
 import { namedValues } from '../jobs/tensors.ts'
 import { joinNetwork } from './join.ts'
 import type { JoinOptions } from './options.ts'
+import { makeFolder, writeWhole } from './write.ts'
 
 export type ResultsOptions = JoinOptions & { out: string; from?: string; json: boolean; logLevel: string }
 
@@ -23,14 +24,13 @@ export async function results(cid: string, options: ResultsOptions): Promise<voi
     const file = await content.get(cid, { maxBytes: MAX_SET_BYTES, timeoutMs: 60_000, from })
     const set = openOutputSet(cid, file, owner)
     from.push(peerOfKey(set.provider).toString())
-    mkdirSync(out, { recursive: true })
+    makeFolder(out)
     for (const item of set.items) {
       const path = join(out, `${parse(item.name).name}.json`)
       if (existsSync(path)) continue
       const outputs = namedValues(await readOutput(item, set, { ...owner, content, from }))
       const plain = Object.entries(outputs).map(([name, { shape, data }]) => [name, { shape, data: Array.from(data) }])
-      writeFileSync(`${path}.part`, `${JSON.stringify({ outputs: Object.fromEntries(plain) })}\n`)
-      renameSync(`${path}.part`, path)
+      writeWhole(path, `${JSON.stringify({ outputs: Object.fromEntries(plain) })}\n`)
     }
     if (options.json) console.log(JSON.stringify({ event: 'results', files: set.items.length }))
     else console.log(`${set.items.length} results in ${out}`)

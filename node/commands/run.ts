@@ -1,13 +1,4 @@
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { extname, join, parse } from 'node:path'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Consumer, Step } from '../client/consumer.ts'
@@ -17,6 +8,7 @@ import type { Inputs } from '../client/values.ts'
 import { inputNames, isNumbers } from './dataset.ts'
 import { connectWith, formatAmount, type JoinOptions, parseCount } from './joined.ts'
 import { parsePolicy, readInput, STOPPED } from './options.ts'
+import { append, makeFolder, writeWhole } from './write.ts'
 
 export type RunCommandOptions = JoinOptions & {
   model: string
@@ -39,11 +31,6 @@ type Saved = { model: string; step: number; state: Record<string, number[]> }
 
 const STATE = 'state.json'
 const LINES = 'steps.jsonl'
-
-function writeWhole(path: string, text: string): void {
-  writeFileSync(`${path}.part`, text)
-  renameSync(`${path}.part`, path)
-}
 
 /** Tensors by name: a JSON object, or a folder with an array for each, named after it. Throws `INPUT_FILE`, `FILE_UNREADABLE`. */
 export function readState(path: string): Named {
@@ -105,7 +92,7 @@ export async function* runFiles(
   { model, steps, state, feed, out }: RunFiles,
   options: NonNullable<Parameters<Consumer['run']>[3]>,
 ): AsyncGenerator<Step, void, undefined> {
-  mkdirSync(out, { recursive: true })
+  makeFolder(out)
   const saved = readSaved(out, model)
   const from = saved?.step ?? 0
   if (from >= steps) return
@@ -130,7 +117,7 @@ export async function* runFiles(
       receipts: step.receipts.map(({ id }) => id),
       disputed: step.disputed,
     }
-    appendFileSync(join(out, LINES), `${JSON.stringify(line)}\n`)
+    append(join(out, LINES), `${JSON.stringify(line)}\n`)
     const next = links.map(([name, to]) => [to, Array.from(step.outputs[name]!.data)])
     const now: Saved = { model, step: number + 1, state: Object.fromEntries(next) }
     writeWhole(join(out, STATE), `${JSON.stringify(now)}\n`)

@@ -32,6 +32,21 @@ export function describeMint(payout: Address, waiting: bigint, minted: bigint | 
   return `mint: ${waits} to be claimed${so}`
 }
 
+export type ListedSession = { session: string; provider: string; ceiling: string; anchored: string; state: string }
+
+/** Sessions in which money still lies, and how many are over. */
+export function describeSessions(listed: readonly ListedSession[]): string[] {
+  const lasting = listed.filter(({ state }) => state !== 'closed')
+  const over = listed.length - lasting.length
+  return [
+    ...lasting.map(
+      ({ session, provider, ceiling, anchored, state }) =>
+        `${session} with ${provider}: ${state}, ${anchored} of ${ceiling} SNTR anchored`,
+    ),
+    ...(over > 0 ? [`${over} session${over === 1 ? ' is' : 's are'} closed`] : []),
+  ]
+}
+
 async function pulsesOf(chain: Chain, address: Address, folder: string): Promise<string[]> {
   const [last, history, noted] = await Promise.all([
     chain.lastPulse(),
@@ -102,8 +117,7 @@ export async function status(options: StatusOptions): Promise<void> {
     console.log(`  batch ${first}`)
     for (const line of more) console.log(`    ${line}`)
   }
-  for (const { session, provider, ceiling, anchored, state } of listed)
-    console.log(`  ${session} with ${provider}: ${state}, ${anchored} of ${ceiling} SNTR anchored`)
+  for (const line of describeSessions(listed)) console.log(`  ${line}`)
   if (disk !== null) {
     const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(2)
     console.log(`${disk.files} files on disk: ${gib(disk.usedBytes)} of ${gib(disk.quotaBytes)} GiB`)

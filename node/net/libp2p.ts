@@ -162,7 +162,10 @@ export async function createNetwork(init: NetworkInit): Promise<Network> {
     const deadline = Date.now() + timeoutMs
     while (now() < count) {
       if (Date.now() > deadline)
-        throw new SinterError('PEERS_TOO_FEW', `${now()} of ${count} ${what} after ${timeoutMs} ms`)
+        throw new SinterError(
+          'PEERS_TOO_FEW',
+          `${now()} of ${count} ${what} of this network after ${timeoutMs} ms: are the bootstrap addresses up, and the network file theirs?`,
+        )
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }

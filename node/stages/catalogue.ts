@@ -8,6 +8,7 @@ import { isContentCid } from '../net/blocks.ts'
 import { parseCid } from '../net/libp2p.ts'
 import type { Log } from '../net/log.ts'
 import type { StreamHandler, Streams } from '../net/streams.ts'
+import { sleep } from '../timers.ts'
 import type { Warmth } from './warm.ts'
 
 /** What a peer says of a model that it has or has heard of. Hints: nothing is signed, and what counts are the files and the bids. */
@@ -86,29 +87,48 @@ export type Listing = {
 /** Peers that are asked. */
 const MOST_PEERS = 32
 
-/** Asks peers what they have, and puts it together: what most have loaded comes first. Who does not answer in time is left out. */
+/** Who has just joined finds its peers one after the other: when none has come for so long (ms), all are there. */
+const SETTLED_MS = 1_500
+const LOOK_MS = 100
+
+/**
+ * Asks peers what they have, those that are there and those that come meanwhile, and puts it together: what most have loaded comes first. Who
+ * does not answer in time is left out.
+ */
 export async function askCatalogues(
   components: { streams: Pick<Streams, 'open'>; log: Log },
-  peers: readonly string[],
+  peers: () => readonly string[],
   timeoutMs: number,
 ): Promise<Listing[]> {
   const { streams, log } = components
-  const ask = async (peer: string): Promise<CatalogueEntry[]> => {
-    const stream = await streams.open(peer, 'models', { timeoutMs })
+  const until = performance.now() + timeoutMs
+  const left = (): number => Math.max(1, until - performance.now())
+  const told: CatalogueEntry[][] = []
+  const asking = new Map<string, Promise<void>>()
+  let cameAt = performance.now()
+
+  async function ask(peer: string): Promise<void> {
     try {
-      return readCatalogue(await stream.read(timeoutMs))
-    } finally {
-      await stream.close()
+      const stream = await streams.open(peer, 'models', { timeoutMs: Math.ceil(left()) })
+      try {
+        told.push(readCatalogue(await stream.read(left())))
+      } finally {
+        await stream.close()
+      }
+    } catch (error) {
+      log.debug({ event: 'catalogue.unheard', peer, error: describeError(error) }, 'a peer told nothing')
     }
   }
-  const told = await Promise.all(
-    peers.slice(0, MOST_PEERS).map((peer) =>
-      ask(peer).catch((error: unknown) => {
-        log.debug({ event: 'catalogue.unheard', peer, error: describeError(error) }, 'a peer told nothing')
-        return []
-      }),
-    ),
-  )
+
+  while (performance.now() < Math.min(until, cameAt + SETTLED_MS)) {
+    const fresh = peers().filter((peer) => !asking.has(peer))
+    for (const peer of fresh.slice(0, MOST_PEERS - asking.size)) {
+      asking.set(peer, ask(peer))
+      cameAt = performance.now()
+    }
+    await sleep(LOOK_MS)
+  }
+  await Promise.all(asking.values())
   return listingsOf(told)
 }
 

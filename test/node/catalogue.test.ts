@@ -123,9 +123,16 @@ test('over the network: who tells nothing, something else, or nothing in time, i
     for (const other of networks.slice(1)) await client.dial(other.addresses())
     const began = performance.now()
     const peers = networks.slice(1).map(({ peerId }) => peerId)
-    const listings = await askCatalogues({ streams: streams[0]!, log }, peers, 800)
+    const listings = await askCatalogues({ streams: streams[0]!, log }, () => peers, 800)
     assert.equal(listings, [{ manifest: A, name: 'one', providers: 1, warm: 1, price: 5n }])
     assert.ok(performance.now() - began < 4_000)
+    // Who has just joined finds its peers one after the other.
+    let looks = 0
+    const growing = (): string[] => (looks++ < 3 ? [peers[3]!] : [peers[3]!, peers[0]!])
+    assert.equal(await askCatalogues({ streams: streams[0]!, log }, growing, 4_000), listings)
+    // And asks each of them once, and no longer than they come.
+    assert.equal(await askCatalogues({ streams: streams[0]!, log }, () => [], 4_000), [])
+    assert.ok(looks > 3)
   } finally {
     await Promise.all(streams.map((each) => each.stop()))
     await Promise.all(networks.map((each) => each.stop()))

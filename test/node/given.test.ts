@@ -1,4 +1,7 @@
 /** What callers and commands are given, and what is made of it before anything is sent: numbers, options, answers. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadDigits } from '../../models/digits.ts'
@@ -6,6 +9,7 @@ import { InputError } from '../../node/client/failures.ts'
 import { type Inputs, jobValues } from '../../node/client/values.ts'
 import { describeAnswers } from '../../node/commands/answers.ts'
 import { progressLine } from '../../node/commands/progress.ts'
+import { append, makeFolder, writeWhole } from '../../node/commands/write.ts'
 import { type ConnectOptions, connect } from '../../node/sdk.ts'
 import { errorCode, type SinterError } from '../../protocol/errors.ts'
 
@@ -109,6 +113,35 @@ test('the progress of a batch fits the terminal and says how far it is and how l
   assert.is(progressLine({ ...facts, done: 64, failed: 0 }, 80), '[████████████████████] 64 of 64, 0.3 SNTR, 4.0/s')
   for (const width of [80, 40, 20, 1]) assert.ok(progressLine(facts, width).length < Math.max(2, width))
   assert.match(progressLine({ ...facts, of: 100_000 }, 80), / 14 h left$/)
+})
+
+test('an answer is written whole or not at all, and a full disk is said by its code', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sinter-given-'))
+  try {
+    writeWhole(join(folder, 'good.json'), 'whole')
+    assert.is(readFileSync(join(folder, 'good.json'), 'utf8'), 'whole')
+    // What is written there fails as on a full disk: by the kernel, with ENOSPC.
+    symlinkSync('/dev/full', join(folder, 'full.json.part'))
+    assert.is(
+      code(() => writeWhole(join(folder, 'full.json'), 'x')),
+      'FILE_UNWRITABLE',
+    )
+    assert.is(
+      code(() => append('/dev/full', 'x')),
+      'FILE_UNWRITABLE',
+    )
+    assert.is(
+      code(() => makeFolder(join(folder, 'good.json'))),
+      'FILE_UNWRITABLE',
+    )
+    assert.is(
+      code(() => writeWhole(join(folder, 'nowhere', 'x.json'), 'x')),
+      'FILE_UNWRITABLE',
+    )
+    assert.equal(readdirSync(folder), ['good.json'])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test.run()

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import type { BatchStatus } from '../../node/chain/views.ts'
 import { type BatchFacts, describeBatch } from '../../node/commands/batch-status.ts'
 import { describePulses } from '../../node/commands/pulse-status.ts'
-import { describeMint, describeStrikes } from '../../node/commands/status.ts'
+import { describeMint, describeSessions, describeStrikes } from '../../node/commands/status.ts'
 import type { PulseLoss } from '../../node/stages/pulse-plan.ts'
 
 const record = { score: 6_907_755n, graceUntil: 1_000n, excludedUntil: 2_000n, strikes: 3n }
@@ -127,6 +127,17 @@ test('each state of a batch is said in words, with the last second of what can s
   assert.equal(describeBatch(facts('paid', {}, { lock: 0n })), [
     '0xba: 1 SNTR of fees; paid; 2 of 3 ranges not collected yet',
   ])
+})
+
+test('sessions are listed while money lies in them, and counted when they are over', () => {
+  const session = (state: string, id: string) => ({ session: id, provider: '0xcd', ceiling: '2', anchored: '1', state })
+  assert.equal(describeSessions([]), [])
+  assert.equal(describeSessions([session('closed', 'a'), session('open', 'b'), session('closing', 'c')]), [
+    'b with 0xcd: open, 1 of 2 SNTR anchored',
+    'c with 0xcd: closing, 1 of 2 SNTR anchored',
+    '1 session is closed',
+  ])
+  assert.equal(describeSessions(Array(5_000).fill(session('closed', 'a'))), ['5000 sessions are closed'])
 })
 
 test.run()

@@ -26,4 +26,14 @@ test('a description names the whole chain of causes', () => {
   assert.is(describeError('text'), 'text')
 })
 
+test('what libraries say over many lines is one line here', () => {
+  const cause = new Error('HTTP request failed.\n\nURL: http://127.0.0.1\nVersion: viem', {
+    cause: new Error('refused'),
+  })
+  assert.is(
+    describeError(new SinterError('CHAIN_RPC', 'no answer', { cause })),
+    'CHAIN_RPC: no answer (HTTP request failed. (refused))',
+  )
+})
+
 test.run()
