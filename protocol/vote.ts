@@ -41,6 +41,15 @@ export function consequence(verdicts: Uint8Array, draws: number): string | null 
 }
 
 /**
+ * Whether so many votes may settle what they say: of a first committee all members where a draw is off tolerance and none forged
+ * (`Votes.tally`), since the provider's pay is taken for good and a quorum of a few may be one person's. The quorum is another matter.
+ */
+export function ofOneMind(verdicts: Uint8Array, attempt: number, votes: number, members: number): boolean {
+  if (attempt > 0 || verdicts.includes(VERDICT_CODES.forged) || !verdicts.includes(VERDICT_CODES.tolerance)) return true
+  return votes >= members
+}
+
+/**
  * Salt of a voter's commitment, which nobody else can compute: HMAC-SHA256(private key, "sinter/1/vote-salt" ‖ batch ‖ u32 attempt ‖ attestation).
  * A node that has lost what it knew makes the same commitment again, and not a second one. After a fork that replaced the attestation, a salt that
  * was opened tells nothing about the next.

@@ -3,7 +3,7 @@ import type { Opened, Payload } from '../../protocol/envelope.ts'
 import { describeError, errorCode } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
 import type { Address } from '../../protocol/signature.ts'
-import { VERDICT_CODES } from '../../protocol/vote.ts'
+import { ofOneMind, VERDICT_CODES } from '../../protocol/vote.ts'
 import type { Chain } from '../chain/chain.ts'
 import type { Batch } from '../chain/views.ts'
 import type { Gossip } from '../net/gossip.ts'
@@ -91,6 +91,7 @@ export function createDriver(components: DriverComponents): Driver {
     const agreed = poll?.closed ? await majority(anchored, batch, poll.recorded) : []
     const quorum =
       agreed.length > 0 &&
+      ofOneMind(agreed[0]!.vote.verdicts, batch.attempt, agreed.length, poll!.members.length) &&
       (await chain.quorate(
         anchored.id,
         agreed.map(({ voter }) => voter),

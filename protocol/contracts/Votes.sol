@@ -91,6 +91,10 @@ contract Votes is IVotes, EIP712 {
             o.voters[i] = c.voter;
             if (v.digest != 0) o.spoken[spoken++] = c.voter;
         }
+        // It takes the provider's pay, is final, and nothing on chain refutes it: where few sit, a quorum may be one person's.
+        if (q.attempt == 0 && !forged && votes.length < o.members && Verdicts.off(verdicts, q.draws)) {
+            revert NotAllMembers(votes.length, o.members);
+        }
         address[] memory shown = o.spoken;
         assembly ("memory-safe") {
             mstore(shown, spoken)

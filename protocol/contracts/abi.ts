@@ -361,6 +361,7 @@ export const votesAbi = [
   {"inputs":[],"name":"InvalidShortString","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"seat","type":"uint256"}],"name":"NoSeat","type":"error"},
   {"inputs":[],"name":"NoVotes","type":"error"},
+  {"inputs":[{"internalType":"uint256","name":"given","type":"uint256"},{"internalType":"uint256","name":"members","type":"uint256"}],"name":"NotAllMembers","type":"error"},
   {"inputs":[{"internalType":"bytes32","name":"batchId","type":"bytes32"}],"name":"NotCommitted","type":"error"},
   {"inputs":[],"name":"NotOneVoter","type":"error"},
   {"inputs":[{"internalType":"uint256","name":"seat","type":"uint256"}],"name":"NotTheMembers","type":"error"},

@@ -5,7 +5,15 @@ import { type VoteFields, voteCommitment } from '../../protocol/eip712.ts'
 import { errorCode } from '../../protocol/errors.ts'
 import { hash } from '../../protocol/hash.ts'
 import { person } from '../../protocol/vectors/cases.ts'
-import { consequence, type DrawVerdict, MAX_DRAWS, packVerdicts, voterSeed, voteSalt } from '../../protocol/vote.ts'
+import {
+  consequence,
+  type DrawVerdict,
+  MAX_DRAWS,
+  ofOneMind,
+  packVerdicts,
+  voterSeed,
+  voteSalt,
+} from '../../protocol/vote.ts'
 
 test('verdicts are one byte per draw, then zeros', () => {
   const all: DrawVerdict[] = ['valid', 'tolerance', 'input', 'untraced', 'forged']
@@ -84,6 +92,15 @@ test('a vote that the contract would refuse settles with no other', () => {
   }))
     assert.is(consequence(word(...codes), draws), null, name)
   assert.ok(consequence(new Uint8Array(32).fill(1), MAX_DRAWS))
+})
+
+test('off tolerance, a first committee has to be of one mind', () => {
+  const off = packVerdicts(['valid', 'tolerance'])
+  assert.not(ofOneMind(off, 0, 12, 13))
+  assert.ok(ofOneMind(off, 0, 13, 13))
+  assert.ok(ofOneMind(off, 1, 19, 27))
+  assert.ok(ofOneMind(packVerdicts(['valid', 'input']), 0, 9, 13))
+  assert.ok(ofOneMind(packVerdicts(['forged', 'tolerance']), 0, 9, 13))
 })
 
 test('every voter has a combination of its own for every challenge', () => {

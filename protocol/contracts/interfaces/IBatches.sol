@@ -234,7 +234,7 @@ interface IBatches {
 
     /// @notice Applies the verdict of a quorum (`IVotes.tally`). The provider's alone to call until `pokeGrace` after the last commitment.
     /// @param committed all commitments of the present committee, in the order in which they came.
-    /// @param votes of distinct members, at least `quorumOf`: equal verdicts, or any that say of some draw that it is forged (the first is then
+    /// @param votes of distinct members, at least `quorumOf`, and in a first committee all of them where a draw is off tolerance: equal verdicts, or any that say of some draw that it is forged (the first is then
     /// the one that is kept).
     /// @param openings one per distinct receipt whose draw has the verdict `tolerance`; otherwise empty.
     function settle(

@@ -106,6 +106,8 @@ interface IVotes {
     error NotWhatWasCommitted(uint256 vote);
     error VerdictsDiffer(uint256 vote);
     error SilenceWasRebutted(uint256 vote);
+    /// @notice Off tolerance, a first committee has to be of one mind.
+    error NotAllMembers(uint256 given, uint256 members);
     error SameVote();
     error NotOneVoter();
 

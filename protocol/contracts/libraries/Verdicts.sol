@@ -32,6 +32,12 @@ library Verdicts {
         return false;
     }
 
+    /// @notice Whether any draw is off tolerance.
+    function off(bytes32 verdicts, uint256 draws) internal pure returns (bool) {
+        for (uint256 i = 0; i < draws; i++) if (byDraw(verdicts, i) == TOLERANCE) return true;
+        return false;
+    }
+
     /// @notice Number of valid draws among the first `draws`.
     function valid(bytes32 verdicts, uint256 draws) internal pure returns (uint256 count) {
         for (uint256 i = 0; i < draws; i++) if (byDraw(verdicts, i) == VALID) count++;
