@@ -1,128 +1,113 @@
-import type { Abi, Address } from 'viem'
-import { bytesToBigint } from '../../protocol/bytes.ts'
 import {
-  batchesAbi,
-  beaconAbi,
-  canariesAbi,
-  capacityAbi,
-  drandBeaconAbi,
-  emissionsAbi,
-  escrowAbi,
-  pricesAbi,
-  refereeAbi,
-  registryAbi,
-  seatsAbi,
-  strikesAbi,
-  tokenAbi,
-  votesAbi,
-} from '../../protocol/contracts/abi.ts'
+  type Abi,
+  type AbiParameter,
+  type Address,
+  decodeAbiParameters,
+  getContractAddress,
+  type Hex,
+  type PublicClient,
+} from 'viem'
 import { SinterError } from '../../protocol/errors.ts'
 import type { NetworkFile } from '../../protocol/network.ts'
 import { drandOf } from './beacon.ts'
 import { openClient } from './client.ts'
-import {
-  capacityClass,
-  capacityClasses,
-  classPrices,
-  emissionParams,
-  pulseParams,
-  stakeParams,
-  strikeParams,
-} from './economy.ts'
+import { type Creation, creationsOf } from './creations.ts'
 import { chainError } from './errors.ts'
-import { pinnedKeys } from './keys.ts'
 import { paramsFromJson } from './params.ts'
 
+/** Blocks from a network's first within which all of it was created. */
+const DEPLOY_BLOCKS = 1_000
+
 type Fact = [what: string, found: unknown, stated: unknown]
+type Sent = { from: Address; nonce: number; input: Hex }
 
 /**
- * Compares a network file with what its contracts say of themselves: their parameters, and that they know each other. Returns the
- * number of facts that agree. Throws `NETWORK_MISMATCH` naming the first that does not, `NETWORK_PARAMS`, `CHAIN_…`.
+ * Compares a network file with the transactions that created its contracts: each has the code of this software and the arguments that the
+ * file's parameters give, and no others, so there is no judge, minter or owner besides. Returns the number of facts that agree. Throws
+ * `NETWORK_MISMATCH` naming the first that does not, `NETWORK_PARAMS`, `CHAIN_…`.
  */
 export async function checkDeployment(network: NetworkFile, rpcUrl: string | readonly string[]): Promise<number> {
-  const client = openClient(rpcUrl, 250, { chainId: network.chainId })
-  const {
-    token,
-    registry,
-    escrow,
-    beacon,
-    batches,
-    seats,
-    votes,
-    canaries,
-    strikes,
-    prices,
-    emissions,
-    referee,
-    capacity,
-  } = network.contracts
-  const stated = paramsFromJson(network.params)
-  const ask = (address: Address, abi: Abi, functionName: string, args: unknown[] = []): Promise<unknown> =>
-    client.readContract({ address, abi, functionName, args }).catch((error: unknown) => {
-      throw chainError(error, functionName)
-    })
-  const facts: Fact[] = []
-  const compare = async (address: Address, abi: unknown, names: Record<string, unknown>, of: string): Promise<void> => {
-    for (const [name, value] of Object.entries(names))
-      facts.push([`${of}.${name}`, await ask(address, abi as Abi, name), value])
-  }
-  const { unbondingDelay, minStake, closeWindow, slotLength, minDelay, cap } = stated
-  await compare(token, tokenAbi, { cap, minter: emissions }, 'token')
-  await compare(registry, registryAbi, { token, escrow, batches, seats, unbondingDelay, minStake }, 'registry')
-  await compare(escrow, escrowAbi, { token, registry, batches, closeWindow }, 'escrow')
+  const params = paramsFromJson(network.params)
   const drand = drandOf(network)
-  if (drand === null) await compare(beacon, beaconAbi, { slotLength, minDelay }, 'beacon')
-  else {
-    const { genesis, period, publicKey } = drand
-    const key = [0, 32, 64, 96].map((at) => bytesToBigint(publicKey.subarray(at, at + 32)))
-    const facts = { genesis, period, roundsPerSlot: slotLength, minDelay, publicKey: key }
-    await compare(beacon, drandBeaconAbi, facts, 'beacon')
+  const client = openClient(rpcUrl, 250, { chainId: network.chainId })
+  const sent = await creationsSince(network, client).catch((error: unknown) => {
+    throw chainError(error, 'getBlock')
+  })
+  const token = sent.get(network.contracts.token)
+  if (token === undefined) throw missing('token', network)
+  const { from, nonce: first } = token
+  const faucet = network.contracts.faucet !== undefined
+  const { creations, contracts } = await creationsOf({ from, first, params, faucet, drand })
+  const facts: Fact[] = Object.entries(contracts).map(([name, address]) => [
+    name,
+    address,
+    network.contracts[name as keyof typeof contracts],
+  ])
+  for (const creation of creations) {
+    const found = sent.get(creation.address)
+    if (found === undefined) throw missing(creation.contract, network)
+    facts.push(...factsOf(creation, found.input))
   }
-  await compare(batches, batchesAbi, { registry, escrow, beacon, emissions, seats, referee, strikes, votes }, 'batches')
-  await compare(referee, refereeAbi, { batches, beacon, seats }, 'referee')
-  await compare(strikes, strikesAbi, { batches }, 'strikes')
-  const { seatStake, seatWindow, commitWindow } = stated
-  await compare(votes, votesAbi, { batches, seats, commitWindow }, 'votes')
-  await compare(seats, seatsAbi, { registry, batches, seatStake, seatWindow }, 'seats')
-  const { canaryWindow: revealWindow, canaryPeriod: period, canaryRewardBps: rewardBps } = stated
-  const knows = { token, registry, batches, seats, revealWindow, period, rewardBps }
-  await compare(canaries, canariesAbi, knows, 'canaries')
-  for (const [name, judge] of Object.entries({ canaries, referee, votes }))
-    facts.push([`seats.isJudge(${name})`, await ask(seats, seatsAbi as Abi, 'isJudge', [judge]), true])
-  await compare(emissions, emissionsAbi, { token, registry, prices, batches, capacity }, 'emissions')
-  await compare(capacity, capacityAbi, { registry, beacon, strikes, emissions }, 'capacity')
-  const { targetPpm, deltaBps } = stated
-  await compare(prices, pricesAbi, { emissions, targetPpm, deltaBps }, 'prices')
-  const params = async (address: Address, abi: unknown, name: string, values: unknown, of: string): Promise<void> => {
-    const found = (await ask(address, abi as Abi, name)) as Record<string, unknown>
-    for (const [field, value] of Object.entries(found))
-      facts.push([`${of}.${name}.${field}`, value, (values as Record<string, unknown>)[field]])
-  }
-  const keys = await pinnedKeys()
-  for (const [i, key] of keys.entries())
-    facts.push([`referee.keyOf(${i})`, await ask(referee, refereeAbi as Abi, 'keyOf', [BigInt(i)]), key])
-  await params(batches, batchesAbi, 'params', stated, 'batches')
-  await params(escrow, escrowAbi, 'stakeParams', stakeParams(stated), 'escrow')
-  await params(strikes, strikesAbi, 'strikeParams', strikeParams(stated), 'strikes')
-  await params(emissions, emissionsAbi, 'params', emissionParams(stated), 'emissions')
-  await params(capacity, capacityAbi, 'params', pulseParams(stated), 'capacity')
-  const measured = (await ask(capacity, capacityAbi as Abi, 'classes')) as Record<string, unknown>[]
-  const lanes = capacityClasses(stated).map(capacityClass)
-  facts.push(['capacity.classes.length', measured.length, lanes.length])
-  for (const [i, each] of lanes.slice(0, measured.length).entries())
-    for (const [field, value] of Object.entries(each))
-      facts.push([`capacity.classes[${i}].${field}`, measured[i]![field], value])
-  const classes = classPrices(stated)
-  const count = Number(await ask(prices, pricesAbi as Abi, 'classCount'))
-  facts.push(['prices.classCount', count, classes.length])
-  for (const [i, each] of classes.slice(0, count).entries()) {
-    // The price moves from where it began; class and floor stay.
-    const found = (await ask(prices, pricesAbi as Abi, 'classAt', [BigInt(i)])) as typeof each
-    facts.push([`prices.classAt(${i}).class`, found.class, each.class])
-    facts.push([`prices.classAt(${i}).floor`, found.floor, each.floor])
-  }
-  for (const [what, found, value] of facts)
-    if (String(found).toLowerCase() !== String(value).toLowerCase())
-      throw new SinterError('NETWORK_MISMATCH', `${what} is ${found} on chain, the network file says ${value}`)
+  for (const [what, found, stated] of facts)
+    if (found !== stated)
+      throw new SinterError('NETWORK_MISMATCH', `${what} is ${found} on chain, the network file says ${stated}`)
   return facts.length
 }
+
+const missing = (contract: string, { deployBlock }: NetworkFile): SinterError =>
+  new SinterError(
+    'NETWORK_MISMATCH',
+    `${contract} was not created in the ${DEPLOY_BLOCKS} blocks from ${deployBlock} on`,
+  )
+
+/** Every contract that an account has created since the network's first block, until all of the network's are there. */
+async function creationsSince(network: NetworkFile, client: PublicClient): Promise<Map<string, Sent>> {
+  const sent = new Map<string, Sent>()
+  const wanted = new Set(Object.values(network.contracts))
+  const head = Number(await client.getBlockNumber())
+  const end = Math.min(head + 1, network.deployBlock + DEPLOY_BLOCKS)
+  for (let number = network.deployBlock; wanted.size > 0 && number < end; number++) {
+    const { transactions } = await client.getBlock({ blockNumber: BigInt(number), includeTransactions: true })
+    for (const { from, nonce, input, to, hash } of transactions) {
+      if (to !== null || (await client.getTransactionReceipt({ hash })).status !== 'success') continue
+      const address = getContractAddress({ from, nonce: BigInt(nonce) }).toLowerCase() as Address
+      sent.set(address, { from, nonce, input })
+      wanted.delete(address)
+    }
+  }
+  return sent
+}
+
+/** What creates a contract, part by part: its code, then each argument. */
+function factsOf({ contract, abi, bytecode, args }: Creation, input: Hex): Fact[] {
+  if (!input.startsWith(bytecode)) return [[`the code of ${contract}`, 'another', 'that of this version']]
+  const inputs = constructorOf(abi)
+  const rest: Hex = `0x${input.slice(bytecode.length)}`
+  let found: readonly unknown[]
+  try {
+    found = inputs.length === 0 ? [] : decodeAbiParameters(inputs, rest)
+  } catch {
+    return [[`${contract}'s arguments`, rest, 'others']]
+  }
+  const parts = inputs.flatMap((each, i) => partsOf(`${contract}.${each.name}`, each, found[i], args[i]))
+  return [[`the code of ${contract}`, 'known', 'known'], ...parts]
+}
+
+const constructorOf = (abi: Abi): readonly AbiParameter[] =>
+  abi.flatMap((item) => (item.type === 'constructor' ? item.inputs : []))
+
+function partsOf(path: string, type: AbiParameter, found: unknown, stated: unknown): Fact[] {
+  if (Array.isArray(found)) {
+    const list = stated as unknown[]
+    const each: AbiParameter = { ...type, type: type.type.replace(/\[\d*\]$/, '') }
+    const parts = found.flatMap((value, i) => (i < list.length ? partsOf(`${path}[${i}]`, each, value, list[i]) : []))
+    return [[`${path}.length`, found.length, list.length], ...parts]
+  }
+  if ('components' in type)
+    return type.components.flatMap((field) =>
+      partsOf(`${path}.${field.name}`, field, fieldOf(found, field), fieldOf(stated, field)),
+    )
+  return [[path, String(found).toLowerCase(), String(stated).toLowerCase()]]
+}
+
+const fieldOf = (tuple: unknown, { name }: AbiParameter): unknown => (tuple as Record<string, unknown>)[name!]

@@ -230,6 +230,16 @@ export const firstParams: NetworkParams = {
   capacityClasses: `cpu:1024:4096:4:176:8:${1_000n * SNTR}`,
 }
 
+/** Seconds between its blocks. */
+const BLOCK = 12
+
+/** The same times with a beacon of drand's, whose slots are rounds, `period` seconds apart, and whose delay is seconds. */
+export const firstDrandParams = (period: number): NetworkParams => ({
+  ...firstParams,
+  slotLength: Math.ceil((firstParams.slotLength * BLOCK) / period),
+  minDelay: firstParams.minDelay * BLOCK,
+})
+
 /** The form a network file carries: amounts as decimal strings. */
 export function paramsToJson(params: NetworkParams): NetworkFile['params'] {
   const counts = COUNTS.map((name) => [name, params[name]] as const)

@@ -6,7 +6,14 @@ import { networkId, networkTag } from '../../protocol/network.ts'
 import { drandOf } from '../chain/beacon.ts'
 import { checkDeployment } from '../chain/check.ts'
 import { deployNetwork } from '../chain/deploy.ts'
-import { devnetParams, firstParams, type NetworkParams, paramsFromJson, paramsToJson } from '../chain/params.ts'
+import {
+  devnetParams,
+  firstDrandParams,
+  firstParams,
+  type NetworkParams,
+  paramsFromJson,
+  paramsToJson,
+} from '../chain/params.ts'
 import { checkCircuits, installedCircuits } from '../circuits.ts'
 import { type JoinOptions, openIdentity, parseCount, parseRpc, readInput, readNetworkFile } from './options.ts'
 
@@ -23,11 +30,16 @@ type Say = (line: string) => void
 const print: Say = (line) => console.log(line)
 
 /**
- * Parameters from a JSON file that names those that differ from the first values (on a devnet, from the devnet's). Throws
- * `NETWORK_PARAMS` when a name is unknown or a value malformed.
+ * Parameters from a JSON file that names those that differ from the first values (on a devnet, from the devnet's), which are other numbers
+ * for another beacon. Throws `NETWORK_PARAMS` when a name is unknown or a value malformed.
  */
-export function readParams(file: string | undefined, devnet: boolean): NetworkParams {
-  const base = paramsToJson(devnet ? devnetParams : firstParams)
+export function readParams(
+  file: string | undefined,
+  devnet: boolean,
+  drand: Pick<DrandNetwork, 'period'> | null = null,
+): NetworkParams {
+  const first = drand === null ? firstParams : firstDrandParams(drand.period)
+  const base = paramsToJson(devnet ? devnetParams : first)
   if (file === undefined) return paramsFromJson(base)
   let changes: unknown
   try {
@@ -65,7 +77,8 @@ export function readDrand(text: string | undefined): DrandNetwork | null {
 export async function chainDeploy(options: DeployCommand, say = print): Promise<void> {
   if (existsSync(options.out)) throw new SinterError('FILE_EXISTS', `${options.out} exists: choose another --out`)
   const rpcUrl = parseRpc(options.rpc)
-  const params = readParams(options.params, options.devnet)
+  const drand = readDrand(options.drand)
+  const params = readParams(options.params, options.devnet, drand)
   const identity = await openIdentity(options)
   say(`deploying network ${options.name}; ${identity.address} pays the gas and holds the genesis tokens`)
   const network = await deployNetwork({
@@ -76,7 +89,7 @@ export async function chainDeploy(options: DeployCommand, say = print): Promise<
     tileDraws: parseCount(options.tiles),
     circuits: await installedCircuits(),
     faucet: options.faucet,
-    drand: readDrand(options.drand),
+    drand,
   })
   writeFileSync(options.out, `${JSON.stringify(network, null, 2)}\n`, { flag: 'wx' })
   for (const [name, address] of Object.entries(network.contracts)) say(`${name.padEnd(9)} ${address}`)

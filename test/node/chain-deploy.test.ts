@@ -4,16 +4,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { encodeDeployData, type Hex } from 'viem'
+import { privateKeyToAccount } from 'viem/accounts'
 import { type Anvil, startAnvil } from '../../node/chain/anvil.ts'
 import { checkDeployment } from '../../node/chain/check.ts'
+import { openClient } from '../../node/chain/client.ts'
+import { type Creation, creationsOf } from '../../node/chain/creations.ts'
 import { deployDrandBeacon, openDrandBeacon } from '../../node/chain/drand.ts'
 import { chainlinkFeed, parseFeed } from '../../node/chain/oracle.ts'
-import { devnetParams, firstParams, paramsFromJson } from '../../node/chain/params.ts'
+import { devnetParams, firstParams, paramsFromJson, paramsToJson } from '../../node/chain/params.ts'
+import { openTransactor } from '../../node/chain/transact.ts'
 import { chainCheck, chainDeploy, readParams } from '../../node/commands/chain.ts'
 import { parseGwei, parseRpc } from '../../node/commands/options.ts'
 import { createKeystore } from '../../node/identity/keystore.ts'
-import { localRounds } from '../../protocol/drand.ts'
-import { networkTag, parseNetwork } from '../../protocol/network.ts'
+import { EVMNET, localRounds } from '../../protocol/drand.ts'
+import { type NetworkFile, networkTag, parseNetwork } from '../../protocol/network.ts'
 import { code, deployFeed, word } from './chain-world.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sinter-deploy-'))
@@ -93,6 +98,46 @@ test('a network is deployed by RPC URL and its file is true', async () => {
   }
 })
 
+/** A network whose deployer sends something else than this software would for one of its contracts. */
+async function deployedWith(change: (creation: Creation) => Partial<Creation>): Promise<NetworkFile> {
+  const client = openClient(anvil.rpcUrl)
+  const transactor = openTransactor(client, await client.getChainId(), privateKeyToAccount(anvil.key))
+  const first = await client.getTransactionCount({ address: transactor.address })
+  const params = devnetParams
+  const made = await creationsOf({ from: transactor.address, first, params, faucet: false, drand: null })
+  let deployBlock = Number.POSITIVE_INFINITY
+  for (const creation of made.creations) {
+    const { abi, bytecode, args, contract } = { ...creation, ...change(creation) }
+    const data = encodeDeployData({ abi, bytecode, args })
+    const { blockNumber } = await transactor.send({ data, action: contract })
+    deployBlock = Math.min(deployBlock, Number(blockNumber))
+  }
+  transactor.close()
+  const honest = parseNetwork(JSON.parse(readFileSync(out, 'utf8')))
+  return { ...honest, deployBlock, contracts: made.contracts, params: paramsToJson(params) }
+}
+
+test('a deployer that keeps a key to somebody’s money is found', async () => {
+  assert.is(await code(checkDeployment(await deployedWith(() => ({})), anvil.rpcUrl)), 'NO_ERROR')
+  const own = privateKeyToAccount(anvil.key).address
+  // A judge takes any seat for whomever it names.
+  const judge = await deployedWith(({ contract, args }) =>
+    contract === 'Seats' ? { args: [...args.slice(0, 4), [...(args[4] as unknown[]), own]] } : {},
+  )
+  assert.is(await code(checkDeployment(judge, anvil.rpcUrl)), 'NETWORK_MISMATCH')
+  // Code that answers every question as it should, with another number in it.
+  const other = await deployedWith(({ contract, bytecode }) =>
+    contract === 'Strikes' ? { bytecode: bytecode.replace('612710', '612711') as Hex } : {},
+  )
+  assert.is(await code(checkDeployment(other, anvil.rpcUrl)), 'NETWORK_MISMATCH')
+  // Nothing of it was created there.
+  const late = await deployedWith(() => ({}))
+  assert.is(
+    await code(checkDeployment({ ...late, deployBlock: late.deployBlock + 1 }, anvil.rpcUrl)),
+    'NETWORK_MISMATCH',
+  )
+})
+
 test('parameters that are unknown or contradict each other are refused before anything is sent', async () => {
   const file = join(folder, 'bad.json')
   for (const [text, expected] of [
@@ -130,6 +175,10 @@ test('a network of strangers has no time of the devnet: days are not minutes, an
     [],
   )
   const BLOCK_S = 12
+  // Were its rounds counted as blocks are, there would be four pulses for each that capacity is paid for.
+  const drand = readParams(undefined, false, EVMNET)
+  assert.is(drand.slotLength * EVMNET.period, firstParams.slotLength * BLOCK_S)
+  assert.is(drand.minDelay, firstParams.minDelay * BLOCK_S)
   for (const [name, value] of times) if (name.endsWith('Window')) assert.ok(Number(value) >= 15 * BLOCK_S, name)
   // protocol/spec/economics.md §4.
   const { epochLength, stakeActivation, consumerLock } = firstParams
