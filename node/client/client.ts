@@ -246,7 +246,9 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
     async models(timeoutMs = 5_000) {
       // Who has just come knows nobody yet.
       await network.waitForSubscribers('offers', 1, 20_000)
-      return askCatalogues({ streams, log }, () => network.subscribers('offers'), timeoutMs)
+      // A publisher serves no jobs, and so takes no offers: whoever is connected is asked, those that serve first.
+      const peers = (): string[] => [...new Set([...network.subscribers('offers'), ...network.peers()])]
+      return askCatalogues({ streams, log }, peers, timeoutMs)
     },
     tell: (models) =>
       streams.handle(
