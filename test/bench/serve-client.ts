@@ -135,6 +135,9 @@ const again = performance.now()
 client = await connect({ ...init.connect, log })
 await client.infer(first!.id, { x: inputOf(first!.shape) }, PATIENT)
 say('warm', { seconds: (performance.now() - again) / 1000 })
+// While a provider loads models for the gateway there is nothing to measure.
+for (const { name } of init.models)
+  while (!(await fetch(`${init.gateway}/v2/models/${name}/ready`)).ok) await sleep(500)
 
 for (const { name, id, file, shape, counts } of init.models) {
   const data = inputOf(shape)

