@@ -1,4 +1,5 @@
 /** `npm run test:consumer`: what consumers use, over a local network of real processes: connection, scheduler and faults of providers. */
+
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,7 +13,7 @@ import { serveHttp } from '../../node/gateway/serve.ts'
 import { loadIdentity } from '../../node/identity/keystore.ts'
 import { AbortedError, type Consumer, type Inference, InputError, MoneyError } from '../../node/sdk.ts'
 import { assetPath } from '../../protocol/assets.ts'
-import { SinterError } from '../../protocol/errors.ts'
+import { failure } from '../failure.ts'
 import { type ConsumerWorld, openConsumerWorld } from './consumer-world.ts'
 
 const { images, labels } = loadHeldOut()
@@ -23,16 +24,6 @@ const answerOf = ({ outputs }: Inference): number => {
   return data.indexOf(Math.max(...data))
 }
 const right = (inference: Inference, i: number): boolean => answerOf(inference) === labels[i]
-
-async function failure(work: Promise<unknown>): Promise<SinterError> {
-  try {
-    await work
-  } catch (error) {
-    assert.instance(error, SinterError)
-    return error as SinterError
-  }
-  throw new Error('it did not fail')
-}
 
 async function using<T>(consumer: Promise<Consumer>, work: (each: Consumer) => Promise<T>): Promise<T> {
   const each = await consumer

@@ -1,4 +1,5 @@
 /** Which class an error has, and what becomes of a peer's own words for what failed. */
+
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
@@ -13,6 +14,7 @@ import {
 import { type ConsumerSession, openConsumerSession } from '../../node/client/session.ts'
 import { readFrame, writeFrame } from '../../node/jobs/frames.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
+import { failure } from '../failure.ts'
 import { committer, consumer, createWorld, ESCROW, log, model, NETWORK, provider, streamPair } from './session-world.ts'
 
 const image = new Float32Array(64)
@@ -52,15 +54,6 @@ async function withProvider(says: { code: string; message?: string }, refuses = 
       },
     },
   )
-}
-async function failure(work: Promise<unknown>): Promise<SinterError> {
-  try {
-    await work
-  } catch (error) {
-    assert.instance(error, SinterError)
-    return error as SinterError
-  }
-  throw new Error('it did not fail')
 }
 async function said(word: string, message?: string): Promise<SinterError> {
   const session: ConsumerSession = await withProvider({ code: word, ...(message === undefined ? {} : { message }) })
