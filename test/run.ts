@@ -2,19 +2,27 @@
  * The test runner: every `*.test.ts` under test/ in a process of its own, under a time limit. uvu by itself exits 0 when a file
  * has no tests and hangs on a leftover handle, so this counts what uvu printed, fails a file that ran nothing, left a child
  * process behind or did not end, and closes with one line of totals. `node test/run.ts protocol circuits/commit` runs a part;
- * `--coverage` collects V8 coverage of every process and prints c8's summary before the closing line.
+ * `--coverage` collects V8 coverage of every process and prints c8's summary before the closing line. What properties draw comes from one
+ * seed, in seed.ts: `--random` takes another, which is printed, and `--seed=N` that one again.
  */
 import { spawn, spawnSync } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join, relative } from 'node:path'
+import { pathToFileURL } from 'node:url'
 
 const ROOT = import.meta.dirname
 const FILE_TIMEOUT_MS = 10 * 60_000
 const SURVIVOR_GRACE_MS = 3_000
+const SEED = pathToFileURL(join(ROOT, 'seed.ts')).href
 const COVERAGE = join(ROOT, '../.coverage')
 
 const coverage = process.argv.includes('--coverage')
+const seed = process.argv.includes('--random')
+  ? randomInt(2 ** 31)
+  : Number(process.argv.find((word) => word.startsWith('--seed='))?.slice('--seed='.length) ?? 1)
+if (seed !== 1) console.log(`seed ${seed}`)
 
 type Outcome = {
   file: string
@@ -66,10 +74,12 @@ function runFile(path: string): Promise<Outcome> {
   const marker = `${process.pid}/${file}`
   const started = Date.now()
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--no-warnings', path], {
+    const draws = readFileSync(path, 'utf8').includes(`from 'fast-check'`)
+    const child = spawn(process.execPath, ['--no-warnings', ...(draws ? ['--import', SEED] : []), path], {
       env: {
         ...process.env,
         NO_COLOR: '1',
+        TEST_SEED: String(seed),
         TEST_RUN_FILE: marker,
         ...(coverage ? { NODE_V8_COVERAGE: join(COVERAGE, 'tmp') } : {}),
       },

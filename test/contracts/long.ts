@@ -1,8 +1,11 @@
 /** The Solidity tests with ten times the runs of CI: `npm run test:contracts [contract]`. Some minutes. */
+import { randomBytes } from 'node:crypto'
 import { runForge } from './run.ts'
 
 const TIMES = 10
 process.env.FOUNDRY_FUZZ_RUNS = String(1_000 * TIMES)
+process.env.FOUNDRY_FUZZ_SEED ??= `0x${randomBytes(32).toString('hex')}`
+console.log(`seed ${process.env.FOUNDRY_FUZZ_SEED}: FOUNDRY_FUZZ_SEED takes it again`)
 process.env.FOUNDRY_INVARIANT_RUNS = String(256 * TIMES)
 // Also the tests that CI leaves out, and no fewer runs of those of which it takes few.
 process.env.FOUNDRY_PROFILE = 'long'
