@@ -81,6 +81,8 @@ export type LightClient = {
    * for so many jobs. Throws `NO_BIDS` besides when there are fewer owners, and leaves none open when one cannot be opened.
    */
   openSessions(request: Omit<SessionRequest, 'jobs'>, jobs: bigint[]): Promise<ConsumerSession[]>
+  /** What the account that pays has beside what lies in sessions (base units). Throws the chain's codes. */
+  funds(): Promise<bigint>
   /** What peers say they have. Those that do not answer within the time (ms, 5,000 by default) are left out. */
   models(timeoutMs?: number): Promise<Listing[]>
   /** Tells others of these models, which this client has published. */
@@ -243,6 +245,7 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
       }),
     openSession: async (request) => (await openSessions(request, [request.jobs]))[0]!,
     openSessions,
+    funds: payment.funds,
     async models(timeoutMs = 5_000) {
       // Who has just come knows nobody yet.
       await network.waitForSubscribers('offers', 1, 20_000)

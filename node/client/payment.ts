@@ -8,6 +8,8 @@ import type { Purse } from './reserves.ts'
 /** The account that a client's sessions are paid by. */
 export type Payment = {
   account: Address
+  /** What it has for further sessions (base units). Throws the chain's codes. */
+  funds(): Promise<bigint>
   /**
    * Opens a session whose vouchers the client's key signs; `lifeS` seconds until it expires. Throws `BALANCE_TOO_LOW`, what the account's
    * consent throws, and the chain's codes.
@@ -29,6 +31,7 @@ type PaymentChain = Pick<
   | 'session'
   | 'sessionId'
   | 'sessionNonce'
+  | 'tokensOf'
 >
 
 /** Out of the client's own account, or of one that consents to each session. */
@@ -37,6 +40,10 @@ export function createPayment(chain: PaymentChain, purse: Purse, payer: Payer | 
   if (payer === null)
     return {
       account: signer,
+      async funds() {
+        const [wallet, escrow] = await Promise.all([chain.tokensOf(signer), chain.balanceOf(signer)])
+        return wallet + escrow
+      },
       async open(provider, ceiling, lifeS) {
         const { timestamp } = await chain.head()
         const { session } = await purse.spend(ceiling, () =>
@@ -72,6 +79,8 @@ export function createPayment(chain: PaymentChain, purse: Purse, payer: Payer | 
 
   return {
     account,
+    // Nobody but the account itself deposits what lies in its wallet.
+    funds: () => chain.balanceOf(account),
     // One after the other: each consent names the account's next session.
     open(...terms) {
       const turn = last.catch(() => {}).then(() => open(...terms))

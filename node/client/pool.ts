@@ -9,10 +9,11 @@ import type { LightClient } from './client.ts'
 import type { ReceivedBid } from './offer.ts'
 import { effectivePrice, rankBids, type Scores } from './score.ts'
 import type { ConsumerSession } from './session.ts'
+import { createSessionSizes } from './session-size.ts'
 import { createSlot, type Slot } from './slot.ts'
 
 export type PoolComponents = {
-  client: Pick<LightClient, 'openSession' | 'openSessions' | 'release'>
+  client: Pick<LightClient, 'funds' | 'openSession' | 'openSessions' | 'release'>
   model: LoadedModel
   scores: Scores
   onReceipt?(receipt: Receipt): void
@@ -25,7 +26,10 @@ export type PoolInit = {
   ceiling: bigint
   /** Providers with an open session at once: the second serves hedges and fail-over without a new offer. @default 2 */
   providers?: number
-  /** Jobs that a session's ceiling on chain pays for; when three quarters are used another is opened. @default 256 */
+  /**
+   * Jobs that a session's ceiling on chain pays for; up to 16 times as many where sessions are used up within a minute, and no more than an
+   * eighth of the account's funds. When three quarters are used another is opened, earlier where jobs come fast. @default 256
+   */
   sessionJobs?: number
   /** How long bids are gathered at most (ms). @default 2_000 */
   windowMs?: number
@@ -63,8 +67,6 @@ export type Pool = {
   close(): Promise<void>
 }
 
-/** Part of a session's jobs that is kept for while the next one is opened. */
-const RENEW_AT = 0.25
 /** Pause after an opening that failed before a spare is tried again (ms). */
 const SPARE_PAUSE_MS = 5_000
 /** Milliseconds that open jobs and receipts have to end when a session is closed. */
@@ -80,8 +82,8 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   let size = providers
   const closing = new AbortController()
   const { signal } = closing
-  /** With the jobs left from which on another session with the provider is wanted: who asks does not wait for it then. */
-  const slots = new Map<Slot, number>()
+  const slots = new Set<Slot>()
+  const sizes = createSessionSizes(sessionJobs, now)
   let closed = false
   let everOpen = false
   /** Requests that wait for an opening. */
@@ -90,8 +92,13 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   /** One at a time: each looks at the escrow's balance, and a provider gets one session. */
   let opening: Promise<unknown> | null = null
 
-  function onDead(slot: Slot, error: SinterError): void {
+  function drop(slot: Slot): void {
     slots.delete(slot)
+    sizes.gone(slot)
+  }
+
+  function onDead(slot: Slot, error: SinterError): void {
+    drop(slot)
     const { provider } = slot.session.provider
     log.warn(
       { event: 'scheduler.dropped', provider, code: error.code, error: describeError(error) },
@@ -116,15 +123,15 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
     }
   }
 
-  function hold(opened: ConsumerSession, jobs: number, renewAt: number): Slot {
+  function hold(opened: ConsumerSession, jobs: number): Slot {
     const { onReceipt = () => {} } = components
     const slot = createSlot({ scores, onDead, onReceipt, now }, opened, jobs)
-    slots.set(slot, renewAt)
+    slots.add(slot)
     everOpen = true
     return slot
   }
 
-  const lasting = (): Slot[] => [...slots].flatMap(([slot, renewAt]) => (slot.jobsLeft > renewAt ? [slot] : []))
+  const lasting = (): Slot[] => [...slots].filter((slot) => slot.jobsLeft > 0 && !sizes.due(slot))
   const heldProviders = (): Address[] => lasting().map(({ session }) => session.provider.provider)
 
   /** The best of the bids that can be taken. Throws `NO_BIDS`. */
@@ -156,37 +163,44 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       },
       Array<bigint>(count).fill(each),
     )
-    for (const session of sessions) hold(session, Number(each), 0)
+    for (const session of sessions) hold(session, Number(each))
   }
 
   async function openOne(): Promise<Slot> {
-    const held = new Set<Address>(heldProviders())
-    const eligible = (bids: ReceivedBid[]): ReceivedBid[] =>
-      bids.filter((bid) => !held.has(bid.provider) && !scores.resting(bid.provider) && accept(bid))
-    const session = client.openSession({
-      model,
-      jobs: BigInt(sessionJobs),
-      priceCeiling: ceiling,
-      windowMs,
-      region,
-      policy,
-      signal,
-      // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
-      enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
-      least: (bids) => eligible(bids).length > 0,
-      choose: (bids) => best(bids, eligible(bids)),
-      ...(onBids === undefined ? {} : { onBids }),
+    const began = now()
+    const session = sizes.next(ceiling, client.funds).then(async (jobs) => {
+      const held = new Set<Address>(heldProviders())
+      const eligible = (bids: ReceivedBid[]): ReceivedBid[] =>
+        bids.filter((bid) => !held.has(bid.provider) && !scores.resting(bid.provider) && accept(bid))
+      const opened = await client.openSession({
+        model,
+        jobs: BigInt(jobs),
+        priceCeiling: ceiling,
+        windowMs,
+        region,
+        policy,
+        signal,
+        // Requests wait for a provider that replaces a failed one: the first good bid is worth more than a better one.
+        enough: (bids) => eligible(bids).length >= (everOpen && waiting > 0 ? 1 : wanted),
+        least: (bids) => eligible(bids).length > 0,
+        choose: (bids) => best(bids, eligible(bids)),
+        ...(onBids === undefined ? {} : { onBids }),
+      })
+      return { opened, jobs }
     })
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new SinterError('OPEN_TIMEOUT', `no session within ${openMs} ms`)), openMs)
     })
     try {
-      return hold(await Promise.race([session, late]), sessionJobs, Math.floor(sessionJobs * RENEW_AT))
+      const { opened, jobs } = await Promise.race([session, late])
+      const slot = hold(opened, jobs)
+      sizes.opened(slot, jobs, now() - began)
+      return slot
     } catch (error) {
       // One that comes after all is not left open.
       if (errorCode(error) === 'OPEN_TIMEOUT')
-        session.then((each) => each.close().then(() => client.release(toHex(each.session)))).catch(() => {})
+        session.then(({ opened }) => opened.close().then(() => client.release(toHex(opened.session)))).catch(() => {})
       throw error
     } finally {
       clearTimeout(timer)
@@ -207,9 +221,9 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
 
   /** Renews what is used up and opens what is missing, without making anybody wait. */
   function tend(): void {
-    for (const slot of slots.keys())
+    for (const slot of slots)
       if (slot.jobsLeft <= 0) {
-        slots.delete(slot)
+        drop(slot)
         void retire(slot)
       }
     if (closed || opening !== null || lasting().length >= size || now() - failedAt < SPARE_PAUSE_MS) return
@@ -219,7 +233,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
   }
 
   const usable = (avoid: ReadonlySet<Slot>): Slot[] =>
-    [...slots.keys()].filter((slot) => !slot.dead && slot.jobsLeft > 0 && !avoid.has(slot))
+    [...slots].filter((slot) => !slot.dead && slot.jobsLeft > 0 && !avoid.has(slot))
 
   /** As bids are ranked, with what the slot has waiting. */
   function cost(slot: Slot): number {
@@ -279,7 +293,7 @@ export function createPool(components: PoolComponents, init: PoolInit): Pool {
       // Nobody waits for bids any more.
       closing.abort()
       await opening?.catch(() => {})
-      const open = [...slots.keys()]
+      const open = [...slots]
       slots.clear()
       await Promise.all(open.map(retire))
     },

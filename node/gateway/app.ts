@@ -51,6 +51,9 @@ function statusOf(error: SinterError): ContentfulStatusCode {
   if (REQUEST_CODES.test(error.code) && !(error instanceof ProviderError)) return 400
   if (error instanceof UnavailableError || error instanceof MoneyError) return 503
   if (error.code === 'GATEWAY_BUSY' || error.code === 'ABORTED' || error.code === 'CLIENT_STOPPED') return 503
+  // Those behind the gateway failed, and not the gateway.
+  if (error.code === 'JOB_TIMEOUT') return 504
+  if (error instanceof ProviderError) return 502
   return 500
 }
 

@@ -50,7 +50,7 @@ export function openApi(version: string): object {
           ],
           requestBody: { required: true, ...json(ref('InferRequest')) },
           responses: {
-            ...answers('the outputs', ref('InferResponse'), 400, 403, 404, 413, 500, 503),
+            ...answers('the outputs', ref('InferResponse'), 400, 403, 404, 413, 500, 502, 503, 504),
             200: {
               description: 'the outputs',
               ...json(ref('InferResponse')),
@@ -68,7 +68,7 @@ export function openApi(version: string): object {
         post: {
           summary: 'vectors of length 1 for texts or token ids, in the shape of OpenAI; each input is a job',
           requestBody: { required: true, ...json(ref('EmbeddingRequest')) },
-          responses: answers('the vectors, usage, receipts', undefined, 400, 404, 413, 503),
+          responses: answers('the vectors, usage, receipts', undefined, 400, 404, 413, 500, 502, 503, 504),
         },
       },
       '/v2/repository/index': { post: { summary: 'all models', responses: answers('models') } },

@@ -74,7 +74,7 @@ test('ready is what has a provider now, embedding models among them', async () =
   assert.equal(await both(), [200, 200])
   // One that took a job and failed it says nothing about the next.
   answer = () => Promise.reject(new ProviderError('EXEC_CRASHED', 'gone'))
-  assert.is((await infer(1)).status, 500)
+  assert.is((await infer(1)).status, 502)
   assert.equal(await both(), [200, 200])
 })
 
@@ -89,7 +89,7 @@ test('when a row fails, those that are not sent are not bought', async () => {
             reject(new AbortedError('ABORTED', 'aborted'))
           }),
         )
-  assert.is((await infer(8)).status, 500)
+  assert.is((await infer(8)).status, 502)
   assert.is(aborted, 7)
 })
 
@@ -98,12 +98,12 @@ test('when an embedding fails, the inputs after it are not bought', async () => 
     if (bought.length > 20) throw new ProviderError('EXEC_CRASHED', 'gone')
     return served()
   }
-  assert.is((await embed(Array.from({ length: 500 }, (_, i) => [i + 1]))).status, 500)
+  assert.is((await embed(Array.from({ length: 500 }, (_, i) => [i + 1]))).status, 502)
   await new Promise((resolve) => setTimeout(resolve, 50))
   assert.ok(bought.length < 60, `${bought.length} were bought`)
 })
 
-test('what is wrong with the request is 400, what is wrong with the model or this machine is 500', async () => {
+test('what is wrong with the request is 400, with the model or this machine 500, with providers 502, and time that is over 504', async () => {
   for (const [code, expected] of [
     ['TENSOR_SHAPE', 400],
     ['INPUT_ID', 400],
@@ -116,6 +116,10 @@ test('what is wrong with the request is 400, what is wrong with the model or thi
     assert.is((await infer(1)).status, expected, code)
   }
   answer = () => Promise.reject(new ProviderError('INPUT_NAN', 'says a provider'))
+  assert.is((await infer(1)).status, 502)
+  answer = () => Promise.reject(new ProviderError('JOB_TIMEOUT', 'no answer within 30000 ms'))
+  assert.is((await infer(1)).status, 504)
+  answer = () => Promise.reject(new Error('a fault of ours'))
   assert.is((await infer(1)).status, 500)
 })
 

@@ -1,5 +1,5 @@
 /** The gateway's server: TLS, clients that vanish, clients that dawdle, and what back-pressure looks like from outside. */
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { connect as connectTcp } from 'node:net'
 import pino from 'pino'
@@ -116,6 +116,21 @@ test('a client that vanishes aborts its job, and its place is free again', async
   next.abort()
   await again
   await until(() => signals[before + 1]!.aborted)
+})
+
+test('a connection stays open between requests for longer than a client keeps it', async () => {
+  for (const init of [{}, { tls: { cert: utf8(CERT), key: utf8(KEY) } }]) {
+    const { url } = await open(init, [TOKEN])
+    const send = url.startsWith('https') ? httpsRequest : httpRequest
+    const answered = await new Promise<IncomingMessage>((resolve, reject) =>
+      send(`${url}/v2`, { ca: CERT, headers: { connection: 'keep-alive' } }, resolve)
+        .on('error', reject)
+        .end(),
+    )
+    answered.resume()
+    assert.is(answered.headers['keep-alive'], 'timeout=75')
+    answered.destroy()
+  }
 })
 
 test('a client that does not come to an end with its headers is let go', async () => {

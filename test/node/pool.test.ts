@@ -17,7 +17,7 @@ function createFake(init: Partial<PoolInit> = {}) {
   /** Answers of the jobs that run, when they are held back. */
   const held: (() => void)[] = []
   const answers = { hold: false }
-  const openings: { resolve(): void; reject(error: SinterError): void }[] = []
+  const openings: { jobs: bigint; resolve(): void; reject(error: SinterError): void }[] = []
   const session = (): ConsumerSession =>
     ({
       session: Uint8Array.of(openings.length),
@@ -31,8 +31,11 @@ function createFake(init: Partial<PoolInit> = {}) {
       close: async () => {},
     }) as unknown as ConsumerSession
   const client = {
-    openSession: () =>
-      new Promise<ConsumerSession>((resolve, reject) => openings.push({ resolve: () => resolve(session()), reject })),
+    openSession: ({ jobs }: { jobs: bigint }) =>
+      new Promise<ConsumerSession>((resolve, reject) =>
+        openings.push({ jobs, resolve: () => resolve(session()), reject }),
+      ),
+    funds: async () => 1_000n,
     release: async () => {},
   } as unknown as LightClient
   const pool = createPool(
@@ -51,11 +54,13 @@ function createFake(init: Partial<PoolInit> = {}) {
 test('the next session is opened before one is used up, so that nobody waits for it', async () => {
   const { pool, openings } = createFake({ sessionJobs: 8 })
   const first = pool.take()
+  await tick()
   openings[0]!.resolve()
   const slot = await first
   for (let job = 0; job < 6; job++) await (await pool.take()).run([], now)
   assert.is(openings.length, 1)
   assert.is(await pool.take(), slot)
+  await tick()
   assert.is(openings.length, 2, 'two of eight are left')
   await slot.run([], now)
   assert.is(await pool.take(), slot)
@@ -72,6 +77,7 @@ test('the next session is opened before one is used up, so that nobody waits for
 test('a session that is used up answers what waits in it, and only then is closed', async () => {
   const { pool, openings, held, answers } = createFake({ sessionJobs: 4 })
   const first = pool.take()
+  await tick()
   openings[0]!.resolve()
   const slot = await first
   answers.hold = true
@@ -89,11 +95,13 @@ test('a session that is used up answers what waits in it, and only then is close
 test('what a hedge finds nobody for is no answer to a request that needs anybody', async () => {
   const { pool, openings } = createFake({ sessionJobs: 2 })
   const first = pool.take()
+  await tick()
   openings[0]!.resolve()
   const slot = await first
   await slot.run([], now)
   // A second provider for a slow request: the one we have is not taken for that.
   const hedge = pool.take(new Set([slot])).then(() => 'NONE', errorCode)
+  await tick()
   assert.is(openings.length, 2)
   await slot.run([], now)
   const request = pool.take()
@@ -109,19 +117,44 @@ test('what a hedge finds nobody for is no answer to a request that needs anybody
 test('a hedge does not ask again right after nobody else bid, a request whose provider is gone does', async () => {
   const { pool, openings } = createFake()
   const first = pool.take()
+  await tick()
   openings[0]!.resolve()
   const slot = await first
   const hedge = pool.take(new Set([slot])).then(() => 'NONE', errorCode)
+  await tick()
   openings[1]!.reject(new SinterError('NO_BIDS', 'nobody else'))
   assert.is(await hedge, 'NO_BIDS')
   assert.is(await pool.take(new Set([slot])).then(() => 'NONE', errorCode), 'NO_BIDS')
   assert.is(openings.length, 2)
   await slot.close()
   const again = pool.take(new Set([slot]))
+  await tick()
   assert.is(openings.length, 3)
   openings[2]!.resolve()
   await again
   await pool.close()
+})
+
+test('a session of which many jobs are used at once is followed by a larger one, as funds allow', async () => {
+  for (const [ceiling, larger] of [
+    [1n, 32n],
+    [4n, 16n],
+  ] as const) {
+    const { pool, openings } = createFake({ sessionJobs: 16, ceiling })
+    const first = pool.take()
+    await tick()
+    assert.is(openings[0]!.jobs, 16n)
+    openings[0]!.resolve()
+    const slot = await first
+    for (let job = 0; job < 12; job++) await slot.run([], now)
+    await pool.take()
+    await tick()
+    assert.is(openings[1]!.jobs, larger, 'an eighth of 1,000')
+    openings[1]!.resolve()
+    await tick()
+    assert.is(pool.slots()[1]!.jobsLeft, Number(larger))
+    await pool.close()
+  }
 })
 
 test.run()

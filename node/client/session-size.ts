@@ -1,0 +1,66 @@
+import type { Slot } from './slot.ts'
+
+/** Part of a session's jobs that is kept for while the next one is opened, and the most that is kept where jobs come fast. */
+const KEEP = { least: 0.25, most: 0.75 }
+/** What is kept lasts so many times as long as the last opening took. */
+const LEAD = 2
+/** A session that would be used up sooner (ms) is followed by one of twice its jobs, one that would last four times as long by one of half. */
+const LIFE_MS = 60_000
+const MOST_TIMES = 16
+/** A larger session takes no more than this part of what the account has, so that its other models get theirs. */
+const SHARE = 8n
+/** Jobs that come in one burst are no pace (ms). */
+const LEAST_MS = 1_000
+
+type Held = { slot: Pick<Slot, 'jobsLeft'>; jobs: number; since: number }
+
+/**
+ * When a session is followed by the next one, and for how many jobs that is: a session is a transaction on the chain, and one that is used
+ * up within seconds keeps requests waiting for it.
+ */
+export type SessionSizes = {
+  /** A session for so many jobs has been opened, which took so long (ms). */
+  opened(slot: Pick<Slot, 'jobsLeft'>, jobs: number, tookMs: number): void
+  /** Whether the next one is to be opened: who asks then does not wait for it. */
+  due(slot: Pick<Slot, 'jobsLeft'>): boolean
+  /** Jobs of the next one. `funds` are the base units that the paying account has beside what lies in sessions. */
+  next(ceiling: bigint, funds: () => Promise<bigint>): Promise<number>
+  gone(slot: Pick<Slot, 'jobsLeft'>): void
+}
+
+/** @param base jobs of a session where nothing is known, and the fewest */
+export function createSessionSizes(base: number, now: () => number): SessionSizes {
+  const held = new Map<Pick<Slot, 'jobsLeft'>, Held>()
+  let openingMs = 0
+
+  /** Jobs in a millisecond. */
+  const pace = ({ slot, jobs, since }: Held): number => (jobs - slot.jobsLeft) / Math.max(now() - since, LEAST_MS)
+
+  /** Jobs of what follows a session, by how long that would last. */
+  function following(session: Held): number {
+    const lifeMs = session.jobs / pace(session)
+    const times = lifeMs < LIFE_MS ? 2 : lifeMs > 4 * LIFE_MS ? 0.5 : 1
+    return lifeMs === Number.POSITIVE_INFINITY ? base : Math.floor(session.jobs * times)
+  }
+
+  return {
+    opened(slot, jobs, tookMs) {
+      openingMs = tookMs
+      held.set(slot, { slot, jobs, since: now() })
+    },
+    due(slot) {
+      const each = held.get(slot)
+      if (each === undefined) return false
+      const lead = Math.min(pace(each) * openingMs * LEAD, each.jobs * KEEP.most)
+      return slot.jobsLeft <= Math.max(Math.floor(each.jobs * KEEP.least), lead)
+    },
+    async next(ceiling, funds) {
+      let jobs = Math.min(Math.max(base, ...[...held.values()].map(following)), base * MOST_TIMES)
+      if (jobs === base) return base
+      const most = (await funds()) / SHARE
+      while (jobs > base && ceiling * BigInt(jobs) > most) jobs = Math.max(Math.floor(jobs / 2), base)
+      return jobs
+    },
+    gone: (slot) => void held.delete(slot),
+  }
+}
