@@ -172,6 +172,9 @@ test('the package is imported by its name, with types', () => {
   writeFileSync(
     join(user, 'use.ts'),
     `import { type Consumer, connect } from 'sinter'
+import { connect as join, type LightOptions, newKey } from 'sinter/light'
+export const light = ({ network }: LightOptions): ReturnType<typeof join> =>
+  join({ key: newKey(), network, rpcUrl: 'r', bootstrap: [], ceiling: 1n })
 export const open = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r', dataDir: 'd', password: 'p', bootstrap: [], ceiling: 1n })
 // @ts-expect-error a ceiling is an amount in base units
 export const wrong = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r', dataDir: 'd', bootstrap: [], ceiling: 1 })
@@ -186,7 +189,6 @@ export const wrong = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r
     'nodenext',
     '--lib',
     'es2024,dom,esnext',
-    '--skipLibCheck',
     '--types',
     'node',
   ]
