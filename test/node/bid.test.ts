@@ -119,6 +119,23 @@ test('a flood of offers is worked on a few at a time, and one consumer does not 
   assert.is(loaded.length, 8)
 })
 
+test('16 offers of one consumer wait and 64 of all, and those beyond are left to others', async () => {
+  const slow = async (): Promise<never> => {
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    throw new SinterError('MODEL_UNPROVABLE', 'no')
+  }
+  const one = createWorld({ runtime: slow })
+  await Promise.all(Array.from({ length: 50 }, () => one.bidder.consider(offerOf())))
+  assert.is(one.loaded.length, 2 + 16)
+  const many = createWorld({ runtime: slow })
+  const of = (i: number): Offer => offerOf({ consumer: `0x${i.toString(16).padStart(40, '0')}` })
+  await Promise.all(Array.from({ length: 100 }, (_, i) => many.bidder.consider(of(i))))
+  assert.is(many.loaded.length, 8 + 64)
+  // And who was turned away is heard when there is room again.
+  await many.bidder.consider(of(99))
+  assert.is(many.loaded.length, 8 + 64 + 1)
+})
+
 test('offers of one consumer for several models wait for each other, unless they are over by then', async () => {
   const late = bytes32()
   const { bidder, sent, loaded } = createWorld({
