@@ -1,3 +1,4 @@
+import { MAX_SESSION_JOBS } from '../../protocol/limits.ts'
 import type { Slot } from './slot.ts'
 
 /** Part of a session's jobs that is kept for while the next one is opened, and the most that is kept where jobs come fast. */
@@ -30,6 +31,7 @@ export type SessionSizes = {
 
 /** @param base jobs of a session where nothing is known, and the fewest */
 export function createSessionSizes(base: number, now: () => number): SessionSizes {
+  const limit = Math.max(base, Math.min(base * MOST_TIMES, Number(MAX_SESSION_JOBS)))
   const held = new Map<Pick<Slot, 'jobsLeft'>, Held>()
   let openingMs = 0
 
@@ -55,7 +57,7 @@ export function createSessionSizes(base: number, now: () => number): SessionSize
       return slot.jobsLeft <= Math.max(Math.floor(each.jobs * KEEP.least), lead)
     },
     async next(ceiling, funds) {
-      let jobs = Math.min(Math.max(base, ...[...held.values()].map(following)), base * MOST_TIMES)
+      let jobs = Math.min(Math.max(base, ...[...held.values()].map(following)), limit)
       if (jobs === base) return base
       const most = (await funds()) / SHARE
       while (jobs > base && ceiling * BigInt(jobs) > most) jobs = Math.max(Math.floor(jobs / 2), base)

@@ -35,6 +35,12 @@ test('sessions that are used up within a minute double, to sixteen times', async
   assert.equal(seen, [256, 512, 1_024, 2_048, 4_096, 4_096])
 })
 
+test('no session is larger than an offer may say', async () => {
+  const { open, use, next } = world(100_000)
+  use(open(800_000), 400_000, 1_000)
+  assert.is(await next(), 1_000_000)
+})
+
 test('where no session is open the next one is of the base size', async () => {
   const { sizes, open, use, next } = world()
   const only = open(256)
