@@ -106,7 +106,7 @@ for (const size of [4095, 4096, 70_000])
     const data = new Uint8Array(size).map((_, i) => i * 7)
     const jobKey = field(2, new Uint8Array(32).fill(3))
     const shape = field(3, Uint8Array.of(1, 5))
-    const built = (tensor: Uint8Array, padding = [0, 0], after = new Uint8Array()): Uint8Array =>
+    const built = (tensor: Uint8Array, padding = [0, 0], after: Uint8Array = new Uint8Array()): Uint8Array =>
       field(3, concat(jobKey, field(3, tensor, padding[0]), after), padding[1])
     const name = field(1, utf8('x'))
     const bytes = built(concat(name, shape, field(4, data)))
