@@ -40,7 +40,9 @@ export type JobRecord = {
 /** What went into a job and came out of it: quantised values, little-endian int16, in the order of the manifest's ends. */
 export type JobValues = { inputs: Uint8Array[]; served: Uint8Array[] }
 
-export const int16Bytes = (values: Int16Array): Uint8Array => new Uint8Array(Int16Array.from(values).buffer)
+/** In the same memory: those of a large input are megabytes. */
+export const int16Bytes = ({ buffer, byteOffset, byteLength }: Int16Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)
 export const bytesInt16 = (bytes: Uint8Array): Int16Array => new Int16Array(Uint8Array.from(bytes).buffer)
 
 /** What a provider must remember about sessions and the jobs in them. Every write is on disk before the promise resolves. */
