@@ -235,7 +235,7 @@ export function createSession(
     const receipt = { session: job.session, seq: job.seq, cumulative: job.cumulative, hash: job.receiptHash }
     const judged = judgeVoucher(voucher, { domain: vouchers, signer: record.signer, receipt })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the voucher does not acknowledge the receipt')
-    acknowledged = await ledger.acknowledge(job, judged.value.signature)
+    acknowledged = await ledger.acknowledge(record, job, judged.value.signature)
     unvouched.shift()
     log.debug(
       { event: 'receipt.acknowledged', session: toHex(record.session), seq: Number(job.seq) },
