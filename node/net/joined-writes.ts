@@ -16,7 +16,7 @@ const LARGE_BYTES = 16 * 1024
  */
 export function joinWrites<C extends MessageStream>(connection: C): C {
   const { socket, sendData } = connection as SocketConnection
-  if (socket === undefined || sendData === undefined) return connection
+  if (typeof socket?.cork !== 'function' || sendData === undefined) return connection
   let held = false
   const release = (): void => {
     if (!held) return
