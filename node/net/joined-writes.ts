@@ -6,36 +6,29 @@ type SocketConnection = MessageStream & {
   sendData?(data: { byteLength: number }): unknown
 }
 
-/** Bytes from which on a message leaves at once: a socket that holds back as much says that it is full. */
+/** Bytes from which on the parts of a message are written one by one: a socket that holds back as much says that it is full. */
 const LARGE_BYTES = 16 * 1024
 
 /**
- * Lets small messages of one turn of the event loop leave in one packet, when the turn ends. Without it a connection that is encrypted with
- * Noise writes twice for each of them, two bytes of length and then the rest, and its peer wakes up twice; and what is said next, such as how
- * much more a stream may be sent, in yet another packet.
+ * Lets a small message leave in one packet. Without it a connection that is encrypted with Noise writes twice for each, two bytes of length
+ * and then the rest, and its peer wakes up twice. Nothing waits for what is sent later in the turn: that may be milliseconds of work away.
  */
 export function joinWrites<C extends MessageStream>(connection: C): C {
   const { socket, sendData } = connection as SocketConnection
   if (typeof socket?.cork !== 'function' || sendData === undefined) return connection
-  let held = false
-  const release = (): void => {
-    if (!held) return
-    held = false
-    socket.uncork()
-  }
   ;(connection as SocketConnection).sendData = (data) => {
-    if (data.byteLength >= LARGE_BYTES) release()
-    else if (!held) {
-      held = true
-      socket.cork()
-      setImmediate(release)
+    if (data.byteLength >= LARGE_BYTES) return sendData.call(connection, data)
+    socket.cork()
+    try {
+      return sendData.call(connection, data)
+    } finally {
+      socket.uncork()
     }
-    return sendData.call(connection, data)
   }
   return connection
 }
 
-/** An encrypter over connections whose small writes are joined. */
+/** An encrypter over connections whose small messages leave in one packet each. */
 export const overJoinedWrites =
   <Components>(make: (components: Components) => ConnectionEncrypter) =>
   (components: Components): ConnectionEncrypter => {
