@@ -23,6 +23,16 @@ export const LIGHT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size', '-
 /** And glibc gives each thread an arena of its own. */
 export const LIGHT_ENV = { MALLOC_ARENA_MAX: '1' }
 const LIGHT_COMMANDS = new Set(['infer', 'batch', 'run', 'models', 'status', 'receipt', 'dataset'])
+/**
+ * Flags of commands that answer others while models take all cores. What V8 gives to helper threads at the end of a collection it then waits
+ * for, and they wait for a core: on two busy ones a pause is some 60 ms with them, 10 ms without.
+ */
+export const SERVING_FLAGS = ['--single-threaded-gc']
+const SERVING_COMMANDS = new Set(['up', 'gateway'])
+
+/** Flags of Node for a command. */
+export const flagsOf = (command) =>
+  LIGHT_COMMANDS.has(command) ? LIGHT_FLAGS : SERVING_COMMANDS.has(command) ? SERVING_FLAGS : []
 
 /** Path of a Node that can run the program, or null. */
 function findNode() {
@@ -49,7 +59,7 @@ export function launch(program, args) {
     process.exit(1)
   }
   const light = LIGHT_COMMANDS.has(args[0])
-  const child = spawn(node, ['--no-warnings', ...(light ? LIGHT_FLAGS : []), program, ...args], {
+  const child = spawn(node, ['--no-warnings', ...flagsOf(args[0]), program, ...args], {
     stdio: 'inherit',
     env: light ? { ...LIGHT_ENV, ...process.env } : process.env,
   })

@@ -12,6 +12,8 @@ import { buildPage } from '../page/build.ts'
 const OUT = assetPath('.dist')
 const GENERATED = 'protocol/gen/sinter_pb.js'
 const TYPES = 'protocol/gen/sinter_pb.d.ts'
+/** Plain JavaScript, from which the devnet has the flags of its processes. */
+const LAUNCH = 'node/bin/launch.js'
 
 function fail(message: string): never {
   console.error(`build: ${message}`)
@@ -43,6 +45,7 @@ rmSync(OUT, { recursive: true, force: true })
 compile()
 cpSync(assetPath(GENERATED), join(OUT, GENERATED))
 cpSync(assetPath(TYPES), join(OUT, TYPES))
+cpSync(assetPath(LAUNCH), join(OUT, LAUNCH))
 const files = scripts(OUT)
 const lost = files.flatMap((file) => broken(file).map((target) => `${relative(OUT, file)} imports ${target}`))
 if (lost.length > 0) fail(lost.join('\n'))

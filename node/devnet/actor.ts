@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { siblingEntry } from '../../protocol/assets.ts'
 import { SinterError } from '../../protocol/errors.ts'
+import { flagsOf } from '../bin/launch.js'
 import { guardProcess } from '../exec/guard.ts'
 
 /** A fact that an actor printed, with the time at which it was read (ms since the epoch). */
@@ -47,10 +48,14 @@ function parse(line: string): Record<string, unknown> | null {
 
 export function startActor(init: ActorInit): Actor {
   const program = init.program ?? fileURLToPath(siblingEntry(import.meta.url, '../cli'))
-  const child: ChildProcess = spawn(process.execPath, ['--no-warnings', program, ...init.args], {
-    env: { ...process.env, ...init.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child: ChildProcess = spawn(
+    process.execPath,
+    ['--no-warnings', ...flagsOf(init.args[0]), program, ...init.args],
+    {
+      env: { ...process.env, ...init.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
   const release = guardProcess(child.pid)
   const log = createWriteStream(init.logFile, { flags: 'a' })
   const events: ActorEvent[] = []

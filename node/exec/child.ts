@@ -1,3 +1,4 @@
+import { getPriority, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { type ModelSession, openSession } from '../../models/session.ts'
 import { siblingEntry } from '../../protocol/assets.ts'
@@ -5,6 +6,14 @@ import { describeError, SinterError } from '../../protocol/errors.ts'
 import type { FromChild, ToChild } from './messages.ts'
 
 /** Entry of an execution process: loads one model, runs it on request, and ends with its host. */
+
+/** The process that answers peers is to do so within milliseconds, also while models take all cores. */
+const NICE = 5
+try {
+  setPriority(Math.min(getPriority() + NICE, 19))
+} catch {
+  // A system that does not allow it gives its own order.
+}
 
 let session: ModelSession | null = null
 

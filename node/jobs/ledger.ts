@@ -40,7 +40,9 @@ export type JobRecord = {
 /** What went into a job and came out of it: quantised values, little-endian int16, in the order of the manifest's ends. */
 export type JobValues = { inputs: Uint8Array[]; served: Uint8Array[] }
 
-export const int16Bytes = (values: Int16Array): Uint8Array => new Uint8Array(Int16Array.from(values).buffer)
+/** In the same memory: those of a large input are megabytes. */
+export const int16Bytes = ({ buffer, byteOffset, byteLength }: Int16Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)
 export const bytesInt16 = (bytes: Uint8Array): Int16Array => new Int16Array(Uint8Array.from(bytes).buffer)
 
 /** What a provider must remember about sessions and the jobs in them. Every write is on disk before the promise resolves. */
@@ -53,8 +55,11 @@ export type Ledger = {
   values(session: Uint8Array, seq: bigint): Promise<JobValues | null>
   /** Keeps a job whose receipt is about to be sent. */
   issue(job: JobRecord, values: JobValues): Promise<void>
-  /** Job and session head move together: a voucher is either on disk with both or not at all. */
-  acknowledge(job: JobRecord, voucher: Uint8Array): Promise<SessionHead>
+  /**
+   * Job and session head move together: a voucher is either on disk with both or not at all. The session is as it was last read: nobody
+   * writes to it beside the one stream that serves it.
+   */
+  acknowledge(session: SessionRecord, job: JobRecord, voucher: Uint8Array): Promise<SessionHead>
   /** Counts answers that the consumer had and did not acknowledge. */
   addUnpaid(session: Uint8Array, count: number): Promise<void>
   /** Forgets receipts that were issued after the acknowledged one: nobody can be paid for them. */
@@ -109,8 +114,7 @@ export function createLedger(store: Store): Ledger {
       const key = jobKey(job.session, job.seq)
       await store.batch([jobs.putOp(key, job), values.putOp(key, of)])
     },
-    async acknowledge(job, voucher) {
-      const record = (await sessions.get(sessionKey(job.session)))!
+    async acknowledge(record, job, voucher) {
       const acknowledged = { seq: job.seq, cumulative: job.cumulative, head: job.receiptHash }
       await store.batch([
         jobs.putOp(jobKey(job.session, job.seq), { ...job, voucher }),

@@ -13,6 +13,7 @@ import { TOPICS, type Topic } from '../../protocol/limits.ts'
 import type { Identity } from '../identity/identity.ts'
 import { parseBootstrap, startDiscovery } from './discovery.ts'
 import { attachGossip, type Gossip, gossipService, type TopicValidator } from './gossip.ts'
+import { overJoinedWrites } from './joined-writes.ts'
 import type { KnownPeers } from './known-peers.ts'
 import type { Log } from './log.ts'
 import { dialTarget } from './streams.ts'
@@ -96,7 +97,7 @@ async function startLibp2p(init: NetworkInit): Promise<Libp2p<Services>> {
         ...(devnet ? { announceFilter: (addresses: Multiaddr[]) => addresses.filter(isLoopback) } : {}),
       },
       transports: await transports(init.listen),
-      connectionEncrypters: [noise()],
+      connectionEncrypters: [overJoinedWrites(noise())],
       streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: 4 * 1024 * 1024 } })],
       connectionGater: gater(init),
       connectionManager: {

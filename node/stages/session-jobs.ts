@@ -14,7 +14,11 @@ import { int16Bytes, type JobRecord, type SessionRecord } from '../jobs/ledger.t
 import { carriedTensors, jobShapes, quantisedInputs, type WireTensor } from '../jobs/tensors.ts'
 import type { Runtime, Served } from '../model/runtime.ts'
 import type { FrameStream } from '../net/frame-stream.ts'
+import { ownTurn } from '../timers.ts'
 import type { SessionComponents } from './session.ts'
+
+/** Inputs from this size on are dealt with in turns of the event loop of their own: each step over 4 MB takes some milliseconds. */
+const LARGE_BYTES = 2 ** 18
 
 /** A job that has been served and awaits the consumer's statement of its input. The request's own bytes are not kept. */
 type Unreceipted = { jobKey: Uint8Array; inputDigest: Uint8Array; inputs: Int16Array[]; quantised: Served['quantised'] }
@@ -92,16 +96,25 @@ export function createSession(
 
   async function work(request: Request): Promise<Done> {
     const tensors = await received(request)
+    const breath = tensors.reduce((sum, { data }) => sum + data.length, 0) < LARGE_BYTES ? () => {} : ownTurn
+    await breath()
     const inputs = quantisedInputs(manifest, tensors)
     const runtime = await components.runtime(record.manifest, record.policy)
-    const served = await (record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs))
+    await breath()
+    const serving = record.canonical ? runtime.serveCanonical(inputs) : runtime.serve(inputs)
+    // While the model runs.
+    const digest = async (): Promise<Uint8Array> => {
+      await breath()
+      return tensorsDigest(tensors)
+    }
+    const [served, inputDigest] = await Promise.all([serving, digest()])
     // An input the model was not calibrated for can push the answer off its canonical value; no receipt is made over that.
     if (!record.canonical && !runtime.accepts(inputs, served.quantised))
       throw new SinterError('OUTPUT_OFF_TOLERANCE', 'this input is outside of what the model was calibrated for')
     const place = { session: record.session, seq: request.seq }
     const sealed = request.sealed && (await components.sealed!.output(place, reader.publicKey, served.outputs))
     const answer = sealed === undefined ? { outputs: served.outputs } : { sealed }
-    return { inputs, inputDigest: tensorsDigest(tensors), served, answer }
+    return { inputs, inputDigest, served, answer }
   }
 
   /** Answers a job once the one before it is answered, unless it was dropped by then. */
@@ -222,7 +235,7 @@ export function createSession(
     const receipt = { session: job.session, seq: job.seq, cumulative: job.cumulative, hash: job.receiptHash }
     const judged = judgeVoucher(voucher, { domain: vouchers, signer: record.signer, receipt })
     if (judged.action !== 'accept') throw new SinterError(judged.code, 'the voucher does not acknowledge the receipt')
-    acknowledged = await ledger.acknowledge(job, judged.value.signature)
+    acknowledged = await ledger.acknowledge(record, job, judged.value.signature)
     unvouched.shift()
     log.debug(
       { event: 'receipt.acknowledged', session: toHex(record.session), seq: Number(job.seq) },

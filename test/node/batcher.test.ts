@@ -120,7 +120,8 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
       })
     }
     for (let i = 0; i < count; i++) {
-      const { acknowledged } = (await ledger.session(session))!
+      const record = (await ledger.session(session))!
+      const { acknowledged } = record
       const seq = acknowledged.seq + 1n
       const job: JobRecord = {
         session,
@@ -136,7 +137,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
         voucher: null,
       }
       await ledger.issue(job, { inputs: [], served: [] })
-      await ledger.acknowledge(job, new Uint8Array(65).fill(1))
+      await ledger.acknowledge(record, job, new Uint8Array(65).fill(1))
     }
   }
   /** Two looks with enough time in between for whatever waits to be due. */

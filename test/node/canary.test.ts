@@ -91,7 +91,7 @@ async function serve(id = world.session, voucherKey = world.consumer.key): Promi
   const served = nearly(DIGITS, inputs).map(int16Bytes)
   await ledger.issue(job, { inputs: inputs.map(int16Bytes), served })
   const voucher = signVoucher(world.network, voucherKey, { session, seq, cumulative, receipt })
-  await ledger.acknowledge(job, voucher)
+  await ledger.acknowledge(record, job, voucher)
 }
 const word32 = (): Uint8Array => new Uint8Array(randomBytes(32))
 

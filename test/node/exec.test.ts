@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { constants, getPriority } from 'node:os'
 import pino from 'pino'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -77,6 +78,11 @@ const until = async (what: string, condition: () => boolean, timeoutMs = 5_000):
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
+
+test('a model yields to the process that answers peers', async () => {
+  const executor = await start()
+  assert.ok(getPriority(executor.pid!) > getPriority() || getPriority() === constants.priority.PRIORITY_LOW)
+})
 
 test('a run in the child gives what a direct run gives, and costs little more', async () => {
   const executor = await start()

@@ -13,6 +13,7 @@ import {
   type Ledger,
 } from '../../node/jobs/ledger.ts'
 import { openStore, type Store } from '../../node/store/store.ts'
+import type { SessionHead } from '../../protocol/rules/receipt.ts'
 import type { Address } from '../../protocol/signature.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sinter-ledger-'))
@@ -55,6 +56,9 @@ const VALUES: JobValues = {
   served: [int16Bytes(Int16Array.of(1, -1))],
 }
 
+const acknowledge = async (of: JobRecord, voucher: Uint8Array): Promise<SessionHead> =>
+  ledger.acknowledge((await ledger.session(of.session))!, of, voucher)
+
 test.before(reopen)
 test.after(async () => {
   await store.close()
@@ -79,7 +83,7 @@ test('a job comes back as it was, after a restart', async () => {
 })
 
 test('a voucher moves job and session head together', async () => {
-  const head = await ledger.acknowledge((await ledger.job(id(1), 1n))!, new Uint8Array(65).fill(4))
+  const head = await acknowledge((await ledger.job(id(1), 1n))!, new Uint8Array(65).fill(4))
   assert.equal(head, { seq: 1n, cumulative: 5n, head: id(1) })
   await reopen()
   assert.equal((await ledger.session(id(1)))!.acknowledged, head)
@@ -101,7 +105,7 @@ test('only what was issued after the last voucher is dropped, and only of that s
 test('unpaid answers add up, and neither a voucher nor a restart forgives them', async () => {
   await ledger.addUnpaid(id(1), 2)
   await ledger.issue(job(id(1), 2n), VALUES)
-  await ledger.acknowledge(job(id(1), 2n), new Uint8Array(65))
+  await acknowledge(job(id(1), 2n), new Uint8Array(65))
   await ledger.addUnpaid(id(1), 1)
   await reopen()
   const { unpaid, acknowledged } = (await ledger.session(id(1)))!
@@ -112,7 +116,7 @@ test('numbers beyond one digit keep their order, and a range is forgotten exactl
   await ledger.openSession(fields(id(3)))
   for (let seq = 1n; seq <= 12n; seq++) {
     await ledger.issue(job(id(3), seq), VALUES)
-    await ledger.acknowledge(job(id(3), seq), new Uint8Array(65))
+    await acknowledge(job(id(3), seq), new Uint8Array(65))
   }
   assert.is(await ledger.dropUnacknowledged(id(3)), 0)
   await ledger.forget(id(3), 2n, 11n)

@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { repeat, within } from '../../node/loop.ts'
+import { ownTurn } from '../../node/timers.ts'
 import { log } from './session-world.ts'
 
 test('work that fails is repeated, one round at a time, until halted', async () => {
@@ -44,6 +45,23 @@ test('waiting ends with the promise, with its failure, or with the time', async 
   const started = performance.now()
   await within(new Promise(() => {}), 20)
   assert.ok(performance.now() - started >= 15)
+})
+
+test('pieces of work that wait for a turn have one each, in their order, and others go between', async () => {
+  const done: string[] = []
+  const piece = async (name: string): Promise<void> => {
+    await ownTurn()
+    done.push(name)
+    await ownTurn()
+    done.push(name)
+  }
+  const between = (left: number): void => {
+    done.push('-')
+    if (left > 0) setImmediate(between, left - 1)
+  }
+  setImmediate(between, 6)
+  await Promise.all(['a', 'b', 'c'].map(piece))
+  assert.is(done.join(''), '-a-b-c-a-b-c')
 })
 
 test.run()

@@ -1,4 +1,5 @@
 /** Roots made in threads are those made here, and this thread goes on meanwhile. */
+import { readdirSync, readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -75,5 +76,24 @@ test('the thread that asks does not stand still', async () => {
   assert.ok(delay.max / 1e6 < here / 2)
   await pool.close()
 })
+
+/** Nice values of this process's threads (proc(5), stat). */
+const niceness = (): number[] =>
+  readdirSync('/proc/self/task').map((id) =>
+    Number(readFileSync(`/proc/self/task/${id}/stat`, 'latin1').split(') ')[1]!.split(' ')[16]),
+  )
+
+if (process.platform === 'linux')
+  test('a thread that commits yields to the one that asks, which stays as it is', async () => {
+    const before = niceness()
+    const own = before[0]!
+    const pool = createRootPool(committer)
+    await pool.root(wide(1_000), 'input', key, values(1_000))
+    const lower = Math.min(own + 10, 19)
+    const count = (of: number[]): number => of.filter((nice) => nice === lower).length
+    assert.is(count(niceness()), count(before) + 1)
+    assert.is(niceness()[0], own)
+    await pool.close()
+  })
 
 test.run()

@@ -2,6 +2,7 @@ import type { DescMessage } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { concat, utf8 } from '../../protocol/bytes.ts'
 import { decode, encode } from '../../protocol/codec.ts'
 import * as wire from '../../protocol/gen/sinter_pb.js'
 import { MAX_FIELDS } from '../../protocol/limits.ts'
@@ -88,6 +89,49 @@ test('random bytes decode to null or to the message they encode, for every type'
       { numRuns: 200 },
     )
 })
+
+/** A length-delimited field by hand: its tag, its length padded to some bytes beyond the shortest form, its content. */
+function field(number: number, content: Uint8Array, padding = 0): Uint8Array {
+  const length: number[] = []
+  for (let rest = content.length; rest > 0; rest >>>= 7) length.push(rest & 127)
+  for (let i = 0; i < padding; i++) length.push(0)
+  return concat(
+    Uint8Array.of(8 * number + 2, ...length.map((each, i) => (i < length.length - 1 ? each | 128 : each))),
+    content,
+  )
+}
+
+for (const size of [4095, 4096, 70_000])
+  test(`a request with an input of ${size} bytes decodes from its canonical encoding alone`, () => {
+    const data = new Uint8Array(size).map((_, i) => i * 7)
+    const jobKey = field(2, new Uint8Array(32).fill(3))
+    const shape = field(3, Uint8Array.of(1, 5))
+    const built = (tensor: Uint8Array, padding = [0, 0], after: Uint8Array = new Uint8Array()): Uint8Array =>
+      field(3, concat(jobKey, field(3, tensor, padding[0]), after), padding[1])
+    const name = field(1, utf8('x'))
+    const bytes = built(concat(name, shape, field(4, data)))
+    const message = decode(wire.JobFrameSchema, bytes)
+    assert.ok(message?.frame.case === 'request')
+    const value = { jobKey: new Uint8Array(32).fill(3), inputs: [{ name: 'x', shape: [1, 5], data }] }
+    assert.equal(bytes, encode(wire.JobFrameSchema, { frame: { case: 'request', value } }))
+    assert.equal(message.frame.value.inputs[0]!.data, data)
+    const carry = field(4, field(1, utf8('x')))
+    assert.ok(decode(wire.JobFrameSchema, built(concat(name, shape, field(4, data)), [0, 0], carry)))
+    for (const [what, other] of [
+      ['data with a long length', built(concat(name, shape, field(4, data, 1)))],
+      ['a tensor with a long length', built(concat(name, shape, field(4, data)), [1, 0])],
+      ['a request with a long length', built(concat(name, shape, field(4, data)), [0, 1])],
+      ['a short field with a long length', built(concat(field(1, utf8('x'), 1), shape, field(4, data)))],
+      ['fields out of order', built(concat(name, field(4, data), shape))],
+      ['data twice', built(concat(name, shape, field(4, data), field(4, data)))],
+      ['a default spelled out', built(concat(name, field(2, new Uint8Array()), shape, field(4, data)))],
+      ['an unknown field', built(concat(name, shape, field(4, data), field(9, data)))],
+      ['data cut short', bytes.subarray(0, -1)],
+      ['two frames', concat(bytes, bytes)],
+      ['a field behind it out of order', built(concat(name, shape, field(4, data)), [0, 0], jobKey)],
+    ] as const)
+      assert.is(decode(wire.JobFrameSchema, other), null, what)
+  })
 
 const envelopeInit = { payload: Uint8Array.of(1), signature: Uint8Array.of(2) }
 /** One message of each kind that travels on a stream. */
