@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 
 const PACKAGES = {
@@ -24,15 +25,18 @@ export const LIGHT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size', '-
 export const LIGHT_ENV = { MALLOC_ARENA_MAX: '1' }
 const LIGHT_COMMANDS = new Set(['infer', 'batch', 'run', 'models', 'status', 'receipt', 'dataset'])
 /**
- * Flags of commands that answer others while models take all cores. What V8 gives to helper threads at the end of a collection it then waits
- * for, and they wait for a core: on two busy ones a pause is some 60 ms with them, 10 ms without.
+ * Flags of commands that answer others while models take all of few cores. What V8 gives to helper threads at the end of a collection it then
+ * waits for, and they wait for a core: on two busy ones a pause is some 60 ms with them, 10 ms without.
  */
 export const SERVING_FLAGS = ['--single-threaded-gc']
 const SERVING_COMMANDS = new Set(['up', 'gateway'])
+const FEW_CORES = 4
 
-/** Flags of Node for a command. */
-export const flagsOf = (command) =>
-  LIGHT_COMMANDS.has(command) ? LIGHT_FLAGS : SERVING_COMMANDS.has(command) ? SERVING_FLAGS : []
+/** Flags of Node for a command on a machine of so many cores. */
+export function flagsOf(command, cores = availableParallelism()) {
+  if (LIGHT_COMMANDS.has(command)) return LIGHT_FLAGS
+  return SERVING_COMMANDS.has(command) && cores <= FEW_CORES ? SERVING_FLAGS : []
+}
 
 /** Path of a Node that can run the program, or null. */
 function findNode() {
