@@ -172,12 +172,15 @@ test('the package is imported by its name, with types', () => {
   writeFileSync(
     join(user, 'use.ts'),
     `import { type Consumer, connect } from 'sinter'
-import { connect as join, type LightOptions, newKey } from 'sinter/light'
-export const light = ({ network }: LightOptions): ReturnType<typeof join> =>
-  join({ key: newKey(), network, rpcUrl: 'r', bootstrap: [], ceiling: 1n })
 export const open = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r', dataDir: 'd', password: 'p', bootstrap: [], ceiling: 1n })
 // @ts-expect-error a ceiling is an amount in base units
 export const wrong = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r', dataDir: 'd', bootstrap: [], ceiling: 1 })
+`,
+  )
+  writeFileSync(
+    join(user, 'page.ts'),
+    `import { connect, type LightOptions, newKey } from 'sinter/light'
+export const open = ({ network }: LightOptions) => connect({ key: newKey(), network, rpcUrl: 'r', bootstrap: [], ceiling: 1n })
 `,
   )
   const options = [
@@ -192,7 +195,8 @@ export const wrong = (): Promise<Consumer> => connect({ network: 'n', rpcUrl: 'r
     '--types',
     'node',
   ]
-  const checked = run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, 'use.ts'], user)
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+  const checked = run(process.execPath, [tsc, ...options, 'use.ts', 'page.ts'], user)
   assert.is(checked.status, 0, checked.output)
 })
 

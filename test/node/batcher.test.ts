@@ -121,8 +121,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
     }
     for (let i = 0; i < count; i++) {
       const record = (await ledger.session(session))!
-      const { acknowledged } = record
-      const seq = acknowledged.seq + 1n
+      const seq = record.acknowledged.seq + 1n
       const job: JobRecord = {
         session,
         seq,
@@ -131,7 +130,7 @@ function createWorld(init: BatchInit = {}, store: Store = memoryStore()) {
         payload: new Uint8Array(),
         signature: new Uint8Array(),
         price: PRICE,
-        cumulative: acknowledged.cumulative + PRICE,
+        cumulative: record.acknowledged.cumulative + PRICE,
         jobKey: new Uint8Array(32),
         inputStatement: new Uint8Array(),
         voucher: null,
