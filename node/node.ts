@@ -17,6 +17,7 @@ import { type Chain, openChain } from './chain/chain.ts'
 import { notPast, storedCursor } from './chain/cursor.ts'
 import { escrowDomain, votesDomain } from './chain/eip712.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
+import { pollMsOf } from './chain/params.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
 import { storedJournal } from './chain/stored-journal.ts'
 import { checkCircuits } from './circuits.ts'
@@ -107,7 +108,7 @@ export type NodeConfig = {
   rapidsnark?: string
   batch?: BatchInit
   vote?: VoteInit
-  /** Milliseconds between looks at what is due. @default 500 */
+  /** Milliseconds between looks at what is due. @default 500, on networks of long windows `pollMsOf` */
   tickMs?: number
   /** Milliseconds between looks at the operator's ether and pay. @default 30_000 */
   upkeepMs?: number
@@ -371,7 +372,7 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
     })
     cleanup.push(() => watcher.stop())
-    const every = config.tickMs ?? 500
+    const every = config.tickMs ?? Math.max(500, pollMsOf(chain.params))
     const loops = [
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),

@@ -13,7 +13,7 @@ import { chainError } from './errors.ts'
 import { type History, openHistory } from './history.ts'
 import type { JournalOf } from './journal.ts'
 import { type Mints, openMints } from './mint.ts'
-import { type NetworkParams, paramsFromJson } from './params.ts'
+import { type NetworkParams, paramsFromJson, pollMsOf } from './params.ts'
 import { openReferee, type Referee } from './referee.ts'
 import type { RoundSource } from './rounds.ts'
 import { openSteps, type Steps } from './steps.ts'
@@ -32,7 +32,7 @@ import {
 /**
  * @param rpcUrl JSON-RPC endpoints in the order in which they are preferred. Each is trusted for what it answers.
  * @param key account that sends and pays; without it the chain is read-only.
- * @param pollMs pause between looks at the chain while waiting. @default 250
+ * @param pollMs pause between looks at the chain while waiting. @default what the network's windows allow, see `pollMsOf`
  * @param journal where transactions are written before they leave. @default kept in memory
  * @param rounds where signatures of drand rounds come from, on networks with the drand beacon. @default none: others record
  * @param resumeMs longest wait for what an earlier process has sent or was about to send. @default 15_000
@@ -81,10 +81,12 @@ export type Chain = Views &
 
 /** Throws `CHAIN_ID` when the endpoint is another chain, `CHAIN_NO_CONTRACTS` when the contracts are not there, `CHAIN_RPC`. */
 export async function openChain(options: ChainOptions): Promise<Chain> {
-  const { network, rpcUrl, key, pollMs = 250, journal, resumeMs = 15_000, rounds = null, ...transact } = options
-  const client = openClient(rpcUrl, pollMs, { chainId: network.chainId })
+  const { network, rpcUrl, key, journal, resumeMs = 15_000, rounds = null, ...transact } = options
+  // What is on its way is looked after more often: somebody waits for it.
+  const client = openClient(rpcUrl, options.pollMs, { chainId: network.chainId })
   await checkNetwork(client, network)
   const params = paramsFromJson(network.params)
+  const { pollMs = pollMsOf(params) } = options
   const transactor = key === undefined ? null : openAccount(key)
   await transactor?.resume(resumeMs)
   const clock = beaconClock(network, params.slotLength)

@@ -277,3 +277,15 @@ export function paramsFromJson(json: NetworkFile['params']): NetworkParams {
     capacityClasses: list('capacityClasses', CAPACITY_CLASSES),
   } as NetworkParams
 }
+
+const POLL = { leastMs: 250, mostMs: 4_000, looks: 120 }
+
+/**
+ * Milliseconds from one look at the chain to the next: little is lost of the shortest window in which a node has to act, and an endpoint that
+ * counts requests is not asked for nothing. Capacity pulses have looks of their own.
+ */
+export function pollMsOf(params: NetworkParams): number {
+  const { auditWindow, traceWindow, attestWindow, commitWindow, voteWindow, appealWindow } = params
+  const shortest = Math.min(auditWindow, traceWindow, attestWindow, commitWindow, voteWindow, appealWindow)
+  return Math.min(POLL.mostMs, Math.max(POLL.leastMs, (1_000 * shortest) / POLL.looks))
+}

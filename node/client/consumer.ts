@@ -4,6 +4,7 @@ import { tensorOf } from '../../models/tiling.ts'
 import { toHex } from '../../protocol/bytes.ts'
 import { describeError, errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
+import { pollMsOf } from '../chain/params.ts'
 import type { BatchEvent } from '../chain/watch.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Content } from '../net/content.ts'
@@ -197,7 +198,7 @@ export async function createConsumer(components: Components, options: ConsumerOp
   memory.reached(from)
   const watcher = client.chain.watchBatches(onEvent, {
     from,
-    pollMs: 1_000,
+    pollMs: Math.max(1_000, pollMsOf(client.chain.params)),
     onCursor: memory.reached,
     onError: (error) => log.warn({ event: 'receipts.watch', error: describeError(error) }, 'the chain did not answer'),
   })
