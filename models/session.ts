@@ -126,7 +126,11 @@ async function create(runtime: typeof ort, model: Uint8Array, options: SessionOp
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
       // ONNX Runtime would run what the GPU cannot on the CPU; with this it fails instead.
       // On the CPU its threads would spin for milliseconds after each run, and take from everybody else half of what the model takes.
-      extra: { session: gpu ? { disable_cpu_ep_fallback: '1' } : { intra_op: { allow_spinning: '0' } } },
+      // And where the processor has no instruction for products of unsigned and signed bytes (x86 before VNNI), it adds two of them in 16 bits, which
+      // saturates: a quantised model would answer with other numbers there than everywhere else.
+      extra: {
+        session: gpu ? { disable_cpu_ep_fallback: '1' } : { intra_op: { allow_spinning: '0' }, x64quantprecision: '1' },
+      },
     })
   } catch (cause) {
     if (gpu) throw unavailable(`${executionProvider} cannot run this model here: ${REMEDY[executionProvider]}`, cause)
