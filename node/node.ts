@@ -7,7 +7,6 @@ import type { ExecutionProvider } from '../models/session.ts'
 import { toHex } from '../protocol/bytes.ts'
 import { describeError, SinterError } from '../protocol/errors.ts'
 import { type NetworkFile, networkId, networkTag } from '../protocol/network.ts'
-import type { Address } from '../protocol/signature.ts'
 import type { commitJob } from './attestation/commit.ts'
 import { proveJob } from './attestation/prove.ts'
 import { createRootPool } from './attestation/root-pool.ts'
@@ -16,6 +15,7 @@ import { drandOf } from './chain/beacon.ts'
 import { type Chain, openChain } from './chain/chain.ts'
 import { notPast, storedCursor } from './chain/cursor.ts'
 import { escrowDomain, votesDomain } from './chain/eip712.ts'
+import { fundsOf } from './chain/funds.ts'
 import { createQuoter, type UsdFeed } from './chain/oracle.ts'
 import { pollMsOf } from './chain/params.ts'
 import { EVMNET_RELAYS, httpRounds } from './chain/rounds.ts'
@@ -108,8 +108,6 @@ export type NodeConfig = {
   rapidsnark?: string
   batch?: BatchInit
   vote?: VoteInit
-  /** Milliseconds between looks at what is due. @default 500, on networks of long windows `pollMsOf` */
-  tickMs?: number
   /** Milliseconds between looks at the operator's ether and pay. @default 30_000 */
   upkeepMs?: number
   log: Log
@@ -310,13 +308,10 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         fetchAttestation({ chain, streams, others, judge: gossip.judgeSealed, shelf: gossip.shelf, log }, anchored),
       log,
     })
-    const fundsOf = async (account: Address): Promise<bigint> => {
-      const [wallet, escrow] = await Promise.all([chain.tokensOf(account), chain.balanceOf(account)])
-      return wallet + escrow
-    }
     const bids = createBidder(
       {
-        ...{ identity, networkId: id, streams, runtime: runtimes.get, isWarm: runtimes.isWarm, fundsOf, now, log },
+        ...{ identity, networkId: id, streams, runtime: runtimes.get, isWarm: runtimes.isWarm, now, log },
+        fundsOf: (account) => fundsOf(chain, account),
         wanted: warmth.offered,
       },
       { ...config, internalAddresses: config.devnet },
@@ -372,13 +367,13 @@ export async function startNode(config: NodeConfig, parts: Partial<NodeParts> = 
         log.warn({ event: 'chain.delayed', error: describeError(error) }, 'the chain does not answer'),
     })
     cleanup.push(() => watcher.stop())
-    const every = config.tickMs ?? Math.max(500, pollMsOf(chain.params))
+    const every = Math.max(500, pollMsOf(chain.params))
     const loops = [
       repeat('batcher', every, log, () => batcher.tick()),
       repeat('driver', every, log, () => driver.tick()),
       repeat('benches', 10 * every, log, () => benches.tick()),
       ...(config.stake > 0n ? [repeat('warmth', 2_000, log, () => warmth.tick())] : []),
-      ...(lanes > 0 ? [repeat('pulses', Math.max(2 * every, pulses.lookMs), log, () => pulses.tick())] : []),
+      ...(lanes > 0 ? [repeat('pulses', Math.max(1_000, pulses.lookMs), log, () => pulses.tick())] : []),
       repeat('upkeep', config.upkeepMs ?? 30_000, log, () => upkeep.tick()),
     ]
     cleanup.push(async () => {

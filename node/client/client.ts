@@ -9,6 +9,7 @@ import { ignore } from '../../protocol/verdict.ts'
 import { createRootPool } from '../attestation/root-pool.ts'
 import { type Chain, openChain } from '../chain/chain.ts'
 import { escrowDomain, votesDomain } from '../chain/eip712.ts'
+import { fundsOf } from '../chain/funds.ts'
 import type { Payer } from '../chain/opening.ts'
 import { checkCircuits } from '../circuits.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -163,9 +164,9 @@ export async function startClient(config: ClientConfig): Promise<LightClient> {
   /** Nobody bids for an account that cannot pay a job: better said than that nobody bid. Throws `BALANCE_TOO_LOW`. */
   async function checkFunds(ceiling: bigint): Promise<void> {
     const { address } = identity
-    const [wallet, escrow] = await Promise.all([chain.tokensOf(address), chain.balanceOf(address)])
-    if (wallet + escrow >= ceiling) return
-    const has = `${address} has ${wallet + escrow} base units, and a job may cost ${ceiling}`
+    const funds = await fundsOf(chain, address)
+    if (funds >= ceiling) return
+    const has = `${address} has ${funds} base units, and a job may cost ${ceiling}`
     throw new SinterError('BALANCE_TOO_LOW', `nobody bid: ${has}. Send it tokens, and ether for gas`)
   }
 

@@ -2,6 +2,7 @@ import type { Hex } from '../../protocol/bytes.ts'
 import { errorCode, SinterError } from '../../protocol/errors.ts'
 import type { Address } from '../../protocol/signature.ts'
 import type { Chain } from '../chain/chain.ts'
+import { fundsOf } from '../chain/funds.ts'
 import { type Opening, openingToSign, type Payer } from '../chain/opening.ts'
 import type { Purse } from './reserves.ts'
 
@@ -40,10 +41,7 @@ export function createPayment(chain: PaymentChain, purse: Purse, payer: Payer | 
   if (payer === null)
     return {
       account: signer,
-      async funds() {
-        const [wallet, escrow] = await Promise.all([chain.tokensOf(signer), chain.balanceOf(signer)])
-        return wallet + escrow
-      },
+      funds: () => fundsOf(chain, signer),
       async open(provider, ceiling, lifeS) {
         const { timestamp } = await chain.head()
         const { session } = await purse.spend(ceiling, () =>

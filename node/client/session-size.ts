@@ -13,7 +13,9 @@ const SHARE = 8n
 /** Jobs that come in one burst are no pace (ms). */
 const LEAST_MS = 1_000
 
-type Held = { slot: Pick<Slot, 'jobsLeft'>; jobs: number; since: number }
+type Session = Pick<Slot, 'jobsLeft'>
+/** Jobs that it was opened for, and when (ms). */
+type Opened = { jobs: number; since: number }
 
 /**
  * When a session is followed by the next one, and for how many jobs that is: a session is a transaction on the chain, and one that is used
@@ -21,48 +23,49 @@ type Held = { slot: Pick<Slot, 'jobsLeft'>; jobs: number; since: number }
  */
 export type SessionSizes = {
   /** A session for so many jobs has been opened, which took so long (ms). */
-  opened(slot: Pick<Slot, 'jobsLeft'>, jobs: number, tookMs: number): void
+  opened(session: Session, jobs: number, tookMs: number): void
   /** Whether the next one is to be opened: who asks then does not wait for it. */
-  due(slot: Pick<Slot, 'jobsLeft'>): boolean
+  due(session: Session): boolean
   /** Jobs of the next one. `funds` are the base units that the paying account has beside what lies in sessions. */
   next(ceiling: bigint, funds: () => Promise<bigint>): Promise<number>
-  gone(slot: Pick<Slot, 'jobsLeft'>): void
+  gone(session: Session): void
 }
 
 /** @param base jobs of a session where nothing is known, and the fewest */
 export function createSessionSizes(base: number, now: () => number): SessionSizes {
   const limit = Math.max(base, Math.min(base * MOST_TIMES, Number(MAX_SESSION_JOBS)))
-  const held = new Map<Pick<Slot, 'jobsLeft'>, Held>()
+  const held = new Map<Session, Opened>()
   let openingMs = 0
 
   /** Jobs in a millisecond. */
-  const pace = ({ slot, jobs, since }: Held): number => (jobs - slot.jobsLeft) / Math.max(now() - since, LEAST_MS)
+  const pace = ({ jobsLeft }: Session, { jobs, since }: Opened): number =>
+    (jobs - jobsLeft) / Math.max(now() - since, LEAST_MS)
 
   /** Jobs of what follows a session, by how long that would last. */
-  function following(session: Held): number {
-    const lifeMs = session.jobs / pace(session)
+  function following([session, opened]: [Session, Opened]): number {
+    const lifeMs = opened.jobs / pace(session, opened)
     const times = lifeMs < LIFE_MS ? 2 : lifeMs > 4 * LIFE_MS ? 0.5 : 1
-    return lifeMs === Number.POSITIVE_INFINITY ? base : Math.floor(session.jobs * times)
+    return lifeMs === Number.POSITIVE_INFINITY ? base : Math.floor(opened.jobs * times)
   }
 
   return {
-    opened(slot, jobs, tookMs) {
+    opened(session, jobs, tookMs) {
       openingMs = tookMs
-      held.set(slot, { slot, jobs, since: now() })
+      held.set(session, { jobs, since: now() })
     },
-    due(slot) {
-      const each = held.get(slot)
-      if (each === undefined) return false
-      const lead = Math.min(pace(each) * openingMs * LEAD, each.jobs * KEEP.most)
-      return slot.jobsLeft <= Math.max(Math.floor(each.jobs * KEEP.least), lead)
+    due(session) {
+      const opened = held.get(session)
+      if (opened === undefined) return false
+      const lead = Math.min(pace(session, opened) * openingMs * LEAD, opened.jobs * KEEP.most)
+      return session.jobsLeft <= Math.max(Math.floor(opened.jobs * KEEP.least), lead)
     },
     async next(ceiling, funds) {
-      let jobs = Math.min(Math.max(base, ...[...held.values()].map(following)), limit)
+      let jobs = Math.min(Math.max(base, ...[...held].map(following)), limit)
       if (jobs === base) return base
       const most = (await funds()) / SHARE
       while (jobs > base && ceiling * BigInt(jobs) > most) jobs = Math.max(Math.floor(jobs / 2), base)
       return jobs
     },
-    gone: (slot) => void held.delete(slot),
+    gone: (session) => void held.delete(session),
   }
 }

@@ -2,27 +2,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Anvil, startAnvil } from '../../node/chain/anvil.ts'
 import { openChain } from '../../node/chain/chain.ts'
-import { deployNetwork } from '../../node/chain/deploy.ts'
 import { devnetParams, firstParams, type NetworkParams, paramsToJson, pollMsOf } from '../../node/chain/params.ts'
-import type { NetworkFile } from '../../protocol/network.ts'
 import { type FaultyEndpoint, startProxy } from './chain-proxy.ts'
+import { fastAnvil, openWorld, type World } from './chain-world.ts'
 
-const none = '00'.repeat(32)
-const circuits = { relation: none, pointwise: none, product: none, extremum: none }
-let anvil: Anvil
-let network: NetworkFile
+let world: World
 let proxy: FaultyEndpoint
 
 test.before(async () => {
-  anvil = await startAnvil({ blockTime: 0 })
-  const at = { rpcUrl: anvil.rpcUrl, key: anvil.key }
-  network = await deployNetwork({ ...at, name: 'pace', params: devnetParams, tileDraws: 4, circuits, faucet: true })
-  proxy = await startProxy(anvil.rpcUrl)
+  world = await openWorld(undefined, {}, () => fastAnvil(100))
+  proxy = await startProxy(world.anvil.rpcUrl)
 })
 test.after(async () => {
-  await Promise.all([proxy?.stop(), anvil?.stop()])
+  await Promise.all([proxy?.stop(), world?.anvil.stop()])
 })
 
 test('a look takes little of the shortest window, from a quarter of a second to four', () => {
@@ -32,7 +25,7 @@ test('a look takes little of the shortest window, from a quarter of a second to 
 })
 
 async function looks(params: NetworkParams): Promise<number> {
-  const chain = await openChain({ network: { ...network, params: paramsToJson(params) }, rpcUrl: proxy.url })
+  const chain = await openChain({ network: { ...world.network, params: paramsToJson(params) }, rpcUrl: proxy.url })
   const watcher = chain.watchBatches(() => {})
   try {
     // The first look reads what there is.
